@@ -1,0 +1,8 @@
+# Warnings are errors only where the compiler is known, so that a newer one does not break a user's build.
+add_library(lookback_warnings INTERFACE)
+target_compile_options(lookback_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wundef -Wimplicit-fallthrough)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13
+   AND NOT LOOKBACK_SANITIZE)
+  target_compile_options(lookback_warnings INTERFACE -Werror)
+endif()

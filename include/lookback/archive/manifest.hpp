@@ -1,0 +1,98 @@
+#pragma once
+// manifest.json of a snapshot archive: the last tar member. Grammar in lookback-archive(5). Written once, never changed.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lookback/base/result.hpp"
+#include "lookback/base/time.hpp"
+
+namespace lookback::archive {
+
+inline constexpr int kManifestVersion = 1;
+
+struct Gap {
+  int64_t start_ns = 0, end_ns = 0;  ///< node time
+  uint64_t packets = 0;              ///< 0: not known how many
+  std::string reason;
+  friend bool operator==(const Gap&, const Gap&) = default;
+};
+
+/// offset = node clock − hub clock at node time `time_ns`, known to ± error_ns.
+struct ClockSample {
+  int64_t time_ns = 0, offset_ns = 0, error_ns = 0, step_ns = 0;
+  friend bool operator==(const ClockSample&, const ClockSample&) = default;
+};
+
+struct InterfaceEntry {
+  std::string name;
+  uint16_t link_type = 1;
+  std::string mac;
+  friend bool operator==(const InterfaceEntry&, const InterfaceEntry&) = default;
+};
+
+struct NodeEntry {
+  std::string name;
+  std::string version;                ///< of the capture daemon
+  /// "complete", "partial" (a part of the window is missing), "failed" (nothing or not all could be transferred)
+  std::string status;
+  std::string reason;                 ///< why not complete, one line; empty otherwise
+  std::optional<TimeWindow> coverage; ///< what the node had of the window, node time
+  uint64_t packets = 0, bytes = 0;    ///< content bytes of its members
+  std::vector<Gap> gaps;
+  std::vector<ClockSample> clock;
+  std::vector<InterfaceEntry> interfaces;
+  friend bool operator==(const NodeEntry&, const NodeEntry&) = default;
+};
+
+/// One zstd frame of a member's content.
+struct FrameEntry {
+  uint64_t compressed_bytes = 0, content_bytes = 0;
+  int64_t first_ns = 0, last_ns = 0;  ///< lowest and highest packet time, node time; 0,0 where there is none
+  uint64_t packets = 0;
+  std::string summary;                ///< packet::Summary text; empty: anything
+  friend bool operator==(const FrameEntry&, const FrameEntry&) = default;
+};
+
+struct MemberEntry {
+  std::string name;                   ///< path inside the tar
+  std::string node;                   ///< empty for members that belong to no node
+  uint64_t archive_offset = 0;        ///< of the member's first content frame in the .tar.zst
+  uint64_t content_offset = 0;        ///< of the content in the decompressed tar stream
+  uint64_t size = 0;                  ///< content bytes
+  std::string sha256;                 ///< hex, of the content
+  uint64_t packets = 0;
+  std::vector<FrameEntry> frames;
+  friend bool operator==(const MemberEntry&, const MemberEntry&) = default;
+};
+
+struct Manifest {
+  int version = kManifestVersion;
+  std::string name;
+  std::string id;                     ///< random, tells two snapshots of one name apart
+  std::string created_by;             ///< "lookback 0.1.0"
+  int64_t created_ns = 0;             ///< hub time
+  TimeWindow window;                  ///< hub time, [from, to)
+  std::vector<std::string> ip_filter;
+  std::map<std::string, std::string> tags;
+  bool complete = true;               ///< every selected node has the whole window and was transferred whole
+  std::vector<NodeEntry> nodes;
+  std::vector<MemberEntry> members;   ///< in archive order, manifest.json itself left out
+
+  [[nodiscard]] std::string to_json() const;
+  /// Anything wrong (missing fields, absurd sizes, paths that leave the archive, overlapping members) is kind corrupt.
+  [[nodiscard]] static Result<Manifest> from_json(std::string_view text);
+  [[nodiscard]] const NodeEntry* find_node(std::string_view node_name) const;
+};
+
+/// The effective correction for a node-time stamp: hub time = node time − offset. The sample valid at that moment decides;
+/// an offset within its own error counts as none.
+[[nodiscard]] int64_t clock_offset_at(const std::vector<ClockSample>& samples, int64_t node_time_ns);
+/// Its error bound at that moment; 0 where nothing was measured.
+[[nodiscard]] int64_t clock_error_at(const std::vector<ClockSample>& samples, int64_t node_time_ns);
+
+}  // namespace lookback::archive

@@ -1,0 +1,51 @@
+#pragma once
+// Archive → one merged, filtered capture file. Streams: memory depends on how many frames overlap in time, never on the
+// archive's size.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lookback/archive/archive.hpp"
+#include "lookback/base/result.hpp"
+#include "lookback/base/time.hpp"
+#include "lookback/packet/ip_address.hpp"
+
+namespace lookback::exporter {
+
+enum class Format { pcapng, pcap };
+
+struct ExportOptions {
+  std::optional<int64_t> from_ns, to_ns;   ///< hub time, [from, to); outside the snapshot's window nothing is exported
+  std::vector<std::string> nodes;          ///< names or globs; empty: all. A name that is not in the archive: not_found
+  std::vector<std::string> interfaces;     ///< names or globs
+  std::vector<packet::Cidr> networks;      ///< any of them, source or destination, inside tunnels too
+  std::string filter;                      ///< pcap-filter
+  Format format = Format::pcapng;
+  bool dedup = false;
+  bool align_clocks = false;
+  unsigned threads = 0;                    ///< 0: as many as cores, at most 8
+};
+
+struct ExportStats {
+  uint64_t packets_read = 0, packets_written = 0, bytes_written = 0, duplicates_dropped = 0;
+  uint64_t frames_read = 0, frames_skipped = 0;
+  uint64_t dedup_evictions = 0;            ///< sightings forgotten because the table was full
+  bool complete = true;                    ///< false: the exported window has gaps or missing nodes
+  std::vector<std::string> warnings;
+};
+
+/// Takes bytes in order; an error ends the export with that error.
+using Sink = std::function<Result<>(std::span<const std::byte>)>;
+
+/// Checks options (filter syntax, link types for classic pcap) before the first byte is written. `cancelled` may be set by any thread.
+[[nodiscard]] Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>& archive,
+                                                 const ExportOptions& options, const Sink& sink,
+                                                 const std::atomic<bool>* cancelled = nullptr);
+
+}  // namespace lookback::exporter

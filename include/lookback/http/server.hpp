@@ -1,0 +1,86 @@
+#pragma once
+// A small HTTP/1.1 server on Boost.Beast (RFC 9110, 9112), with TLS and bearer tokens. Beast stays behind this header.
+// Handlers run on a pool of worker threads, never on the I/O thread; a slow client holds one connection, not a worker's memory: bodies
+// are streamed with back-pressure. Limits: 8 KiB request line, 64 KiB headers, 64 MiB JSON body; idle and header time-outs.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lookback/base/result.hpp"
+
+namespace lookback::http {
+
+struct Request {
+  std::string method;                                ///< upper case
+  std::string path;                                  ///< decoded, without query; "/api/v1/nodes"
+  std::map<std::string, std::string> parameters;     ///< from the route: "{name}" → "name"
+  std::multimap<std::string, std::string> query;     ///< decoded
+  std::map<std::string, std::string> headers;        ///< names in lower case
+  std::string body;                                  ///< empty for streamed uploads
+  std::string peer_address;                          ///< "10.0.0.7"
+  uint16_t peer_port = 0;
+  /// For routes registered with add_upload: reads the body as it comes; 0 at its end.
+  std::function<Result<size_t>(std::span<std::byte>)> read_body;
+
+  [[nodiscard]] std::optional<std::string> query_value(const std::string& key) const;
+};
+
+/// Writes response body bytes; waits while the client is slow; fails with kind cancelled once the client is gone.
+using BodyWriter = std::function<Result<>(std::span<const std::byte>)>;
+
+struct Response {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::map<std::string, std::string> headers;
+  std::string body;
+  /// When set, the body is streamed by this function instead (chunked unless content_length is set). Trailers are not used: an error in
+  /// mid-stream ends the connection without the last chunk, so that a client sees it.
+  std::function<Result<>(const BodyWriter&)> stream;
+  std::optional<uint64_t> content_length;
+
+  [[nodiscard]] static Response json(std::string text, int status = 200);
+  [[nodiscard]] static Response text(std::string text, int status = 200);
+  /// application/problem+json (RFC 9457) with the status that fits the kind: invalid 400, unauthorized 401, not_found 404, conflict 409,
+  /// no_space 507, corrupt 422, unreachable 502, else 500.
+  [[nodiscard]] static Response problem(const Error& error);
+};
+
+using Handler = std::function<Response(Request&)>;
+
+struct TlsFiles {
+  std::string certificate, key;  ///< PEM files
+};
+
+struct ServerOptions {
+  std::string listen;                       ///< "127.0.0.1:7400", "[::1]:7400", port 0 for any
+  std::optional<TlsFiles> tls;
+  std::string token;                        ///< empty: no authentication. Otherwise every path but /healthz and /readyz needs it
+  bool insecure = false;                    ///< allows a non-loopback address without TLS
+  unsigned workers = 8;
+  unsigned max_connections = 1024;          ///< beyond it connections wait in the kernel's backlog
+};
+
+class Server {
+ public:
+  /// Binds at once. invalid: a non-loopback address without TLS and without `insecure`; the message says both ways out.
+  [[nodiscard]] static Result<std::unique_ptr<Server>> create(ServerOptions options);
+  virtual ~Server() = default;
+  /// "/api/v1/snapshots/{name}/pcap". Before start() only. HEAD is answered from GET; OPTIONS, 404 and 405 by the server.
+  virtual void add(const std::string& method, const std::string& route, Handler handler) = 0;
+  /// The same, but the body is not read before the handler runs (no size limit).
+  virtual void add_upload(const std::string& method, const std::string& route, Handler handler) = 0;
+  [[nodiscard]] virtual Result<> start() = 0;
+  [[nodiscard]] virtual uint16_t port() const = 0;
+  [[nodiscard]] virtual std::string address() const = 0;  ///< as bound, "127.0.0.1"
+  /// Stops accepting, lets running handlers see a gone client, joins the threads.
+  virtual void stop() = 0;
+};
+
+}  // namespace lookback::http

@@ -1,0 +1,38 @@
+#pragma once
+// The packet chain inside a TPACKET_V3 block (linux/if_packet.h: struct tpacket3_hdr followed by sockaddr_ll, linked by
+// tp_next_offset), in a ring or in a copy of one on disk.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "lookback/packet/packet.hpp"
+
+namespace lookback::packet {
+
+/// Walks the tpacket3_hdr chain of a block in memory (a ring's, or a copy of one on disk), checking every bound:
+/// stops at the first header that does not fit. VLAN tags stripped by the card are reported for the caller to put back.
+struct KernelPacket {
+  PacketView view;       ///< `interface` is the kernel's ifindex; no tag in `data`
+  bool has_vlan = false;
+  uint16_t vlan_tci = 0, vlan_tpid = 0;
+  uint16_t hardware_type = 0;
+};
+
+class KernelBlockWalker {
+ public:
+  /// `first_packet` is the offset of the first header in `block`, whose size is the used length.
+  KernelBlockWalker(std::span<const std::byte> block, uint32_t first_packet, uint32_t packets)
+      : block_(block), offset_(first_packet), left_(packets) {}
+  /// The next packet, or nothing at the end or where the chain leaves the block (then damaged() is true).
+  [[nodiscard]] std::optional<KernelPacket> next();
+  [[nodiscard]] bool damaged() const { return damaged_; }
+
+ private:
+  std::span<const std::byte> block_;
+  uint64_t offset_;
+  uint32_t left_;
+  bool damaged_ = false;
+};
+
+}  // namespace lookback::packet

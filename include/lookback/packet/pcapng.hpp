@@ -1,0 +1,97 @@
+#pragma once
+// pcapng (draft-ietf-opsawg-pcapng) and classic pcap (draft-ietf-opsawg-pcap), written and read.
+// The writer appends to a caller's buffer in host byte order (little-endian); the reader takes both orders, every
+// block type (unknown ones are skipped), several sections, any time resolution, and any bytes at all: what is wrong
+// comes back as an Error with the offset.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lookback/base/result.hpp"
+#include "lookback/packet/packet.hpp"
+
+namespace lookback::packet {
+
+using Buffer = std::vector<std::byte>;
+
+inline constexpr uint32_t kPcapngSectionHeader = 0x0A0D0D0A, kPcapngInterface = 1, kPcapngSimplePacket = 3,
+                          kPcapngNameResolution = 4, kPcapngStatistics = 5, kPcapngEnhancedPacket = 6,
+                          kPcapngDecryptionSecrets = 10;
+/// Option codes used here.
+inline constexpr uint16_t kOptComment = 1, kEpbFlags = 2, kEpbDropCount = 4, kEpbProcess = 8;
+
+/// What an Interface Description Block says. Times are always in nanoseconds (if_tsresol 9).
+struct PcapngInterface {
+  std::string name;
+  std::string description;  ///< "node web-1"
+  uint16_t link_type = link_type::kEthernet;
+  uint32_t snaplen = 0;     ///< 0: no limit
+  std::string filter;       ///< pcap-filter text, empty for none
+  std::string os;
+};
+
+struct PcapngStatistics {
+  uint32_t interface = 0;
+  int64_t time_ns = 0, start_ns = 0, end_ns = 0;
+  std::optional<uint64_t> received, dropped;
+  std::string comment;
+};
+
+/// Each function appends one whole block to `out`.
+void append_section_header(Buffer& out, std::string_view application, std::string_view comment = {});
+void append_interface(Buffer& out, const PcapngInterface& interface);
+/// `packet.interface` is the index of the interface block within the section; comments may be empty.
+void append_packet(Buffer& out, const PacketView& packet, std::span<const std::string> comments = {});
+void append_statistics(Buffer& out, const PcapngStatistics& statistics);
+/// secrets_type as in the pcapng draft (TLS key log: 0x544c534b).
+void append_decryption_secrets(Buffer& out, uint32_t secrets_type, std::string_view secrets);
+/// Bytes that append_packet will append for a packet without comments.
+[[nodiscard]] size_t packet_block_size(size_t captured_length, bool with_flags);
+
+/// Classic pcap with nanosecond magic (0xa1b23c4d).
+void append_pcap_header(Buffer& out, uint16_t link_type, uint32_t snaplen);
+void append_pcap_record(Buffer& out, const PacketView& packet);
+
+/// A packet as read: `view.interface` indexes interfaces() of the reader, which only grows (sections are flattened).
+struct ReadPacket {
+  PacketView view;
+  std::string_view first_comment;
+  uint64_t drop_count = 0;
+};
+
+/// Reads pcap and pcapng from a source of bytes. Memory: one block (at most 16 MiB; larger is an error). One thread.
+class CaptureReader {
+ public:
+  /// Fills the span, returns how many bytes it gave (0 at the end).
+  using Source = std::function<Result<size_t>(std::span<std::byte>)>;
+  /// Reads the magic; kind invalid when it is neither pcap (µs or ns, both byte orders) nor pcapng.
+  [[nodiscard]] static Result<CaptureReader> open(Source source);
+  /// The next packet, or nothing at the end. Views live until the next call.
+  [[nodiscard]] Result<std::optional<ReadPacket>> next();
+  [[nodiscard]] const std::vector<PcapngInterface>& interfaces() const;
+  [[nodiscard]] bool is_pcapng() const;
+
+  CaptureReader(CaptureReader&&) noexcept;
+  CaptureReader& operator=(CaptureReader&&) noexcept;
+  ~CaptureReader();
+
+ private:
+  CaptureReader();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Packets of one member (one pcapng section written by append_*, whole in memory): the fast path of the exporter.
+/// Enhanced packet blocks are handed over with their raw block bytes, so that they can be copied.
+struct RawPacket {
+  PacketView view;
+  std::span<const std::byte> block;  ///< the whole enhanced packet block
+};
+
+}  // namespace lookback::packet
