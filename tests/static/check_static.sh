@@ -28,7 +28,7 @@ trap cleanup EXIT
 # it. Nothing it starts can reach, or be reached from, the machine's network.
 enter_namespaces() {
   [[ -z ${LOOKBACK_STATIC_CHECK_INSIDE:-} ]] || return 0
-  local -a namespaces=(unshare --net --mount)
+  local -a namespaces=(unshare --net)
   if ((EUID != 0)); then namespaces+=(--map-root-user); fi
   if ! "${namespaces[@]}" true 2>/dev/null; then
     printf 'skipped: no permission to make namespaces\n'
