@@ -11,62 +11,14 @@
 #include <string>
 #include <vector>
 
+#include "lookback/archive/frame.hpp"
 #include "lookback/archive/manifest.hpp"
+#include "lookback/archive/member.hpp"
+#include "lookback/archive/tar.hpp"
 #include "lookback/base/fd.hpp"
 #include "lookback/base/result.hpp"
 
 namespace lookback::archive {
-
-/// The most content one frame may hold, and the largest window a frame may ask a decoder for (RFC 8878 3.1.1.1.2).
-inline constexpr uint64_t kMaxFrameContent = 4 << 20;
-inline constexpr uint64_t kMaxMemberContent = 64ULL << 20;
-
-/// Compresses `content` (at most kMaxFrameContent) into one frame with content size and checksum. Reuses its context; one thread.
-class FrameEncoder {
- public:
-  explicit FrameEncoder(int level = 1);
-  ~FrameEncoder();
-  FrameEncoder(FrameEncoder&&) noexcept;
-  FrameEncoder& operator=(FrameEncoder&&) noexcept;
-  /// Appends the frame to `out`, returns its size.
-  size_t encode(std::span<const std::byte> content, std::vector<std::byte>& out);
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
-
-/// Decodes exactly one frame, and refuses (kind corrupt): trailing or missing bytes, a content other than `content_bytes`, skippable or
-/// legacy frames, a dictionary, a window above 8 MiB. Reuses its context; one thread.
-class FrameDecoder {
- public:
-  FrameDecoder();
-  ~FrameDecoder();
-  FrameDecoder(FrameDecoder&&) noexcept;
-  FrameDecoder& operator=(FrameDecoder&&) noexcept;
-  /// `out` must be content_bytes long.
-  [[nodiscard]] Result<> decode(std::span<const std::byte> frame, std::span<std::byte> out);
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
-
-/// A member as it travels from a node and is appended: its frames, and what they decode to.
-struct MemberContent {
-  std::vector<FrameEntry> frames;
-  std::vector<std::byte> compressed;  ///< the frames back to back
-  uint64_t size = 0;                  ///< content bytes
-  std::string sha256;                 ///< of the content, hex
-  uint64_t packets = 0;
-};
-
-/// Decodes every frame within limits and holds sizes and hash against what is declared. Kind corrupt names the difference.
-[[nodiscard]] Result<> check_member(const MemberContent& member, FrameDecoder& decoder);
-
-/// The wire and spool form of a member: "LBM1", u32 little-endian length of a JSON header, the header {size, sha256, packets, frames}, the frames.
-[[nodiscard]] std::vector<std::byte> encode_member_header(const MemberContent& member);
-[[nodiscard]] Result<MemberContent> decode_member(std::vector<std::byte> wire);
 
 /// Writes an archive under a working path; append after append; then finish() and publish. A killed writer goes on
 /// behind the last member that the caller remembered. One thread.
