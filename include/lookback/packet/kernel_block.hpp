@@ -10,15 +10,17 @@
 
 namespace lookback::packet {
 
-/// Walks the tpacket3_hdr chain of a block in memory (a ring's, or a copy of one on disk), checking every bound:
-/// stops at the first header that does not fit. VLAN tags stripped by the card are reported for the caller to put back.
+/// One packet of the chain. VLAN tags stripped by the card or the kernel are reported for the caller to put back.
 struct KernelPacket {
-  PacketView view;       ///< `interface` is the kernel's ifindex; no tag in `data`
+  PacketView view;       ///< `interface` is the kernel's ifindex; a stripped tag is not in `data`
   bool has_vlan = false;
-  uint16_t vlan_tci = 0, vlan_tpid = 0;
-  uint16_t hardware_type = 0;
+  uint16_t vlan_tci = 0, vlan_tpid = 0;  ///< host order; the TPID is 0x8100 where the kernel names none
+  uint16_t hardware_type = 0;            ///< ARPHRD_
 };
 
+/// Walks the chain, checking every bound: stops at the first header that does not fit its block, has a packet longer
+/// than on the wire, or whose successor would overlap it. Only bounds are checked: time stamps and interface numbers are handed
+/// on as they stand. Allocates nothing; views live as long as the block. One thread.
 class KernelBlockWalker {
  public:
   /// `first_packet` is the offset of the first header in `block`, whose size is the used length.

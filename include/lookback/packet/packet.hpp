@@ -16,10 +16,13 @@ enum class Reception : uint8_t { unspecified = 0, unicast = 1, multicast = 2, br
 /// LINKTYPE_ values (https://www.tcpdump.org/linktypes.html) that the product knows by name.
 namespace link_type {
 inline constexpr uint16_t kNull = 0, kEthernet = 1, kRaw = 101, kLoop = 108, kLinuxSll = 113,
-                          kIeee80211Radiotap = 127, kIpv4 = 228, kIpv6 = 229, kLinuxSll2 = 276;
+                          kIeee80211Radiotap = 127, kUser0 = 147, kIpv4 = 228, kIpv6 = 229,
+                          kLinuxSll2 = 276;
 }
 
-/// The LINKTYPE for an ARPHRD_ hardware type as AF_PACKET SOCK_RAW hands its frames over.
+/// The LINKTYPE for an ARPHRD_ hardware type (linux/if_arp.h) as AF_PACKET SOCK_RAW hands its frames over; the values are
+/// those that libpcap's readers expect. kUser0 where no LINKTYPE describes these bytes without a header made up for
+/// them (netlink monitors, CAN, ATM, IrDA): recorded, but shown as private data.
 [[nodiscard]] uint16_t link_type_of_hardware(uint16_t arphrd);
 
 /// One recorded interface of a node.

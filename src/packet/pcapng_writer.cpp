@@ -1,0 +1,195 @@
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "lookback/base/result.hpp"
+#include "lookback/packet/pcapng.hpp"
+#include "packet/load.hpp"
+
+namespace lookback::packet {
+
+namespace {
+
+constexpr uint32_t kByteOrderMagic = 0x1A2B3C4D;
+constexpr uint16_t kOptEnd = 0;
+constexpr uint16_t kShbUserApplication = 4;
+constexpr uint16_t kIfName = 2, kIfDescription = 3, kIfTsresol = 9, kIfFilter = 11, kIfOs = 12;
+constexpr uint16_t kIsbStart = 2, kIsbEnd = 3, kIsbReceived = 4, kIsbDropped = 5;
+constexpr size_t kMaxOption = 0xffff;
+
+constexpr size_t padded(size_t bytes) { return (bytes + 3) & ~size_t{3}; }
+
+/// Time stamps are unsigned on disk: what lies before 1970 is written as 1970.
+uint64_t unsigned_time(int64_t time_ns) { return static_cast<uint64_t>(std::max<int64_t>(time_ns, 0)); }
+
+void put_bytes(Buffer& out, const void* from, size_t bytes) {
+  const auto* data = static_cast<const std::byte*>(from);
+  out.insert(out.end(), data, data + bytes);
+}
+template <class T>
+void put(Buffer& out, T value) {
+  put_bytes(out, &value, sizeof value);
+}
+void put_padding(Buffer& out, size_t unpadded) {
+  static constexpr std::byte kZero[3] = {};
+  put_bytes(out, kZero, padded(unpadded) - unpadded);
+}
+
+/// Cuts at the longest length an option can have, not inside a UTF-8 sequence.
+std::string_view option_text(std::string_view text) {
+  if (text.size() <= kMaxOption) return text;
+  size_t end = kMaxOption;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
+void put_option(Buffer& out, uint16_t code, std::string_view value) {
+  put(out, code);
+  put(out, static_cast<uint16_t>(value.size()));
+  put_bytes(out, value.data(), value.size());
+  put_padding(out, value.size());
+}
+void put_text_option(Buffer& out, uint16_t code, std::string_view text) {
+  if (!text.empty()) put_option(out, code, option_text(text));
+}
+void put_end_of_options(Buffer& out) { put(out, uint32_t{kOptEnd}); }
+
+/// A 64-bit time as two words, the high one first whatever the byte order (draft, section 4.6).
+void put_time_option(Buffer& out, uint16_t code, int64_t time_ns) {
+  const uint64_t time = unsigned_time(time_ns);
+  put(out, code);
+  put(out, uint16_t{8});
+  put(out, static_cast<uint32_t>(time >> 32));
+  put(out, static_cast<uint32_t>(time));
+}
+void put_count_option(Buffer& out, uint16_t code, uint64_t count) {
+  put(out, code);
+  put(out, uint16_t{8});
+  put(out, count);
+}
+
+/// Writes the type and room for the length, which end_block() fills in.
+size_t begin_block(Buffer& out, uint32_t type) {
+  const size_t start = out.size();
+  put(out, type);
+  put(out, uint32_t{0});
+  return start;
+}
+void end_block(Buffer& out, size_t start) {
+  const size_t total = out.size() + 4 - start;
+  LOOKBACK_CHECK(total <= UINT32_MAX && total % 4 == 0);
+  const auto length = static_cast<uint32_t>(total);
+  put(out, length);
+  std::memcpy(out.data() + start + 4, &length, sizeof length);
+}
+
+/// epb_flags: bits 0-1 direction, 2-4 reception type.
+uint32_t flags_word(const PacketView& packet) {
+  return static_cast<uint32_t>(packet.direction) | static_cast<uint32_t>(packet.reception) << 2;
+}
+
+constexpr size_t kPacketHeader = 28;  // up to the data
+constexpr size_t kFlagsOption = 8, kEndOfOptions = 4, kTrailer = 4;
+
+}  // namespace
+
+void append_section_header(Buffer& out, std::string_view application, std::string_view comment) {
+  const size_t start = begin_block(out, kPcapngSectionHeader);
+  put(out, kByteOrderMagic);
+  put(out, uint16_t{1});
+  put(out, uint16_t{0});
+  put(out, ~uint64_t{0});  // section length not known: readers walk the blocks
+  put_text_option(out, kOptComment, comment);
+  put_text_option(out, kShbUserApplication, application);
+  put_end_of_options(out);
+  end_block(out, start);
+}
+
+void append_interface(Buffer& out, const PcapngInterface& interface) {
+  const size_t start = begin_block(out, kPcapngInterface);
+  put(out, interface.link_type);
+  put(out, uint16_t{0});
+  put(out, interface.snaplen);
+  put_text_option(out, kIfName, interface.name);
+  put_text_option(out, kIfDescription, interface.description);
+  put_option(out, kIfTsresol, "\x09");
+  if (!interface.filter.empty()) {
+    // The first byte says what follows: 0 is pcap-filter text.
+    put_option(out, kIfFilter, option_text(std::string(1, '\0') + interface.filter));
+  }
+  put_text_option(out, kIfOs, interface.os);
+  put_end_of_options(out);
+  end_block(out, start);
+}
+
+void append_packet(Buffer& out, const PacketView& packet, std::span<const std::string> comments) {
+  const size_t captured = packet.data.size();
+  const uint32_t flags = flags_word(packet);
+  size_t total = packet_block_size(captured, flags != 0);
+  if (!comments.empty()) {
+    if (flags == 0) total += kEndOfOptions;
+    for (const std::string& comment : comments) total += 4 + padded(option_text(comment).size());
+  }
+  LOOKBACK_CHECK(total <= UINT32_MAX);
+  const uint64_t time = unsigned_time(packet.time_ns);
+  const uint32_t header[kPacketHeader / 4] = {kPcapngEnhancedPacket,
+                                              static_cast<uint32_t>(total),
+                                              packet.interface,
+                                              static_cast<uint32_t>(time >> 32),
+                                              static_cast<uint32_t>(time),
+                                              static_cast<uint32_t>(captured),
+                                              packet.original_length};
+  put_bytes(out, header, sizeof header);
+  put_bytes(out, packet.data.data(), captured);
+  // Padding, the flags option and the trailer in one piece: this is the hot path.
+  std::array<std::byte, 3 + kFlagsOption + kEndOfOptions + kTrailer> tail{};
+  size_t used = padded(captured) - captured;
+  const auto tail_word = [&](uint32_t word) {
+    std::memcpy(tail.data() + used, &word, sizeof word);
+    used += sizeof word;
+  };
+  // Flags stand first: SectionWalker finds them there without a search.
+  if (flags != 0) {
+    tail_word(uint32_t{kEpbFlags} | 4u << 16);
+    tail_word(flags);
+  }
+  if (!comments.empty()) {
+    put_bytes(out, tail.data(), used);
+    used = 0;
+    for (const std::string& comment : comments) put_option(out, kOptComment, option_text(comment));
+  }
+  if (flags != 0 || !comments.empty()) tail_word(kOptEnd);
+  tail_word(static_cast<uint32_t>(total));
+  put_bytes(out, tail.data(), used);
+}
+
+size_t packet_block_size(size_t captured_length, bool with_flags) {
+  return kPacketHeader + padded(captured_length) + (with_flags ? kFlagsOption + kEndOfOptions : 0) +
+         kTrailer;
+}
+
+void append_statistics(Buffer& out, const PcapngStatistics& statistics) {
+  const size_t start = begin_block(out, kPcapngStatistics);
+  const uint64_t time = unsigned_time(statistics.time_ns);
+  put(out, statistics.interface);
+  put(out, static_cast<uint32_t>(time >> 32));
+  put(out, static_cast<uint32_t>(time));
+  put_text_option(out, kOptComment, statistics.comment);
+  if (statistics.start_ns != 0) put_time_option(out, kIsbStart, statistics.start_ns);
+  if (statistics.end_ns != 0) put_time_option(out, kIsbEnd, statistics.end_ns);
+  if (statistics.received) put_count_option(out, kIsbReceived, *statistics.received);
+  if (statistics.dropped) put_count_option(out, kIsbDropped, *statistics.dropped);
+  put_end_of_options(out);
+  end_block(out, start);
+}
+
+void append_decryption_secrets(Buffer& out, uint32_t secrets_type, std::string_view secrets) {
+  const size_t start = begin_block(out, kPcapngDecryptionSecrets);
+  put(out, secrets_type);
+  put(out, static_cast<uint32_t>(secrets.size()));
+  put_bytes(out, secrets.data(), secrets.size());
+  put_padding(out, secrets.size());
+  end_block(out, start);
+}
+
+}  // namespace lookback::packet
