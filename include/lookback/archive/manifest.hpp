@@ -84,13 +84,21 @@ struct Manifest {
   std::vector<MemberEntry> members;   ///< in archive order, manifest.json itself left out
 
   [[nodiscard]] std::string to_json() const;
-  /// Anything wrong (missing fields, absurd sizes, paths that leave the archive, overlapping members) is kind corrupt.
+  /// Anything wrong (missing fields, absurd sizes, names that leave the archive or stand there twice, overlapping members) is kind
+  /// corrupt; fields it does not know are passed over; another version than kManifestVersion is kind failed and says so. Memory:
+  /// the manifest itself and one element of its arrays.
   [[nodiscard]] static Result<Manifest> from_json(std::string_view text);
   [[nodiscard]] const NodeEntry* find_node(std::string_view node_name) const;
 };
 
+/// A member's entry as one line of JSON, the same as in the manifest: what a journal of an unfinished archive keeps.
+[[nodiscard]] std::string member_to_json(const MemberEntry& member);
+/// Checks the entry by itself: names, sizes, sums (kind corrupt).
+[[nodiscard]] Result<MemberEntry> member_from_json(std::string_view text);
+
 /// The effective correction for a node-time stamp: hub time = node time − offset. The sample valid at that moment decides;
-/// an offset within its own error counts as none.
+/// an offset within its own error counts as none. That is the last sample at or before it (after a step back the newer
+/// one), before all samples the first. No samples: 0. Costs a walk over the samples.
 [[nodiscard]] int64_t clock_offset_at(const std::vector<ClockSample>& samples, int64_t node_time_ns);
 /// Its error bound at that moment; 0 where nothing was measured.
 [[nodiscard]] int64_t clock_error_at(const std::vector<ClockSample>& samples, int64_t node_time_ns);

@@ -1,0 +1,22 @@
+#pragma once
+// Proves an archive byte for byte.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+
+#include "lookback/base/result.hpp"
+
+namespace lookback::archive {
+
+struct VerifyReport {
+  uint64_t members = 0, content_bytes = 0, file_bytes = 0;
+};
+
+/// Reads every byte of the file: frames, tar headers, padding, members against their SHA-256, seek table, and that nothing stands in the
+/// stream that the manifest does not name. The first bad member is named in the error (kind corrupt). `progress` gets file bytes done
+/// and in all, after every frame. Memory: the manifest and one frame.
+[[nodiscard]] Result<VerifyReport> verify_archive(const std::filesystem::path& path,
+                                                  const std::function<void(uint64_t, uint64_t)>& progress = {});
+
+}  // namespace lookback::archive
