@@ -1,7 +1,8 @@
 #pragma once
 // A small HTTP/1.1 server on Boost.Beast (RFC 9110, 9112), with TLS and bearer tokens. Beast stays behind this header.
-// Handlers run on a pool of worker threads, never on the I/O thread; a slow client holds one connection, not a worker's memory: bodies
-// are streamed with back-pressure. Limits: 8 KiB request line, 64 KiB headers, 64 MiB JSON body; idle and header time-outs.
+// Handlers run on a pool of worker threads, never on an I/O thread; what may last (streamed responses, uploads) runs on threads of its
+// own, at most max_streams of them (503 beyond), so that a slow client never holds a worker. Bodies are streamed with back-pressure.
+// Limits: 8 KiB request target (414), 64 KiB headers (431), max_body_bytes (413); idle, header (408) and stall time-outs.
 
 #include <cstdint>
 #include <functional>
@@ -32,7 +33,8 @@ struct Request {
   [[nodiscard]] std::optional<std::string> query_value(const std::string& key) const;
 };
 
-/// Writes response body bytes; waits while the client is slow; fails with kind cancelled once the client is gone.
+/// Writes response body bytes; waits while the client is slow; fails with kind cancelled once the client is gone (or took nothing for
+/// stall_timeout_ms). An empty span writes nothing and only asks whether the client is still there.
 using BodyWriter = std::function<Result<>(std::span<const std::byte>)>;
 
 struct Response {
@@ -65,6 +67,18 @@ struct ServerOptions {
   bool insecure = false;                    ///< allows a non-loopback address without TLS
   unsigned workers = 8;
   unsigned max_connections = 1024;          ///< beyond it connections wait in the kernel's backlog
+  unsigned max_streams = 256;               ///< streamed responses and uploads at a time
+  uint64_t max_body_bytes = 64ULL << 20;    ///< of a request that is not an upload
+  int64_t header_timeout_ms = 10'000;       ///< from a request's first byte to the end of its headers
+  int64_t idle_timeout_ms = 120'000;        ///< of a kept connection between requests
+  int64_t stall_timeout_ms = 60'000;        ///< a client that neither takes nor gives a byte for this long is dropped
+};
+
+struct ServerStats {
+  uint64_t connections = 0, requests = 0;   ///< since the start
+  uint64_t open_connections = 0, open_streams = 0;
+  uint64_t timeouts = 0;                    ///< connections dropped by a time-out (idle ones are not counted)
+  uint64_t refused = 0;                     ///< requests answered 503 because every stream or body slot was taken
 };
 
 class Server {
@@ -74,11 +88,13 @@ class Server {
   virtual ~Server() = default;
   /// "/api/v1/snapshots/{name}/pcap". Before start() only. HEAD is answered from GET; OPTIONS, 404 and 405 by the server.
   virtual void add(const std::string& method, const std::string& route, Handler handler) = 0;
-  /// The same, but the body is not read before the handler runs (no size limit).
+  /// The same, but the body is not read before the handler runs (no size limit), and the handler has a thread of its own: also for
+  /// requests that wait for something.
   virtual void add_upload(const std::string& method, const std::string& route, Handler handler) = 0;
   [[nodiscard]] virtual Result<> start() = 0;
   [[nodiscard]] virtual uint16_t port() const = 0;
   [[nodiscard]] virtual std::string address() const = 0;  ///< as bound, "127.0.0.1"
+  [[nodiscard]] virtual ServerStats stats() const = 0;
   /// Stops accepting, lets running handlers see a gone client, joins the threads.
   virtual void stop() = 0;
 };

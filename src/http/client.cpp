@@ -1,0 +1,347 @@
+#include "lookback/http/client.hpp"
+
+#include <curl/curl.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+
+#include "lookback/base/clock.hpp"
+#include "lookback/base/fd.hpp"
+#include "lookback/base/json.hpp"
+#include "lookback/base/version.hpp"
+
+namespace lookback::http {
+
+namespace {
+
+constexpr int kPollMs = 100;              // how soon a cancellation is seen
+constexpr size_t kMaxProblemBytes = 64 << 10;
+constexpr size_t kMaxHeaders = 256;
+
+struct EasyDeleter {
+  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
+};
+struct MultiDeleter {
+  void operator()(CURLM* handle) const { curl_multi_cleanup(handle); }
+};
+struct ListDeleter {
+  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+
+/// OpenSSL writes to sockets without MSG_NOSIGNAL: while libcurl runs, this thread holds SIGPIPE back and then swallows the one that came
+/// from there. The process's own disposition is not the library's to change.
+class SigpipeGuard {
+ public:
+  SigpipeGuard() {
+    sigset_t pending;
+    sigemptyset(&pending);
+    sigpending(&pending);
+    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~SigpipeGuard() {
+    if (!was_pending_) {
+      const timespec now{0, 0};
+      while (sigtimedwait(&pipe_, nullptr, &now) < 0 && errno == EINTR) {
+      }
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  SigpipeGuard(const SigpipeGuard&) = delete;
+  SigpipeGuard& operator=(const SigpipeGuard&) = delete;
+
+ private:
+  sigset_t pipe_{}, before_{};
+  bool was_pending_ = false;
+};
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && (text.back() == '\r' || text.back() == '\n' || text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  return text;
+}
+
+ErrorKind kind_of_status(int status) {
+  switch (status) {
+    case 400:
+    case 405:
+    case 413:
+    case 414:
+    case 416: return ErrorKind::invalid;
+    case 401:
+    case 403: return ErrorKind::unauthorized;
+    case 404:
+    case 410: return ErrorKind::not_found;
+    case 409: return ErrorKind::conflict;
+    case 422: return ErrorKind::corrupt;
+    case 408:
+    case 502:
+    case 503:
+    case 504: return ErrorKind::unreachable;
+    case 507: return ErrorKind::no_space;
+    default: return ErrorKind::failed;
+  }
+}
+
+/// The error that a response with a status of 400 and above stands for.
+Error error_of(const ClientResponse& response, const std::string& url) {
+  const ErrorKind kind = kind_of_status(response.status);
+  if (const auto document = parse_json(response.body, "the answer")) {
+    if (const auto detail = json_get<std::string>(*document, "detail"); detail && !detail->empty()) return {kind, *detail};
+  }
+  return {kind, fmt::format("{} answers with status {}", url, response.status)};
+}
+
+/// One exchange: what the callbacks of libcurl need.
+struct Exchange {
+  ClientResponse response;
+  CURL* handle = nullptr;
+  const std::function<Result<>(std::span<const std::byte>)>* sink = nullptr;
+  const std::function<Result<size_t>(std::span<std::byte>)>* source = nullptr;
+  std::string_view body;
+  uint64_t body_limit = 0;
+  std::optional<Error> error;  // our own side's
+  bool moved = true;           // a byte came or went since the last look
+
+  [[nodiscard]] int status() const {
+    long status = 0;
+    curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+    return static_cast<int>(status);
+  }
+
+  static size_t on_header(char* data, size_t, size_t size, void* self_) {
+    auto& self = *static_cast<Exchange*>(self_);
+    self.moved = true;
+    const std::string_view line = trim({data, size});
+    if (line.starts_with("HTTP/")) {
+      self.response.headers.clear();  // those of a "100 Continue" do not count
+      return size;
+    }
+    const auto colon = line.find(':');
+    if (colon == std::string_view::npos || self.response.headers.size() >= kMaxHeaders) return size;
+    std::string name(line.substr(0, colon));
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    self.response.headers[name] = trim(line.substr(colon + 1));
+    return size;
+  }
+
+  static size_t on_body(char* data, size_t, size_t size, void* self_) {
+    auto& self = *static_cast<Exchange*>(self_);
+    self.moved = true;
+    if (self.sink != nullptr && self.status() < 400) {
+      if (auto taken = (*self.sink)(std::as_bytes(std::span(data, size))); !taken) {
+        self.error = std::move(taken).error();
+        return 0;
+      }
+      return size;
+    }
+    const uint64_t limit = self.sink != nullptr ? kMaxProblemBytes : self.body_limit;
+    if (size > limit - std::min<uint64_t>(limit, self.response.body.size())) {
+      self.error = Error{ErrorKind::corrupt, fmt::format("the answer is larger than the {} bytes expected at most", limit)};
+      return 0;
+    }
+    self.response.body.append(data, size);
+    return size;
+  }
+
+  static size_t on_read(char* out, size_t, size_t size, void* self_) {
+    auto& self = *static_cast<Exchange*>(self_);
+    self.moved = true;
+    if (self.source == nullptr) return 0;
+    auto n = (*self.source)(std::as_writable_bytes(std::span(out, size)));
+    if (!n) {
+      self.error = std::move(n).error();
+      return CURL_READFUNC_ABORT;
+    }
+    LOOKBACK_CHECK(*n <= size);
+    return *n;
+  }
+};
+
+}  // namespace
+
+struct Client::Impl {
+  ClientOptions options;
+  std::unique_ptr<CURLM, MultiDeleter> multi;
+  std::unique_ptr<CURL, EasyDeleter> easy;
+  char error_text[CURL_ERROR_SIZE] = {};
+
+  [[nodiscard]] Error curl_error(CURLcode code, const std::string& url) const {
+    const std::string_view detail = error_text[0] != 0 ? error_text : curl_easy_strerror(code);
+    switch (code) {
+      case CURLE_PEER_FAILED_VERIFICATION:
+        return {ErrorKind::unreachable,
+                fmt::format("the TLS certificate of {} is not trusted ({}); name the CA that signed it with --ca-file", url, detail)};
+      case CURLE_SSL_CACERT_BADFILE:
+        return {ErrorKind::invalid, fmt::format("cannot use the CA file {}: {}", options.ca_file, detail)};
+      case CURLE_URL_MALFORMAT:
+      case CURLE_UNSUPPORTED_PROTOCOL: return {ErrorKind::invalid, fmt::format("'{}' is no URL to use: {}", url, detail)};
+      case CURLE_OUT_OF_MEMORY: return {ErrorKind::failed, fmt::format("{}: {}", url, detail)};
+      default: return {ErrorKind::unreachable, fmt::format("{} does not answer: {}", url, detail)};
+    }
+  }
+
+  /// Runs the prepared easy handle to its end.
+  [[nodiscard]] Result<> perform(Exchange& exchange, const std::string& url, const std::atomic<bool>* cancelled) {
+    const SigpipeGuard guard;
+    using std::chrono::steady_clock;
+    error_text[0] = 0;
+    if (const auto code = curl_multi_add_handle(multi.get(), easy.get()); code != CURLM_OK)
+      return fail(ErrorKind::failed, "{}: {}", url, curl_multi_strerror(code));
+    auto last_progress = steady_clock::now();
+    std::optional<Error> given_up;
+    CURLcode outcome = CURLE_OK;
+    bool done = false;
+    exchange.response.sent_ns = Clock::system().realtime_ns();
+    while (!done && !given_up) {
+      int running = 0;
+      CURLMcode code = curl_multi_perform(multi.get(), &running);
+      for (int left = 0; const CURLMsg* message = curl_multi_info_read(multi.get(), &left);) {
+        if (message->msg == CURLMSG_DONE) {
+          outcome = message->data.result;
+          done = true;
+        }
+      }
+      if (done) break;
+      const auto now = steady_clock::now();
+      if (std::exchange(exchange.moved, false)) last_progress = now;
+      if (cancelled != nullptr && *cancelled) {
+        given_up = Error{ErrorKind::cancelled, "cancelled"};
+      } else if (options.stall_timeout_ms > 0 && now - last_progress > std::chrono::milliseconds(options.stall_timeout_ms)) {
+        given_up = Error{ErrorKind::unreachable, fmt::format("{} sent nothing for {} s", url, options.stall_timeout_ms / 1000.0)};
+      } else {
+        if (code == CURLM_OK) code = curl_multi_poll(multi.get(), nullptr, 0, kPollMs, nullptr);
+        if (code != CURLM_OK) given_up = Error{ErrorKind::failed, fmt::format("{}: {}", url, curl_multi_strerror(code))};
+      }
+    }
+    exchange.response.received_ns = Clock::system().realtime_ns();
+    curl_multi_remove_handle(multi.get(), easy.get());
+    if (exchange.error) return tl::make_unexpected(*exchange.error);
+    if (given_up) return tl::make_unexpected(*given_up);
+    if (outcome != CURLE_OK) return tl::make_unexpected(curl_error(outcome, url));
+    exchange.response.status = exchange.status();
+    return {};
+  }
+
+  [[nodiscard]] Result<ClientResponse> run(const std::string& method, const std::string& path, Exchange& exchange,
+                                           const std::atomic<bool>* cancelled) {
+    CURL* handle = easy.get();
+    exchange.handle = handle;
+    curl_easy_reset(handle);  // keeps connections, forgets options
+    const std::string url = options.base_url + path;
+    std::unique_ptr<curl_slist, ListDeleter> headers;
+    const auto add_header = [&](const std::string& line) {
+      curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
+      LOOKBACK_CHECK(longer != nullptr);
+      (void)headers.release();
+      headers.reset(longer);
+    };
+    if (!options.token.empty()) add_header("Authorization: Bearer " + options.token);
+    const bool uploads = exchange.source != nullptr;
+    const bool has_body = uploads || !exchange.body.empty() || method == "POST" || method == "PUT";
+    if (has_body) add_header(uploads ? "Content-Type: application/octet-stream" : "Content-Type: application/json");
+    if (!uploads) add_header("Expect:");
+
+    curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
+    curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
+    curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, error_text);
+    curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
+    // The roles talk to each other directly; a proxy of the environment would get the token.
+    curl_easy_setopt(handle, CURLOPT_PROXY, "");
+    curl_easy_setopt(handle, CURLOPT_USERAGENT, ("lookback/" + std::string(version())).c_str());
+    curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(handle, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(handle, CURLOPT_BUFFERSIZE, 256L << 10);
+    curl_easy_setopt(handle, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
+    curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout_ms));
+    curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(options.total_timeout_ms));
+    if (!options.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, options.ca_file.c_str());
+    curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, &Exchange::on_header);
+    curl_easy_setopt(handle, CURLOPT_HEADERDATA, &exchange);
+    curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, &Exchange::on_body);
+    curl_easy_setopt(handle, CURLOPT_WRITEDATA, &exchange);
+    if (uploads) {
+      curl_easy_setopt(handle, CURLOPT_UPLOAD, 1L);
+      curl_easy_setopt(handle, CURLOPT_READFUNCTION, &Exchange::on_read);
+      curl_easy_setopt(handle, CURLOPT_READDATA, &exchange);
+    } else if (has_body) {
+      curl_easy_setopt(handle, CURLOPT_POST, 1L);
+      curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(exchange.body.size()));
+      curl_easy_setopt(handle, CURLOPT_POSTFIELDS, exchange.body.data());
+    } else if (method == "HEAD") {
+      curl_easy_setopt(handle, CURLOPT_NOBODY, 1L);
+    }
+    if (method != "HEAD") curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, method.c_str());
+    TRY(perform(exchange, url, cancelled));
+    return std::move(exchange.response);
+  }
+};
+
+Client::Client() : impl_(std::make_unique<Impl>()) {}
+Client::~Client() = default;
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&&) noexcept = default;
+
+Result<Client> Client::create(ClientOptions options) {
+  static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (global != CURLE_OK) return fail(ErrorKind::failed, "cannot set up libcurl: {}", curl_easy_strerror(global));
+  while (options.base_url.ends_with('/')) options.base_url.pop_back();
+  if (!options.base_url.starts_with("http://") && !options.base_url.starts_with("https://"))
+    return fail(ErrorKind::invalid, "'{}' is no URL: give one such as http://127.0.0.1:7400", options.base_url);
+  if (std::any_of(options.token.begin(), options.token.end(), [](unsigned char c) { return c <= 0x20 || c >= 0x7f; }))
+    return fail(ErrorKind::invalid, "the token holds blanks or control characters");
+  Client client;
+  client.impl_->options = std::move(options);
+  client.impl_->multi.reset(curl_multi_init());
+  client.impl_->easy.reset(curl_easy_init());
+  if (!client.impl_->multi || !client.impl_->easy) return fail(ErrorKind::failed, "cannot set up an HTTP client: no memory");
+  return client;
+}
+
+const ClientOptions& Client::options() const { return impl_->options; }
+
+Result<ClientResponse> Client::request(const std::string& method, const std::string& path, const std::string& body, uint64_t body_limit) {
+  Exchange exchange;
+  exchange.body = body;
+  exchange.body_limit = body_limit;
+  return impl_->run(method, path, exchange, nullptr);
+}
+
+Result<std::string> Client::get(const std::string& path, uint64_t body_limit) {
+  TRY_ASSIGN(ClientResponse response, request("GET", path, {}, body_limit));
+  if (response.status >= 400) return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
+  return std::move(response.body);
+}
+
+Result<std::string> Client::send(const std::string& method, const std::string& path, const std::string& json_body) {
+  TRY_ASSIGN(ClientResponse response, request(method, path, json_body));
+  if (response.status >= 400) return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
+  return std::move(response.body);
+}
+
+Result<ClientResponse> Client::download(const std::string& path, const std::function<Result<>(std::span<const std::byte>)>& sink,
+                                        const std::atomic<bool>* cancelled) {
+  Exchange exchange;
+  exchange.sink = &sink;
+  TRY_ASSIGN(ClientResponse response, impl_->run("GET", path, exchange, cancelled));
+  if (response.status >= 400) return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
+  return response;
+}
+
+Result<std::string> Client::upload(const std::string& method, const std::string& path,
+                                   const std::function<Result<size_t>(std::span<std::byte>)>& source,
+                                   const std::atomic<bool>* cancelled) {
+  Exchange exchange;
+  exchange.source = &source;
+  exchange.body_limit = kMaxProblemBytes * 64;
+  TRY_ASSIGN(ClientResponse response, impl_->run(method, path, exchange, cancelled));
+  if (response.status >= 400) return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
+  return std::move(response.body);
+}
+
+}  // namespace lookback::http

@@ -1,0 +1,141 @@
+#include <ctime>
+
+#include "lookback/base/clock.hpp"
+#include "lookback/base/json.hpp"
+#include "lookback/base/time.hpp"
+#include "response_head.hpp"
+
+namespace lookback::http {
+
+namespace {
+
+int status_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::invalid: return 400;
+    case ErrorKind::unauthorized: return 401;
+    case ErrorKind::not_found: return 404;
+    case ErrorKind::conflict: return 409;
+    case ErrorKind::corrupt: return 422;
+    case ErrorKind::no_space: return 507;
+    case ErrorKind::unreachable: return 502;
+    case ErrorKind::failed:
+    case ErrorKind::cancelled: return 500;
+  }
+  return 500;
+}
+
+/// IMF-fixdate (RFC 9110 section 5.6.7), whatever the locale.
+std::string http_date(int64_t now_ns) {
+  static constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  const time_t seconds = now_ns / kNsPerSecond;
+  tm t{};
+  ::gmtime_r(&seconds, &t);
+  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[t.tm_wday], t.tm_mday, kMonths[t.tm_mon],
+                     t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+}
+
+/// Header values come from names and messages too: a line break in one would start another header.
+std::string clean_value(std::string_view value) {
+  std::string out(value);
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return out;
+}
+
+}  // namespace
+
+std::optional<std::string> Request::query_value(const std::string& key) const {
+  const auto it = query.find(key);
+  if (it == query.end()) return std::nullopt;
+  return it->second;
+}
+
+Response Response::json(std::string text, int status) {
+  Response response;
+  response.status = status;
+  response.body = std::move(text);
+  return response;
+}
+
+Response Response::text(std::string text, int status) {
+  Response response = json(std::move(text), status);
+  response.content_type = "text/plain; charset=utf-8";
+  return response;
+}
+
+Response Response::problem(const Error& error) {
+  return plain_problem(status_of(error.kind), error.message, to_string(error.kind));
+}
+
+Response plain_problem(int status, std::string_view detail, std::string_view kind) {
+  const Json document = {{"type", "about:blank"},
+                         {"title", reason_phrase(status)},
+                         {"status", status},
+                         {"detail", detail},
+                         {"kind", kind}};
+  // Details quote what came from outside, which need not be UTF-8.
+  Response response = Response::json(document.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n", status);
+  response.content_type = "application/problem+json";
+  if (status == 401) response.headers["WWW-Authenticate"] = "Bearer realm=\"lookback\"";
+  return response;
+}
+
+std::string_view reason_phrase(int status) {
+  switch (status) {
+    case 100: return "Continue";
+    case 200: return "OK";
+    case 201: return "Created";
+    case 202: return "Accepted";
+    case 204: return "No Content";
+    case 206: return "Partial Content";
+    case 304: return "Not Modified";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 410: return "Gone";
+    case 412: return "Precondition Failed";
+    case 413: return "Content Too Large";
+    case 414: return "URI Too Long";
+    case 416: return "Range Not Satisfiable";
+    case 417: return "Expectation Failed";
+    case 422: return "Unprocessable Content";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 505: return "HTTP Version Not Supported";
+    case 507: return "Insufficient Storage";
+    default: return "Status";
+  }
+}
+
+bool has_no_body(int status) { return status == 204 || status == 304 || status < 200; }
+
+std::string format_response_head(const Response& response, const HeadOptions& options) {
+  std::string head = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nServer: lookback\r\n", response.status,
+                                 reason_phrase(response.status), http_date(Clock::system().realtime_ns()));
+  if (!has_no_body(response.status) && !response.content_type.empty())
+    head += fmt::format("Content-Type: {}\r\n", clean_value(response.content_type));
+  for (const auto& [name, value] : response.headers) head += fmt::format("{}: {}\r\n", clean_value(name), clean_value(value));
+  if (options.framing == BodyFraming::chunked) {
+    head += "Transfer-Encoding: chunked\r\n";
+  } else if (options.framing == BodyFraming::length && options.length) {
+    head += fmt::format("Content-Length: {}\r\n", *options.length);
+  }
+  if (!options.keep_alive) {
+    head += "Connection: close\r\n";
+  } else if (options.version < 11) {
+    head += "Connection: keep-alive\r\n";
+  }
+  head += "\r\n";
+  return head;
+}
+
+}  // namespace lookback::http

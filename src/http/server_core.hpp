@@ -1,0 +1,97 @@
+#pragma once
+// What all connections of a server share: routes, limits, worker and stream threads, counters.
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "lookback/base/queue.hpp"
+#include "lookback/http/server.hpp"
+#include "stream_threads.hpp"
+#include "target.hpp"
+
+namespace lookback::http {
+
+class Session;
+
+struct RouteEntry {
+  std::string method;
+  Route route;
+  Handler handler;
+  bool upload = false;
+};
+
+struct RouteMatch {
+  const RouteEntry* entry = nullptr;                ///< nullptr: no such path, or not with this method
+  std::map<std::string, std::string> parameters;
+  std::string allow;                                ///< methods of the path, where there is one
+};
+
+/// Bytes of request bodies held in memory, given back on destruction.
+class BodyLease {
+ public:
+  BodyLease() = default;
+  explicit BodyLease(std::atomic<uint64_t>& pool) : pool_(&pool) {}
+  BodyLease(BodyLease&& other) noexcept
+      : pool_(std::exchange(other.pool_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  BodyLease& operator=(BodyLease&& other) noexcept {
+    std::swap(pool_, other.pool_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~BodyLease() {
+    if (pool_ != nullptr) pool_->fetch_sub(bytes_);
+  }
+  /// False when that would pass what all bodies together may hold.
+  [[nodiscard]] bool grow(uint64_t bytes, uint64_t limit) {
+    if (pool_->fetch_add(bytes) + bytes > limit) {
+      pool_->fetch_sub(bytes);
+      return false;
+    }
+    bytes_ += bytes;
+    return true;
+  }
+
+ private:
+  std::atomic<uint64_t>* pool_ = nullptr;
+  uint64_t bytes_ = 0;
+};
+
+class ServerCore {
+ public:
+  explicit ServerCore(ServerOptions options_);
+  ~ServerCore();
+
+  [[nodiscard]] RouteMatch match(const std::string& method, const Target& target) const;
+  /// Compares in a time that tells nothing about the token, its length included.
+  [[nodiscard]] bool authorized(const std::map<std::string, std::string>& headers, const std::string& path) const;
+
+  void start_workers();
+  /// False after close(): the job will not run. Never waits: a connection has one request at a time.
+  [[nodiscard]] bool submit(std::function<void()> job) { return jobs_.push(std::move(job)); }
+  void stop_workers();
+
+  void add_session(const std::shared_ptr<Session>& session);
+  void remove_session(const Session* session);
+  [[nodiscard]] std::vector<std::shared_ptr<Session>> sessions() const;
+  [[nodiscard]] size_t session_count() const;
+
+  const ServerOptions options;
+  std::vector<RouteEntry> routes;
+  StreamThreads streams;
+  std::atomic<bool> stopping{false};
+  std::atomic<uint64_t> body_bytes{0};
+  std::atomic<uint64_t> connections{0}, requests{0}, timeouts{0}, refused{0};
+  std::function<void()> on_session_gone;  ///< set before start; any thread
+
+ private:
+  std::string token_hash_;
+  BoundedQueue<std::function<void()>> jobs_;
+  std::vector<std::thread> workers_;
+  mutable std::mutex sessions_mutex_;
+  std::unordered_map<const Session*, std::weak_ptr<Session>> sessions_;
+};
+
+}  // namespace lookback::http

@@ -1,0 +1,115 @@
+#include <sys/socket.h>
+
+#include <catch2/catch.hpp>
+#include <thread>
+
+#include "lookback/http/client.hpp"
+#include "lookback/http/server.hpp"
+
+using namespace lookback;
+using namespace lookback::http;
+
+namespace {
+
+struct Fixture {
+  std::unique_ptr<Server> server;
+  Fixture() {
+    auto created = Server::create({.listen = "127.0.0.1:0", .tls = {}, .token = ""});
+    REQUIRE(created);
+    server = std::move(*created);
+    server->add("GET", "/big", [](Request&) { return Response::text(std::string(100'000, 'x')); });
+    server->add("GET", "/endless", [](Request&) {
+      Response response;
+      response.stream = [](const BodyWriter& write) -> Result<> {
+        const std::vector<std::byte> block(1 << 16);
+        for (;;) TRY(write(block));
+      };
+      return response;
+    });
+    server->add("GET", "/silent", [](Request&) {
+      Response response;
+      response.stream = [](const BodyWriter& write) -> Result<> {
+        const std::vector<std::byte> block(10);
+        TRY(write(block));
+        for (;;) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          TRY(write({}));
+        }
+      };
+      return response;
+    });
+    server->add("GET", "/error/{kind}", [](Request& request) {
+      return Response::problem({static_cast<ErrorKind>(std::stoi(request.parameters.at("kind"))), "what \xff happened"});
+    });
+    server->add("GET", "/plain-error", [](Request&) { return Response::text("no", 418); });
+    REQUIRE(server->start());
+  }
+  Client client(ClientOptions options = {}) const {
+    options.base_url = fmt::format("http://127.0.0.1:{}/", server->port());
+    auto made = Client::create(options);
+    REQUIRE(made);
+    return std::move(*made);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a status becomes the kind that it was made from") {
+  const Fixture f;
+  Client client = f.client();
+  for (const ErrorKind kind : {ErrorKind::failed, ErrorKind::invalid, ErrorKind::not_found, ErrorKind::conflict, ErrorKind::corrupt,
+                               ErrorKind::no_space, ErrorKind::unreachable, ErrorKind::unauthorized}) {
+    const auto answer = client.get(fmt::format("/error/{}", static_cast<int>(kind)));
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().kind == kind);
+    CHECK(answer.error().message.starts_with("what "));
+  }
+  const auto plain = client.get("/plain-error");
+  CHECK(plain.error().kind == ErrorKind::failed);
+  CHECK(plain.error().message.find("418") != std::string::npos);
+}
+
+TEST_CASE("answers beyond the limit are refused") {
+  const Fixture f;
+  Client client = f.client();
+  CHECK(client.get("/big", 100'000)->size() == 100'000);
+  CHECK(client.get("/big", 99'999).error().kind == ErrorKind::corrupt);
+  CHECK(client.get("/endless", 1 << 20).error().kind == ErrorKind::corrupt);
+  CHECK(client.get("/big")->size() == 100'000);
+}
+
+TEST_CASE("a peer that is not there, says nothing or too little is unreachable") {
+  const Fixture f;
+  auto nobody = Client::create({.base_url = "http://127.0.0.1:1", .token = "", .ca_file = ""});
+  const auto refused = nobody->get("/x");
+  CHECK(refused.error().kind == ErrorKind::unreachable);
+  CHECK(refused.error().message.find("http://127.0.0.1:1/x") != std::string::npos);
+  ClientOptions options;
+  options.stall_timeout_ms = 300;
+  Client client = f.client(options);
+  const auto sink = [](std::span<const std::byte>) -> Result<> { return {}; };
+  CHECK(client.download("/silent", sink).error().kind == ErrorKind::unreachable);
+  options.stall_timeout_ms = 0;
+  options.total_timeout_ms = 300;
+  CHECK(f.client(options).download("/endless", sink).error().kind == ErrorKind::unreachable);
+  CHECK(Client::create({.base_url = "ftp://x", .token = "", .ca_file = ""}).error().kind == ErrorKind::invalid);
+  CHECK(Client::create({.base_url = "http://x", .token = "a\r\nb", .ca_file = ""}).error().kind == ErrorKind::invalid);
+}
+
+TEST_CASE("a download can be cancelled, and its sink can fail") {
+  const Fixture f;
+  ClientOptions options;
+  options.total_timeout_ms = 0;
+  Client client = f.client(options);
+  std::atomic<bool> cancelled{false};
+  std::thread canceller([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    cancelled = true;
+  });
+  const auto ended = client.download("/silent", [](std::span<const std::byte>) -> Result<> { return {}; }, &cancelled);
+  canceller.join();
+  CHECK(ended.error().kind == ErrorKind::cancelled);
+  const auto full = client.download("/endless", [](std::span<const std::byte>) -> Result<> { return fail(ErrorKind::no_space, "full"); });
+  CHECK(full.error().kind == ErrorKind::no_space);
+  CHECK(client.get("/big")->size() == 100'000);
+}
