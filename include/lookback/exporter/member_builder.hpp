@@ -1,0 +1,45 @@
+#pragma once
+// Packets → one member of an archive: a pcapng section of its own, cut into compressed frames at block boundaries. What a node
+// sends and what an import writes come from here.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lookback/archive/member.hpp"
+#include "lookback/packet/packet.hpp"
+
+namespace lookback::exporter {
+
+/// Content of a frame: cut before the packet that would pass it.
+inline constexpr uint64_t kMemberFrameBytes = 1 << 20;
+/// Content at which callers end a member; what they add behind it is still taken.
+inline constexpr uint64_t kMemberBytes = 8 << 20;
+/// The longest captured length that is kept of a packet; what is beyond is cut off, like by a snap length.
+inline constexpr uint64_t kMaxPacketBytes = 1 << 20;
+
+/// Collects packets in the order they come. The same packets give the same bytes. Memory: one frame of content and the
+/// compressed member. One thread.
+class MemberBuilder {
+ public:
+  /// Every interface is described in the first frame, as "node NAME". `application` is named as the file's writer.
+  MemberBuilder(std::string node_name, std::vector<packet::Interface> interfaces, std::string application);
+  ~MemberBuilder();
+  MemberBuilder(MemberBuilder&&) noexcept;
+  MemberBuilder& operator=(MemberBuilder&&) noexcept;
+
+  /// `packet.interface` indexes the interfaces given. Times before 1970 are taken as 1970, as pcapng cannot say them.
+  void add(const packet::PacketView& packet);
+  /// Content so far, the section's header and interfaces included.
+  [[nodiscard]] uint64_t content_bytes() const;
+  [[nodiscard]] uint64_t packets() const;
+  /// Ends the member: frames with bounds and summaries, SHA-256, sums. The builder then starts the next one of the same interfaces.
+  [[nodiscard]] archive::MemberContent finish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lookback::exporter
