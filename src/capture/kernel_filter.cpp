@@ -1,0 +1,135 @@
+#include "capture/kernel_filter.hpp"
+
+#include <linux/filter.h>
+#include <linux/if_arp.h>
+#include <linux/if_packet.h>
+
+namespace lookback::capture {
+namespace {
+
+static_assert(sizeof(sock_filter) == sizeof(packet::BpfInstruction));
+
+constexpr uint16_t kLoadAbsolute = BPF_LD | BPF_W | BPF_ABS;
+constexpr uint16_t kJumpEqual = BPF_JMP | BPF_JEQ | BPF_K;
+constexpr uint16_t kJumpAlways = BPF_JMP | BPF_JA;
+constexpr uint16_t kReturn = BPF_RET | BPF_K;
+
+constexpr uint32_t ancillary(int what) { return static_cast<uint32_t>(SKF_AD_OFF + what); }
+
+/// Emits instructions with far jumps to labels that are placed later. Conditional jumps reach 255 instructions only, so every
+/// far one is "if not equal skip one; jump always".
+class Assembler {
+ public:
+  using Label = size_t;
+
+  Label new_label() {
+    targets_.push_back(kUnplaced);
+    return targets_.size() - 1;
+  }
+  void place(Label label) { targets_[label] = code_.size(); }
+  void load(int what) { code_.push_back({kLoadAbsolute, 0, 0, ancillary(what)}); }
+  void jump(Label label) {
+    fixups_.push_back({code_.size(), label});
+    code_.push_back({kJumpAlways, 0, 0, 0});
+  }
+  void jump_if_equal(uint32_t value, Label label) {
+    code_.push_back({kJumpEqual, 0, 1, value});
+    jump(label);
+  }
+  void give(uint32_t bytes) { code_.push_back({kReturn, 0, 0, bytes}); }
+
+  /// Puts a whole program in; its returns become jumps, which leaves its inner distances as they are.
+  void inline_program(const Program& program, Label on_match, Label on_mismatch) {
+    for (const auto& instruction : program) {
+      if (BPF_CLASS(instruction.code) == BPF_RET && BPF_RVAL(instruction.code) == BPF_K)
+        jump(instruction.k != 0 ? on_match : on_mismatch);
+      else
+        code_.push_back(instruction);
+    }
+  }
+
+  Program finish() {
+    for (const auto& [at, label] : fixups_) {
+      LOOKBACK_CHECK(targets_[label] != kUnplaced && targets_[label] > at);
+      code_[at].k = static_cast<uint32_t>(targets_[label] - at - 1);
+    }
+    return std::move(code_);
+  }
+
+ private:
+  static constexpr size_t kUnplaced = SIZE_MAX;
+  struct Fixup {
+    size_t at;
+    Label label;
+  };
+  Program code_;
+  std::vector<size_t> targets_;
+  std::vector<Fixup> fixups_;
+};
+
+}  // namespace
+
+Result<Program> compose_filter(const FilterPlan& plan) {
+  Assembler code;
+  const auto drop = code.new_label();
+  const auto accept = code.new_label();
+
+  // A sent loopback packet is seen as outgoing and again as incoming.
+  const auto from_loopback = code.new_label();
+  const auto wanted_direction = code.new_label();
+  code.load(SKF_AD_HATYPE);
+  code.jump_if_equal(ARPHRD_LOOPBACK, from_loopback);
+  code.jump(wanted_direction);
+  code.place(from_loopback);
+  code.load(SKF_AD_PKTTYPE);
+  code.jump_if_equal(PACKET_OUTGOING, drop);
+  code.place(wanted_direction);
+
+  if (plan.select_interfaces) {
+    const auto selected = code.new_label();
+    code.load(SKF_AD_IFINDEX);
+    for (const uint32_t index : plan.interface_indexes) code.jump_if_equal(index, selected);
+    code.jump(drop);
+    code.place(selected);
+  }
+
+  std::vector<Assembler::Label> rule_labels;
+  code.load(SKF_AD_HATYPE);
+  for (const auto& rule : plan.rules) {
+    rule_labels.push_back(code.new_label());
+    for (const uint16_t type : rule.hardware_types) code.jump_if_equal(type, rule_labels.back());
+    if (rule.hardware_types.empty()) code.jump(rule_labels.back());
+  }
+  if (plan.rules.empty()) code.jump(accept);
+  for (size_t i = 0; i < plan.rules.size(); ++i) {
+    const auto& rule = plan.rules[i];
+    code.place(rule_labels[i]);
+    if (rule.reject) {
+      code.jump(drop);
+      continue;
+    }
+    if (!rule.exclude.empty()) {
+      const auto not_excluded = code.new_label();
+      code.inline_program(rule.exclude, drop, not_excluded);
+      code.place(not_excluded);
+    }
+    if (rule.include.empty())
+      code.jump(accept);
+    else
+      code.inline_program(rule.include, accept, drop);
+  }
+  code.place(drop);
+  code.give(0);
+  code.place(accept);
+  code.give(plan.snaplen == 0 ? 0x7fffffff : plan.snaplen);
+
+  Program program = code.finish();
+  if (program.size() > BPF_MAXINSNS)
+    return fail(ErrorKind::invalid,
+                "the kernel takes filters of at most {} instructions, this one has {}: shorten the "
+                "filter or the list of interfaces",
+                BPF_MAXINSNS, program.size());
+  return program;
+}
+
+}  // namespace lookback::capture

@@ -1,0 +1,41 @@
+#pragma once
+// The one classic BPF program of the ring's socket, composed of libpcap's programs for each link type:
+//
+//   loopback's outgoing copy? drop           each loopback packet passes the socket twice
+//   interface not selected?   drop
+//   which hardware type?      jump to its rule
+//   rule: exclusion program:  match → drop, else go on
+//         user's program:     match → accept, else drop
+//
+// Joining programs instead of expressions keeps the user's program exactly as libpcap compiled it (in an expression, `vlan`
+// shifts the offsets of all that follows it), and lets the exclusions change without compiling the user's filter again.
+
+#include <cstdint>
+#include <vector>
+
+#include "lookback/base/result.hpp"
+#include "lookback/packet/filter.hpp"
+
+namespace lookback::capture {
+
+using Program = std::vector<packet::BpfInstruction>;
+
+/// What happens to frames of some ARPHRD_ hardware types.
+struct LinkRule {
+  std::vector<uint16_t> hardware_types;  ///< empty: all that no other rule names; exactly one rule, the last, is so
+  Program exclude;                       ///< a match is dropped; empty: nothing is
+  Program include;                       ///< a match is accepted; empty: all that is left
+  bool reject = false;                   ///< nothing of these types can match
+};
+
+struct FilterPlan {
+  bool select_interfaces = false;
+  std::vector<uint32_t> interface_indexes;  ///< with select_interfaces
+  std::vector<LinkRule> rules;
+  uint32_t snaplen = 0;                     ///< 0: whole packets
+};
+
+/// invalid: more instructions than the kernel takes (BPF_MAXINSNS, 4096).
+[[nodiscard]] Result<Program> compose_filter(const FilterPlan& plan);
+
+}  // namespace lookback::capture

@@ -1,0 +1,48 @@
+#pragma once
+// The filter of a ring: the user's expression for every link type there is, the excluded connections, the selected
+// interfaces. Makes the one program for the socket from them. One thread at a time.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "capture/interface_table.hpp"
+#include "capture/kernel_filter.hpp"
+#include "lookback/capture/capture.hpp"
+
+namespace lookback::capture {
+
+class RingFilter {
+ public:
+  /// Compiles the user's expression for every link type. invalid: its syntax; an expression that is right but says nothing about a link
+  /// type (an Ethernet address for a tunnel) is none, only rejects that type's packets, as long as some type is left.
+  [[nodiscard]] static Result<RingFilter> create(const RingOptions& options,
+                                                 const std::vector<LinkEntry>& interfaces);
+
+  /// Compiles link types again whose program was made without a live example, where there is one now.
+  void improve(const std::vector<LinkEntry>& interfaces);
+  [[nodiscard]] Result<> set_excluded(const std::vector<ExcludedPeer>& exclude);
+  [[nodiscard]] bool selects(const std::string& interface_name) const;
+  [[nodiscard]] Result<Program> program(const std::vector<LinkEntry>& interfaces) const;
+
+ private:
+  struct Link {
+    uint16_t link_type = 0;
+    std::vector<uint16_t> hardware_types;  ///< empty for the type that stands for all others
+    Program include, exclude;
+    bool reject = false;
+    bool live = false;
+  };
+  RingFilter() = default;
+
+  std::string expression_;
+  std::vector<std::string> selection_;
+  uint32_t snaplen_ = 0;
+  std::vector<Link> links_;  ///< Ethernet first, the one without hardware types last
+};
+
+/// The pcap-filter expression for connections with any of the peers; empty for none. Invalid addresses and peers without ports
+/// are an error of kind invalid.
+[[nodiscard]] Result<std::string> exclusion_expression(const std::vector<ExcludedPeer>& exclude);
+
+}  // namespace lookback::capture
