@@ -6,7 +6,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "lookback/base/result.hpp"
@@ -21,18 +20,41 @@ struct BpfInstruction {
 };
 static_assert(sizeof(BpfInstruction) == 8);
 
-/// A compiled expression for one link type. Immutable; matches() may run on many threads at once.
+struct FilterCode;  // the program as the interpreter wants it
+
+/// A compiled expression for one link type. Immutable; copies share the program; matches() may run on many threads at once.
 class Filter {
  public:
-  /// An empty expression matches everything. Errors are libpcap's own message, kind invalid. compile() is
-  /// thread-safe (libpcap's compiler is not: it is locked inside).
+  /// Matches everything.
+  Filter() = default;
+
+  /// An empty expression matches everything. Errors are libpcap's own message, kind invalid. compile() is thread-safe
+  /// (libpcap's compiler is not: it is locked inside). A name in the expression ("host web-1") is resolved, as tcpdump does:
+  /// that may take as long as the resolver takes.
+  /// An expression that no packet of this link type can satisfy ("arp" on raw IP) compiles to matches_nothing(): a capture may have
+  /// interfaces of several kinds. "inbound", "ifindex" and the like are refused where the link type does not record them.
   [[nodiscard]] static Result<Filter> compile(const std::string& expression, uint16_t link_type);
-  [[nodiscard]] bool matches(std::span<const std::byte> data, uint32_t original_length) const;
-  [[nodiscard]] bool matches_all() const { return program_.empty(); }
+
+  /// Checks a program and takes it over; kind invalid for one that jumps or stores out of bounds.
+  [[nodiscard]] static Result<Filter> from_program(std::vector<BpfInstruction> program);
+
+  /// `data` begins at the link layer; `original_length` is what "len", "greater" and "less" see.
+  [[nodiscard]] bool matches(std::span<const std::byte> data, uint32_t original_length) const {
+    return code_ == nullptr || run(*code_, data, original_length);
+  }
+  [[nodiscard]] bool matches_all() const { return code_ == nullptr; }
+  [[nodiscard]] bool matches_nothing() const {
+    return program_.size() == 1 && program_[0].code == kReturn && program_[0].k == 0;
+  }
+  /// As libpcap made it; empty when everything matches.
   [[nodiscard]] std::span<const BpfInstruction> program() const { return program_; }
 
  private:
+  static constexpr uint16_t kReturn = 0x06;  // BPF_RET | BPF_K
+  static bool run(const FilterCode& code, std::span<const std::byte> data, uint32_t original_length);
+
   std::vector<BpfInstruction> program_;
+  std::shared_ptr<const FilterCode> code_;
 };
 
 }  // namespace lookback::packet
