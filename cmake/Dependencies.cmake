@@ -36,9 +36,14 @@ function(lookback_dep name)
     if(NOT LOOKBACK_${upper}_LIBRARY)
       message(FATAL_ERROR "lib${A_LIBRARY} not found: run scripts/install-deps first")
     endif()
-    target_link_libraries(dep_${name} INTERFACE ${LOOKBACK_${upper}_LIBRARY})
+    # As a target, the archive stands before what it needs itself in every link line.
+    add_library(dep_${name}_archive UNKNOWN IMPORTED)
+    set_target_properties(dep_${name}_archive PROPERTIES
+      IMPORTED_LOCATION ${LOOKBACK_${upper}_LIBRARY} INTERFACE_LINK_LIBRARIES "${A_LINK}")
+    target_link_libraries(dep_${name} INTERFACE dep_${name}_archive)
+  else()
+    target_link_libraries(dep_${name} INTERFACE ${A_LINK})
   endif()
-  target_link_libraries(dep_${name} INTERFACE ${A_LINK})
 endfunction()
 
 lookback_dep(expected HEADER tl/expected.hpp)
