@@ -1,0 +1,85 @@
+#include "cli/daemon.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "lookback/base/file.hpp"
+#include "lookback/base/log.hpp"
+
+namespace lookback::cli {
+
+void add_daemon_options(Command& command, DaemonSettings& settings) {
+  command.settings_file = SettingsFile::given;
+  command.text("--listen", "ADDR:PORT", settings.listen,
+               fmt::format("Where the API listens; by default {}", settings.listen));
+  command.text("--data-dir", "DIR", settings.data_dir,
+               fmt::format("Where the data lies; by default {}", settings.data_dir));
+  command
+      .text("--token-file", "FILE", settings.token_file,
+            "A file with the token that hub, nodes and clients share; without one everybody who "
+            "reaches the port may do everything")
+      .origin = &settings.token_file_origin;
+  command.text("--tls-cert", "FILE", settings.tls_cert,
+               "The API's certificate chain (PEM); with --tls-key it speaks https");
+  command.text("--tls-key", "FILE", settings.tls_key, "The certificate's private key (PEM)");
+  command.flag("--insecure", settings.insecure, "Allow listening beyond this machine without TLS");
+  command.choice("--log-level", "debug|info|warning|error", settings.log_level,
+                 "The least important lines to log on standard error; by default info");
+  command.text("--config", "FILE", settings.config,
+               "A TOML file with any of these options, named without the dashes");
+}
+
+void allow_settings(Command& command, const std::vector<std::string>& but) {
+  for (Option& option : command.options) {
+    option.setting = std::find(but.begin(), but.end(), option.name) == but.end();
+  }
+}
+
+Result<> apply_log_level(const DaemonSettings& settings) {
+  for (const auto& [name, level] :
+       {std::pair("debug", LogLevel::debug), std::pair("info", LogLevel::info),
+        std::pair("warning", LogLevel::warning), std::pair("error", LogLevel::error)}) {
+    if (settings.log_level == name) {
+      set_log_level(level);
+      return {};
+    }
+  }
+  return fail(ErrorKind::invalid, "'{}' is no log level", settings.log_level);
+}
+
+Result<std::optional<http::TlsFiles>> tls_of(const DaemonSettings& settings) {
+  if (settings.tls_cert.empty() != settings.tls_key.empty()) {
+    return fail(ErrorKind::invalid, "--tls-cert and --tls-key go together: give both");
+  }
+  if (settings.tls_cert.empty()) return std::nullopt;
+  return http::TlsFiles{settings.tls_cert, settings.tls_key};
+}
+
+Result<> check_may_capture(std::string_view command) {
+  constexpr int kCapNetRaw = 13;  // linux/capability.h
+  TRY_ASSIGN(const std::string status, read_file("/proc/self/status", 1 << 20));
+  const size_t at = status.find("CapEff:");
+  uint64_t capabilities = 0;
+  if (at == std::string::npos)
+    return fail(ErrorKind::failed, "/proc/self/status does not tell this process's capabilities");
+  const size_t digits = status.find_first_not_of(" \t", at + 7);
+  if (digits == std::string::npos ||
+      std::from_chars(status.data() + digits, status.data() + status.size(), capabilities, 16).ec !=
+          std::errc()) {
+    return fail(ErrorKind::failed, "/proc/self/status does not tell this process's capabilities");
+  }
+  if ((capabilities >> kCapNetRaw & 1) != 0) return {};
+  return fail(ErrorKind::failed,
+              "lookback {} may not read packets: run it as root (sudo lookback {} …), or give the "
+              "binary the right: "
+              "setcap cap_net_raw,cap_ipc_lock=ep $(command -v lookback)",
+              command, command);
+}
+
+std::string url_of(bool tls, const std::string& address, uint16_t port) {
+  const bool ipv6 = address.find(':') != std::string::npos && !address.starts_with('[');
+  return fmt::format("{}://{}{}{}:{}", tls ? "https" : "http", ipv6 ? "[" : "", address,
+                     ipv6 ? "]" : "", port);
+}
+
+}  // namespace lookback::cli

@@ -1,0 +1,45 @@
+#pragma once
+// What the three daemons have in common on the command line.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "cli/command.hpp"
+#include "cli/interrupt.hpp"
+#include "lookback/base/result.hpp"
+#include "lookback/http/server.hpp"
+
+namespace lookback::cli {
+
+struct DaemonSettings {
+  std::string listen;
+  std::string data_dir;
+  std::string token_file;
+  Origin token_file_origin = Origin::nowhere;
+  std::string tls_cert, tls_key;
+  bool insecure = false;
+  std::string log_level = "info";
+  std::string config;
+};
+
+/// --listen, --data-dir, --token-file, --tls-cert, --tls-key, --insecure, --log-level and --config;
+/// `settings` comes with the defaults, and lives as long as the action.
+void add_daemon_options(Command& command, DaemonSettings& settings);
+
+/// Makes every option of the command one that environment and settings file may have, but for those
+/// named.
+void allow_settings(Command& command, const std::vector<std::string>& but = {});
+
+/// Sets the log level.
+[[nodiscard]] Result<> apply_log_level(const DaemonSettings& settings);
+[[nodiscard]] Result<std::optional<http::TlsFiles>> tls_of(const DaemonSettings& settings);
+
+/// Whether this process may open packet sockets; if not, the error says how to get there.
+[[nodiscard]] Result<> check_may_capture(std::string_view command);
+
+/// "http://127.0.0.1:7400"
+[[nodiscard]] std::string url_of(bool tls, const std::string& address, uint16_t port);
+
+}  // namespace lookback::cli

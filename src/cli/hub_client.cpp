@@ -1,0 +1,157 @@
+#include "cli/hub_client.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "lookback/base/file.hpp"
+#include "lookback/base/json.hpp"
+#include "lookback/base/names.hpp"
+
+namespace lookback::cli {
+
+namespace {
+
+/// The error in a problem document (RFC 9457), or one made from the status alone.
+Error problem(const http::ClientResponse& response) {
+  ErrorKind kind = ErrorKind::failed;
+  switch (response.status) {
+    case 400:
+      kind = ErrorKind::invalid;
+      break;
+    case 401:
+    case 403:
+      kind = ErrorKind::unauthorized;
+      break;
+    case 404:
+    case 410:
+      kind = ErrorKind::not_found;
+      break;
+    case 409:
+      kind = ErrorKind::conflict;
+      break;
+    case 422:
+      kind = ErrorKind::corrupt;
+      break;
+    case 507:
+      kind = ErrorKind::no_space;
+      break;
+    default:
+      break;
+  }
+  std::string message = fmt::format("HTTP status {}", response.status);
+  if (const auto document = parse_json(response.body, "problem"); document) {
+    message = json_get_or<std::string>(*document, "detail", message).value_or(message);
+  }
+  return {kind, message};
+}
+
+}  // namespace
+
+void add_hub_options(Command& command, HubSettings& settings) {
+  command.settings_file = SettingsFile::client;
+  command.text("--hub", "URL", settings.url, "The hub; by default http://127.0.0.1:7400").setting =
+      true;
+  Option& token =
+      command.text("--token-file", "FILE", settings.token_file,
+                   "A file with the hub's token; LOOKBACK_TOKEN may have the token itself");
+  token.setting = true;
+  token.origin = &settings.token_file_origin;
+  command
+      .text("--ca-file", "FILE", settings.ca_file,
+            "Certificates (PEM) to trust in place of the system's, for an https hub")
+      .setting = true;
+}
+
+Result<std::string> read_token_file(const std::string& path) {
+  TRY_ASSIGN(std::string text, read_file(path, 64 << 10));
+  text.erase(std::min(text.find_first_of("\r\n"), text.size()));
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.pop_back();
+  if (text.empty()) return fail(ErrorKind::invalid, "{} has no token on its first line", path);
+  return text;
+}
+
+Result<std::string> find_token(const std::string& token_file, Origin origin) {
+  const char* token = std::getenv("LOOKBACK_TOKEN");
+  const bool has_token = token != nullptr && *token != '\0';
+  const bool file_first = origin == Origin::command_line || origin == Origin::environment;
+  if (!token_file.empty() && (file_first || !has_token)) return read_token_file(token_file);
+  return has_token ? std::string(token) : std::string();
+}
+
+Result<HubClient> HubClient::create(const HubSettings& settings, Options options) {
+  std::string url = settings.url;
+  while (url.ends_with('/')) url.pop_back();
+  if (!url.starts_with("http://") && !url.starts_with("https://")) {
+    return fail(ErrorKind::invalid, "'{}' is no URL of a {}: write it like http://127.0.0.1:7400",
+                settings.url, options.who);
+  }
+  http::ClientOptions client_options;
+  client_options.base_url = url;
+  client_options.ca_file = settings.ca_file;
+  client_options.total_timeout_ms = options.total_timeout_ms;
+  client_options.stall_timeout_ms = options.stall_timeout_ms;
+  TRY_ASSIGN(client_options.token, find_token(settings.token_file, settings.token_file_origin));
+  TRY_ASSIGN(http::Client client, http::Client::create(std::move(client_options)));
+  return HubClient(std::move(client), std::move(url), std::move(options));
+}
+
+Error HubClient::explain(Error error) const {
+  if (error.kind == ErrorKind::unreachable) {
+    return {error.kind, fmt::format("cannot reach the {}: {}: {}", options_.who, error.message,
+                                    options_.start_hint)};
+  }
+  if (error.kind == ErrorKind::unauthorized) {
+    error.message += ": give the token with --token-file, LOOKBACK_TOKEN_FILE or LOOKBACK_TOKEN";
+  }
+  return error;
+}
+
+Result<http::ClientResponse> HubClient::exchange(const std::string& method, const std::string& path,
+                                                 const std::string& body) {
+  auto response = client_.request(method, path, body);
+  if (!response) return tl::make_unexpected(explain(response.error()));
+  if (response->status >= 400) return tl::make_unexpected(explain(problem(*response)));
+  return response;
+}
+
+Result<Json> HubClient::get(const std::string& path) {
+  TRY_ASSIGN(const http::ClientResponse response, exchange("GET", path, ""));
+  return parse_json(response.body, fmt::format("the answer of {}{}", url_, path));
+}
+
+Result<Json> HubClient::post(const std::string& path, const Json& body) {
+  TRY_ASSIGN(const http::ClientResponse response,
+             exchange("POST", path, body.dump(-1, ' ', false, Json::error_handler_t::replace)));
+  return parse_json(response.body, fmt::format("the answer of {}{}", url_, path));
+}
+
+Result<> HubClient::post_nothing(const std::string& path) {
+  TRY(exchange("POST", path, "{}"));
+  return {};
+}
+
+Result<> HubClient::remove(const std::string& path) {
+  TRY(exchange("DELETE", path, ""));
+  return {};
+}
+
+Result<http::ClientResponse> HubClient::download(const std::string& path, const Sink& sink,
+                                                 const std::atomic<bool>* cancelled) {
+  auto response = client_.download(path, sink, cancelled);
+  if (!response) return tl::make_unexpected(explain(response.error()));
+  return response;
+}
+
+Result<Json> HubClient::upload(const std::string& path, const Source& source,
+                               const std::atomic<bool>* cancelled) {
+  auto answer = client_.upload("POST", path, source, cancelled);
+  if (!answer) return tl::make_unexpected(explain(answer.error()));
+  return parse_json(*answer, fmt::format("the answer of {}{}", url_, path));
+}
+
+Result<std::string> snapshot_path(const std::string& name, std::string_view rest) {
+  TRY(check_snapshot_name(name));
+  return fmt::format("/api/v1/snapshots/{}{}", http::url_encode(name), rest);
+}
+
+}  // namespace lookback::cli

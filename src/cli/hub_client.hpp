@@ -1,0 +1,77 @@
+#pragma once
+// The client's way to a daemon: which one, with which token, and HTTP answers turned into Results.
+
+#include <atomic>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+
+#include "cli/command.hpp"
+#include "lookback/base/result.hpp"
+#include "lookback/http/client.hpp"
+
+namespace lookback::cli {
+
+struct HubSettings {
+  std::string url = "http://127.0.0.1:7400";
+  std::string token_file;
+  Origin token_file_origin = Origin::nowhere;
+  std::string ca_file;
+};
+
+/// --hub, --token-file, --ca-file, and the client's settings files. `settings` lives as long as the
+/// command's action.
+void add_hub_options(Command& command, HubSettings& settings);
+
+/// The bearer token: a file named by flag or variable, else LOOKBACK_TOKEN, else a file named in
+/// the settings; may be empty.
+[[nodiscard]] Result<std::string> find_token(const std::string& token_file, Origin origin);
+/// The first line of a token file. An empty file is an error of kind invalid.
+[[nodiscard]] Result<std::string> read_token_file(const std::string& path);
+
+/// One thread.
+class HubClient {
+ public:
+  struct Options {
+    std::string who = "hub";  ///< in messages
+    std::string start_hint = "is it running? --hub or LOOKBACK_HUB names another";
+    int64_t total_timeout_ms = 30'000;  ///< 0 for streams
+    int64_t stall_timeout_ms = 30'000;  ///< no byte for this long ends it
+  };
+  [[nodiscard]] static Result<HubClient> create(const HubSettings& settings, Options options);
+  [[nodiscard]] static Result<HubClient> create(const HubSettings& settings) {
+    return create(settings, Options());
+  }
+
+  /// Errors: kind by the answer's status; unreachable only when the daemon itself did not answer.
+  [[nodiscard]] Result<nlohmann::json> get(const std::string& path);
+  [[nodiscard]] Result<nlohmann::json> post(const std::string& path, const nlohmann::json& body);
+  [[nodiscard]] Result<> remove(const std::string& path);
+  [[nodiscard]] Result<> post_nothing(const std::string& path);
+  using Sink = std::function<Result<>(std::span<const std::byte>)>;
+  [[nodiscard]] Result<http::ClientResponse> download(const std::string& path, const Sink& sink,
+                                                      const std::atomic<bool>* cancelled);
+  using Source = std::function<Result<size_t>(std::span<std::byte>)>;
+  [[nodiscard]] Result<nlohmann::json> upload(const std::string& path, const Source& source,
+                                              const std::atomic<bool>* cancelled);
+  [[nodiscard]] const std::string& url() const { return url_; }
+
+ private:
+  HubClient(http::Client client, std::string url, Options options)
+      : client_(std::move(client)), url_(std::move(url)), options_(std::move(options)) {}
+  [[nodiscard]] Result<http::ClientResponse> exchange(const std::string& method,
+                                                      const std::string& path,
+                                                      const std::string& body);
+  [[nodiscard]] Error explain(Error error) const;
+
+  http::Client client_;
+  std::string url_;
+  Options options_;
+};
+
+/// "/api/v1/snapshots/NAME" + rest, after a check of the name.
+[[nodiscard]] Result<std::string> snapshot_path(const std::string& name,
+                                                std::string_view rest = {});
+
+}  // namespace lookback::cli

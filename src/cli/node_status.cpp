@@ -1,0 +1,114 @@
+#include "cli/node_status.hpp"
+
+#include <algorithm>
+
+#include "cli/json_text.hpp"
+#include "cli/table.hpp"
+#include "lookback/base/clock.hpp"
+#include "lookback/base/size.hpp"
+#include "lookback/base/time.hpp"
+
+namespace lookback::cli {
+
+namespace {
+
+constexpr size_t kGapsShown = 10;
+
+std::string fact(std::string_view name, std::string_view value) {
+  return fmt::format("{:<12} {}\n", name, printable(value));
+}
+
+uint64_t count(const Json& object, std::string_view key) {
+  return static_cast<uint64_t>(std::max<int64_t>(0, number_of(object, key)));
+}
+
+double real(const Json& object, std::string_view key) {
+  return json_get_or<double>(object, key, 0).value_or(0);
+}
+
+std::string hub_line(const Json& hub, int64_t now_ns) {
+  const std::string url = text_of(hub, "url");
+  if (url.empty()) return "none";
+  std::string line = url + (truth_of(hub, "registered") ? ", registered" : ", not registered");
+  if (!text_of(hub, "last_heartbeat").empty())
+    line += ", heard of " + ago(text_of(hub, "last_heartbeat"), now_ns);
+  if (const std::string error = text_of(hub, "error"); !error.empty())
+    line += "; last error: " + error;
+  return line;
+}
+
+std::string recorded_line(const Json& status) {
+  const auto oldest = parse_rfc3339(text_of(status, "oldest")),
+             newest = parse_rfc3339(text_of(status, "newest"));
+  if (!oldest || !newest) return "nothing yet";
+  return fmt::format("{} to {} ({})", format_time(*oldest), format_time(*newest),
+                     format_duration(*newest - *oldest));
+}
+
+}  // namespace
+
+std::string node_status_page(const Json& status) {
+  const int64_t now_ns = Clock::system().realtime_ns();
+  std::string page =
+      fact("Node", fmt::format("{} (lookback {}), since {}", text_of(status, "node"),
+                               text_of(status, "version"), time_of(status, "started")));
+  page += fact("Hub", hub_line(member_of(status, "hub"), now_ns));
+  page += fact("Recorded", recorded_line(status));
+  page += fact("Packets", fmt::format("{} in {} segments", grouped(count(status, "packets")),
+                                      grouped(count(status, "segments"))));
+  const Json& rate = member_of(status, "rate");
+  page +=
+      fact("Rate",
+           fmt::format(
+               "{} packets/s, {}/s",
+               grouped(static_cast<uint64_t>(std::max(0.0, real(rate, "packets_per_second")))),
+               format_size(static_cast<uint64_t>(std::max(0.0, real(rate, "bytes_per_second"))))));
+  page +=
+      fact("Storage", fmt::format("{} of {}, {} frozen", format_size(count(status, "used_bytes")),
+                                  format_size(count(status, "quota_bytes")),
+                                  format_size(count(status, "frozen_bytes"))));
+  if (const std::string text = text_of(status, "retention_text"); !text.empty()) {
+    page += fact("Reaches back", fmt::format("at this rate: {}", text));
+  }
+  const Json& drops = member_of(status, "drops");
+  page += fact(
+      "Dropped",
+      fmt::format("{} packets by the kernel, {} ring stalls, {} packets while the disk was full",
+                  grouped(count(drops, "packets")), grouped(count(drops, "stalls")),
+                  grouped(count(drops, "disk_full_packets"))));
+  if (count(status, "damaged_segments") != 0) {
+    page += fact("Damaged", fmt::format("{} segments", count(status, "damaged_segments")));
+  }
+  const Json& clock = member_of(status, "clock");
+  page += fact("Clock", clock.is_object() && !text_of(clock, "measured").empty()
+                            ? fmt::format("{} against the hub, measured {}",
+                                          clock_text(number_of(clock, "offset_ns"),
+                                                     number_of(clock, "error_ns")),
+                                          ago(text_of(clock, "measured"), now_ns))
+                            : "not measured yet");
+  std::string interfaces;
+  for (const Json& one : list_of(status, "interfaces")) {
+    interfaces += (interfaces.empty() ? "" : ", ") + text_of(one, "name");
+  }
+  page += fact("Interfaces", interfaces.empty() ? "none" : interfaces);
+  if (const std::string filter = text_of(status, "filter"); !filter.empty())
+    page += fact("Filter", filter);
+  if (const int64_t snaplen = number_of(status, "snaplen"); snaplen != 0) {
+    page += fact("Snaplen", fmt::format("{} bytes", snaplen));
+  }
+  const Json& gaps = list_of(status, "gaps");
+  if (gaps.empty()) return page;
+  page += gaps.size() > kGapsShown
+              ? fmt::format("\nThe last {} of {} gaps:\n", kGapsShown, gaps.size())
+              : "\nGaps:\n";
+  for (size_t i = gaps.size() - std::min(gaps.size(), kGapsShown); i < gaps.size(); ++i) {
+    const uint64_t packets = count(gaps[i], "packets");
+    page += fmt::format("  {} to {}: {}, {}\n", exact_time_of(gaps[i], "start"),
+                        exact_time_of(gaps[i], "end"), printable(text_of(gaps[i], "reason")),
+                        packets != 0 ? grouped(packets) + " packets lost"
+                                     : std::string("not known how many packets"));
+  }
+  return page;
+}
+
+}  // namespace lookback::cli

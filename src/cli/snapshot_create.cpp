@@ -1,0 +1,220 @@
+// lookback snapshot create
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "cli/commands.hpp"
+#include "cli/exit_status.hpp"
+#include "cli/hub_client.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/json_text.hpp"
+#include "cli/progress.hpp"
+#include "cli/snapshot_view.hpp"
+#include "lookback/base/clock.hpp"
+#include "lookback/base/size.hpp"
+#include "lookback/base/time.hpp"
+
+namespace lookback::cli {
+
+namespace {
+
+/// A hub that restarts takes its snapshots up again; so long is it waited for.
+constexpr auto kHubPatience = std::chrono::seconds(60);
+
+struct Options {
+  HubSettings hub;
+  std::string name;
+  int64_t last_ns = 0;
+  std::string from, to;
+  std::vector<std::string> nodes, networks, tags;
+  int64_t deadline_ns = 60 * kNsPerSecond;
+  bool wait = false;
+  std::string output = "table";
+};
+
+Result<Json> request_of(const Options& options) {
+  Json request = {{"name", options.name},
+                  {"nodes", options.nodes},
+                  {"networks", options.networks},
+                  {"tags", Json::object()},
+                  {"deadline_ns", options.deadline_ns}};
+  if (!options.from.empty() || !options.to.empty()) {
+    if (options.last_ns != 0)
+      return fail(ErrorKind::invalid, "--last and --from exclude each other: give one");
+    if (options.from.empty()) return fail(ErrorKind::invalid, "--to needs --from as well");
+    const int64_t now = Clock::system().realtime_ns();
+    TRY_ASSIGN(const int64_t from, parse_time(options.from, now));
+    TRY_ASSIGN(const int64_t to, parse_time(options.to.empty() ? "now" : options.to, now));
+    if (to <= from) {
+      return fail(ErrorKind::invalid,
+                  "the window from {} to {} is empty: --to must be later than --from",
+                  format_time(from), format_time(to));
+    }
+    request["from"] = format_time_ns(from);
+    request["to"] = format_time_ns(to);
+  } else {
+    request["last_ns"] = options.last_ns != 0 ? options.last_ns : 5 * 60 * kNsPerSecond;
+  }
+  for (const std::string& tag : options.tags) {
+    const size_t equals = tag.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return fail(ErrorKind::invalid, "--tag: '{}' is no KEY=VALUE", tag);
+    }
+    request["tags"][tag.substr(0, equals)] = tag.substr(equals + 1);
+  }
+  return request;
+}
+
+bool ended(const Json& snapshot) {
+  const std::string state = text_of(snapshot, "state");
+  return state == "completed" || state == "failed";
+}
+
+std::string nodes_done(const Json& snapshot) {
+  const Json& nodes = list_of(snapshot, "nodes");
+  const auto done = std::count_if(nodes.begin(), nodes.end(), [](const Json& node) {
+    const std::string status = text_of(node, "status");
+    return status == "complete" || status == "partial" || status == "failed";
+  });
+  return fmt::format("{} of {} nodes", done, nodes.size());
+}
+
+/// The last state of the snapshot, or an earlier one where somebody pressed Ctrl-C.
+Result<Json> wait_for_end(HubClient& hub, Json snapshot, const Interrupt& interrupt) {
+  const std::string name = text_of(snapshot, "name");
+  TRY_ASSIGN(const std::string path, snapshot_path(name));
+  Progress progress;
+  auto answered = std::chrono::steady_clock::now();
+  // Small snapshots end at once; a long one is asked after four times a second.
+  for (int pause_ms = 20; !ended(snapshot); pause_ms = std::min(pause_ms * 2, 250)) {
+    const Json& state = member_of(snapshot, "progress");
+    progress.update(static_cast<uint64_t>(number_of(state, "bytes_done")),
+                    static_cast<uint64_t>(number_of(state, "bytes_total")), nodes_done(snapshot));
+    if (!interrupt.sleep_ms(pause_ms)) break;
+    auto answer = hub.get(path);
+    if (answer) {
+      snapshot = std::move(*answer);
+      answered = std::chrono::steady_clock::now();
+    } else if (answer.error().kind == ErrorKind::not_found) {
+      return fail(ErrorKind::failed, "snapshot {} was cancelled or deleted by somebody else", name);
+    } else if (answer.error().kind != ErrorKind::unreachable ||
+               std::chrono::steady_clock::now() - answered > kHubPatience) {
+      return tl::make_unexpected(answer.error());
+    }
+  }
+  return snapshot;
+}
+
+Result<int> show_started(const Options& options, const Json& snapshot) {
+  const std::string name = text_of(snapshot, "name");
+  if (options.output == "json") {
+    TRY(print(pretty(snapshot)));
+  } else if (options.output == "name") {
+    TRY(print(name + "\n"));
+  } else {
+    TRY(print(fmt::format(
+        "snapshot {} is being made: {} to {}, {}; 'lookback snapshot show {}' tells how far it "
+        "is\n",
+        name, time_of(snapshot, "from"), time_of(snapshot, "to"), nodes_done(snapshot), name)));
+  }
+  const Json& nodes = list_of(snapshot, "nodes");
+  const bool lacking = std::any_of(nodes.begin(), nodes.end(), [](const Json& node) {
+    const std::string status = text_of(node, "status");
+    return status == "failed" || status == "partial";
+  });
+  if (!lacking) return kExitDone;
+  report_incomplete(snapshot);
+  return kExitIncomplete;
+}
+
+Result<int> show_ended(const Options& options, const Json& snapshot) {
+  const std::string name = text_of(snapshot, "name");
+  if (options.output == "json") {
+    TRY(print(pretty(snapshot)));
+  } else if (options.output == "name") {
+    TRY(print(name + "\n"));
+  }
+  if (text_of(snapshot, "state") == "failed") {
+    return fail(ErrorKind::failed, "snapshot {} failed: {}", name, text_of(snapshot, "reason"));
+  }
+  const bool complete = truth_of(snapshot, "complete", true);
+  if (options.output == "table") {
+    TRY(print(fmt::format("snapshot {}: {} packets of {} nodes, {}{}\n", name,
+                          grouped(static_cast<uint64_t>(number_of(snapshot, "packets"))),
+                          list_of(snapshot, "nodes").size(),
+                          format_size(static_cast<uint64_t>(number_of(snapshot, "size_bytes"))),
+                          complete ? "" : ", not complete")));
+  }
+  if (complete) return kExitDone;
+  report_incomplete(snapshot);
+  return kExitIncomplete;
+}
+
+Result<int> run(const Options& options) {
+  TRY_ASSIGN(const Json request, request_of(options));
+  // The answer comes when every node has frozen its window or is known not to answer.
+  HubClient::Options client;
+  client.total_timeout_ms = client.stall_timeout_ms = options.deadline_ns / 1'000'000 + 30'000;
+  TRY_ASSIGN(HubClient hub, HubClient::create(options.hub, client));
+  TRY_ASSIGN(const Json started, hub.post("/api/v1/snapshots", request));
+  if (!options.wait) return show_started(options, started);
+
+  const Interrupt interrupt;
+  TRY_ASSIGN(const Json snapshot, wait_for_end(hub, started, interrupt));
+  if (!ended(snapshot)) {
+    const std::string name = text_of(snapshot, "name");
+    report_note(
+        fmt::format("detached; snapshot {} goes on: 'lookback snapshot show {}' tells how far it "
+                    "is, 'lookback snapshot "
+                    "cancel {}' ends it",
+                    name, name, name));
+    return interrupt.exit_status();
+  }
+  return show_ended(options, snapshot);
+}
+
+}  // namespace
+
+Command snapshot_create_command() {
+  Command command("create", "freeze a window of the past on the nodes and copy it to the hub");
+  auto options = std::make_shared<Options>();
+  command.description =
+      "The window is frozen on all selected nodes at once, which takes milliseconds; then it is "
+      "copied. Names are letters, digits, "
+      "'.', '_' and '-'; strftime fields such as %Y%m%d-%H%M are replaced by the hub's time in "
+      "UTC. Times are RFC 3339, "
+      "\"2026-03-01 12:00\", 12:00, now, or relative such as -30m; a window is [from, to) in the "
+      "hub's time.\n"
+      "\n"
+      "With --wait, Ctrl-C detaches: the snapshot goes on, and the exit status is 130. The exit "
+      "status is 3 where a node's "
+      "part of the window is missing; the reasons are on standard error.";
+  command.argument("NAME", options->name, "What to call it; a name in use is refused");
+  command.duration("--last", options->last_ns, "The window that ends now; by default 5m");
+  command.text("--from", "TIME", options->from, "The window's start, in place of --last");
+  command.text("--to", "TIME", options->to, "The window's end; by default now");
+  command.list("--node", "NODE", options->nodes,
+               "Only this node, or those that match a pattern with * and ?");
+  command.list("--ip", "CIDR", options->networks,
+               "Only packets from or to these addresses, inside tunnels too");
+  command.list("--tag", "KEY=VALUE", options->tags, "A note kept in the archive");
+  command.duration("--deadline", options->deadline_ns,
+                   "How long a node that does not answer is waited for; by default 60s");
+  command.flag("--wait", options->wait,
+               "Wait until it is complete, with a progress bar on a terminal");
+  command.choice("-o,--output", "table|json|name", options->output,
+                 "How to print what was made; by default a line for people");
+  add_hub_options(command, options->hub);
+  command.examples = {
+      {"lookback snapshot create incident-1 --last 5m --wait",
+       "The last five minutes of all nodes."},
+      {"lookback snapshot create deploy --from 14:00 --to 14:20 --node 'web-*' --ip 10.1.2.0/24",
+       "A window of today, of some nodes, with the packets of one network."},
+      {"lookback snapshot create audit-%Y%m%d-%H%M --last 1h --tag by=cron",
+       "A name with the date in it, for cron."}};
+  command.action = [options] { return run(*options); };
+  return command;
+}
+
+}  // namespace lookback::cli

@@ -1,0 +1,71 @@
+// lookback snapshot delete
+
+#include <unistd.h>
+
+#include <iostream>
+#include <memory>
+
+#include "cli/commands.hpp"
+#include "cli/exit_status.hpp"
+#include "cli/hub_client.hpp"
+#include "cli/json_text.hpp"
+#include "cli/terminal.hpp"
+#include "lookback/base/fd.hpp"
+#include "lookback/base/size.hpp"
+
+namespace lookback::cli {
+
+namespace {
+
+struct Options {
+  HubSettings hub;
+  std::string name;
+  bool yes = false;
+};
+
+Result<bool> confirmed(const Json& snapshot) {
+  const std::string question =
+      fmt::format("Delete snapshot {} ({}, {} to {})? [y/N] ", text_of(snapshot, "name"),
+                  format_size(static_cast<uint64_t>(number_of(snapshot, "size_bytes"))),
+                  time_of(snapshot, "from"), time_of(snapshot, "to"));
+  TRY(write_all(STDERR_FILENO, as_bytes(question)));
+  std::string answer;
+  if (!std::getline(std::cin, answer)) return false;
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
+Result<int> run(const Options& options) {
+  TRY_ASSIGN(const std::string path, snapshot_path(options.name));
+  if (!options.yes && !is_terminal(STDIN_FILENO)) {
+    return fail(ErrorKind::invalid,
+                "delete of snapshot {} asks first, and there is no terminal to ask on: give --yes",
+                options.name);
+  }
+  TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
+  if (!options.yes) {
+    TRY_ASSIGN(const Json snapshot, hub.get(path));
+    TRY_ASSIGN(const bool yes, confirmed(snapshot));
+    if (!yes) return fail(ErrorKind::failed, "snapshot {} was not deleted", options.name);
+  }
+  TRY(hub.remove(path));
+  return kExitDone;
+}
+
+}  // namespace
+
+Command snapshot_delete_command() {
+  Command command("delete", "delete a snapshot from the hub");
+  auto options = std::make_shared<Options>();
+  command.description =
+      "Asks on a terminal; elsewhere it needs --yes. A snapshot that is being made has to be "
+      "cancelled.";
+  command.argument("SNAPSHOT", options->name, "The snapshot's name");
+  command.flag("-y,--yes", options->yes, "Do not ask");
+  add_hub_options(command, options->hub);
+  command.examples = {{"lookback snapshot delete incident-1", "Asks, then deletes."},
+                      {"lookback snapshot delete incident-1 --yes", "Deletes, for scripts."}};
+  command.action = [options] { return run(*options); };
+  return command;
+}
+
+}  // namespace lookback::cli

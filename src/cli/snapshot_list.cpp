@@ -1,0 +1,54 @@
+// lookback snapshot list
+
+#include <memory>
+
+#include "cli/commands.hpp"
+#include "cli/exit_status.hpp"
+#include "cli/hub_client.hpp"
+#include "cli/json_text.hpp"
+#include "cli/snapshot_view.hpp"
+
+namespace lookback::cli {
+
+namespace {
+
+struct Options {
+  HubSettings hub;
+  std::string output = "table";
+};
+
+Result<int> run(const Options& options) {
+  TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
+  TRY_ASSIGN(const Json answer, hub.get("/api/v1/snapshots"));
+  const Json& snapshots = list_of(answer, "snapshots");
+  if (options.output == "json") {
+    TRY(print(pretty(answer)));
+  } else if (options.output == "name") {
+    for (const Json& one : snapshots) TRY(print(text_of(one, "name") + "\n"));
+  } else if (snapshots.empty()) {
+    report_note(
+        "there are no snapshots yet: 'lookback snapshot create NAME --last 5m --wait' makes one");
+  } else {
+    TRY(print(snapshots_table(snapshots)));
+  }
+  return kExitDone;
+}
+
+}  // namespace
+
+Command snapshot_list_command() {
+  Command command("list", "list the snapshots on the hub");
+  auto options = std::make_shared<Options>();
+  command.description =
+      "Times are UTC. The status 'incomplete' means completed, but not wholly covered: show tells "
+      "why.";
+  command.choice("-o,--output", "table|json|name", options->output,
+                 "How to print; by default a table");
+  add_hub_options(command, options->hub);
+  command.examples = {{"lookback snapshot list", "A table of the snapshots."},
+                      {"lookback snapshot list -o name", "One name a line, for scripts."}};
+  command.action = [options] { return run(*options); };
+  return command;
+}
+
+}  // namespace lookback::cli

@@ -1,0 +1,263 @@
+// lookback snapshot pcap
+
+#include <unistd.h>
+
+#include <memory>
+
+#include "cli/commands.hpp"
+#include "cli/exit_status.hpp"
+#include "cli/hub_client.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/json_text.hpp"
+#include "cli/output_file.hpp"
+#include "cli/progress.hpp"
+#include "cli/snapshot_view.hpp"
+#include "cli/terminal.hpp"
+#include "lookback/archive/archive.hpp"
+#include "lookback/base/clock.hpp"
+#include "lookback/base/hash.hpp"
+#include "lookback/base/size.hpp"
+#include "lookback/base/time.hpp"
+#include "lookback/exporter/exporter.hpp"
+
+namespace lookback::cli {
+
+namespace {
+
+struct Options {
+  HubSettings hub;
+  std::string snapshot, output;
+  std::string from, to;
+  std::vector<std::string> nodes, interfaces, networks;
+  std::string filter;
+  std::string format = "pcapng";
+  bool dedup = false, align_clocks = false;
+};
+
+struct Window {
+  std::optional<int64_t> from_ns, to_ns;
+};
+
+Result<Window> window_of(const Options& options) {
+  const int64_t now = Clock::system().realtime_ns();
+  Window window;
+  if (!options.from.empty()) {
+    TRY_ASSIGN(window.from_ns, parse_time(options.from, now));
+  }
+  if (!options.to.empty()) {
+    TRY_ASSIGN(window.to_ns, parse_time(options.to, now));
+  }
+  if (window.from_ns && window.to_ns && *window.to_ns <= *window.from_ns) {
+    return fail(ErrorKind::invalid,
+                "the window from {} to {} is empty: --to must be later than --from",
+                format_time(*window.from_ns), format_time(*window.to_ns));
+  }
+  return window;
+}
+
+/// On a terminal a file beside the user, elsewhere standard output, so that a pipe needs no -o.
+std::string output_of(const Options& options) {
+  if (!options.output.empty()) return options.output;
+  if (!is_terminal(STDOUT_FILENO)) return "-";
+  std::string name = std::filesystem::path(options.snapshot).filename().string();
+  for (const std::string_view end : {".tar.zst", ".zst"}) {
+    if (name.ends_with(end)) {
+      name.resize(name.size() - end.size());
+      break;
+    }
+  }
+  return name + "." + options.format;
+}
+
+void report_stats(const exporter::ExportStats& stats, const OutputFile& file) {
+  std::string line = fmt::format("{} packets, {} in {}", grouped(stats.packets_written),
+                                 format_size(file.bytes()), file.name());
+  if (stats.packets_read > stats.packets_written)
+    line += fmt::format("; {} packets read", grouped(stats.packets_read));
+  if (stats.duplicates_dropped != 0)
+    line += fmt::format("; {} duplicates left out", grouped(stats.duplicates_dropped));
+  if (stats.dedup_evictions != 0) {
+    line += fmt::format("; {} sightings forgotten too early to be paired",
+                        grouped(stats.dedup_evictions));
+  }
+  report_note(line);
+  for (const std::string& warning : stats.warnings) report_note(warning);
+}
+
+/// An export that ended early: the reader of a pipe had enough, Ctrl-C, or an error.
+Result<int> ended_early(const Error& error, const OutputFile& file, const Interrupt& interrupt) {
+  if (file.reader_gone()) return kExitDone;
+  if (interrupt.requested()) {
+    if (file.is_file()) report_note("interrupted; no file was left");
+    return interrupt.exit_status();
+  }
+  return tl::make_unexpected(error);
+}
+
+Result<int> finish(const Options& options, bool complete) {
+  if (complete) return kExitDone;
+  report_note(fmt::format(
+      "the window is not wholly covered: 'lookback snapshot show {}' tells what is missing",
+      options.snapshot));
+  return kExitIncomplete;
+}
+
+Result<int> export_file(const Options& options) {
+  TRY_ASSIGN(const Window window, window_of(options));
+  exporter::ExportOptions wanted;
+  wanted.from_ns = window.from_ns;
+  wanted.to_ns = window.to_ns;
+  wanted.nodes = options.nodes;
+  wanted.interfaces = options.interfaces;
+  for (const std::string& network : options.networks) {
+    TRY_ASSIGN(const packet::Cidr cidr, packet::Cidr::parse(network));
+    wanted.networks.push_back(cidr);
+  }
+  wanted.filter = options.filter;
+  wanted.format = options.format == "pcap" ? exporter::Format::pcap : exporter::Format::pcapng;
+  wanted.dedup = options.dedup;
+  wanted.align_clocks = options.align_clocks;
+  TRY_ASSIGN(const auto reader, archive::ArchiveReader::open(options.snapshot));
+  TRY_ASSIGN(OutputFile file, OutputFile::open(output_of(options)));
+
+  const Interrupt interrupt;
+  Progress progress(STDERR_FILENO, file.is_file());
+  const auto stats = exporter::export_capture(
+      reader, wanted,
+      [&](std::span<const std::byte> data) -> Result<> {
+        TRY(file.write(data));
+        progress.update(file.bytes(), 0);
+        return {};
+      },
+      &interrupt.flag());
+  progress.clear();
+  if (!stats) return ended_early(stats.error(), file, interrupt);
+  TRY(file.commit(/*durable=*/false));
+  report_stats(*stats, file);
+  return finish(options, stats->complete);
+}
+
+Result<std::string> request_path(const Options& options, const std::string& summary_id) {
+  TRY_ASSIGN(const Window window, window_of(options));
+  TRY_ASSIGN(std::string path, snapshot_path(options.snapshot, "/pcap"));
+  path += "?format=" + options.format + "&summary_id=" + summary_id;
+  const auto add = [&](std::string_view key, std::string_view value) {
+    path += fmt::format("&{}={}", key, http::url_encode(value));
+  };
+  if (window.from_ns) add("from", format_time_ns(*window.from_ns));
+  if (window.to_ns) add("to", format_time_ns(*window.to_ns));
+  for (const std::string& one : options.nodes) add("node", one);
+  for (const std::string& one : options.interfaces) add("interface", one);
+  for (const std::string& one : options.networks) add("ip", one);
+  if (!options.filter.empty()) add("filter", options.filter);
+  if (options.dedup) add("dedup", "1");
+  if (options.align_clocks) add("align_clocks", "1");
+  return path;
+}
+
+exporter::ExportStats stats_of(const Json& document) {
+  const auto number = [&](const char* key) {
+    return static_cast<uint64_t>(number_of(document, key));
+  };
+  exporter::ExportStats stats;
+  stats.packets_read = number("packets_read");
+  stats.packets_written = number("packets_written");
+  stats.duplicates_dropped = number("duplicates_dropped");
+  stats.dedup_evictions = number("dedup_evictions");
+  stats.complete = truth_of(document, "complete", true);
+  for (const Json& one : list_of(document, "warnings")) {
+    if (one.is_string()) stats.warnings.push_back(one.get<std::string>());
+  }
+  return stats;
+}
+
+Result<int> export_from_hub(const Options& options) {
+  const std::string summary_id = random_hex(16);
+  TRY_ASSIGN(const std::string path, request_path(options, summary_id));
+  HubClient::Options streaming;
+  streaming.total_timeout_ms = 0;
+  // A filter that matches hardly anything lets the hub read for long before it has a byte to send.
+  streaming.stall_timeout_ms = 600'000;
+  TRY_ASSIGN(HubClient hub, HubClient::create(options.hub, streaming));
+  TRY_ASSIGN(OutputFile file, OutputFile::open(output_of(options)));
+
+  const Interrupt interrupt;
+  Progress progress(STDERR_FILENO, file.is_file());
+  const auto response = hub.download(
+      path,
+      [&](std::span<const std::byte> data) -> Result<> {
+        TRY(file.write(data));
+        progress.update(file.bytes(), 0);
+        return {};
+      },
+      &interrupt.flag());
+  progress.clear();
+  if (!response) return ended_early(response.error(), file, interrupt);
+  TRY(file.commit(/*durable=*/false));
+
+  const auto header = response->headers.find("x-lookback-complete");
+  bool complete = header == response->headers.end() || header->second != "false";
+  const auto summary = hub.get("/api/v1/exports/" + summary_id);
+  if (summary) {
+    const exporter::ExportStats stats = stats_of(*summary);
+    report_stats(stats, file);
+    complete = complete && stats.complete;
+  } else {
+    // The capture itself is whole; only the figures about it are lost.
+    report_note(fmt::format("{} in {}; the hub has no figures about it: {}",
+                            format_size(file.bytes()), file.name(), summary.error().message));
+  }
+  return finish(options, complete);
+}
+
+}  // namespace
+
+Command snapshot_pcap_command() {
+  Command command("pcap", "export packets as a capture file for Wireshark and tcpdump");
+  auto options = std::make_shared<Options>();
+  command.description =
+      "Writes the packets of all nodes in the order of time. A snapshot's name is exported by the "
+      "hub and streamed; an archive "
+      "file (an argument with a '/' in it, or that ends in .zst and exists) is exported here, "
+      "without any hub. Times are RFC 3339, "
+      "\"2026-03-01 12:00\", 12:00, now, or relative such as -30m; the window is [from, to) in the "
+      "hub's time.\n"
+      "\n"
+      "The file appears complete or not at all. Figures about the export go to standard error. The "
+      "exit status is 3 where the "
+      "exported window has gaps or lacks a node, and 0 where the reader of a pipe ends early.";
+  command.argument("SNAPSHOT|FILE", options->snapshot, "A snapshot's name, or an archive file");
+  command.text("-o,--output", "FILE|-", options->output,
+               "Where to; - is standard output. By default NAME.pcapng on a terminal, standard "
+               "output elsewhere");
+  command.text("--from", "TIME", options->from, "Packets from this time on");
+  command.text("--to", "TIME", options->to, "Packets before this time");
+  command.list("--node", "NODE", options->nodes,
+               "Only this node, or those that match a pattern with * and ?");
+  command.list("--interface", "NAME", options->interfaces,
+               "Only this interface, or those that match a pattern");
+  command.list("--ip", "CIDR", options->networks,
+               "Only packets from or to these addresses, inside tunnels too");
+  command.text("--filter", "PCAP-FILTER", options->filter,
+               "Only packets that match, in the language of pcap-filter(7)");
+  command.choice("--format", "pcapng|pcap", options->format,
+                 "The file's format; by default pcapng");
+  command.flag("--dedup", options->dedup,
+               "Leave out copies of a packet that other interfaces or nodes saw as well");
+  command.flag("--align-clocks", options->align_clocks,
+               "Correct time stamps by the measured offset of each node's clock");
+  add_hub_options(command, options->hub);
+  command.examples = {
+      {"lookback snapshot pcap incident-1 -o - | wireshark -k -i -",
+       "Opens it in Wireshark while it streams."},
+      {"lookback snapshot pcap incident-1 -o web.pcapng --node 'web-*' --filter 'tcp port 443'",
+       "One service's packets of some nodes."},
+      {"lookback snapshot pcap ./incident-1.tar.zst -o - --ip 10.1.2.3 | tcpdump -nr -",
+       "The packets of one host, from an archive file."}};
+  command.action = [options] {
+    return means_file(options->snapshot) ? export_file(*options) : export_from_hub(*options);
+  };
+  return command;
+}
+
+}  // namespace lookback::cli
