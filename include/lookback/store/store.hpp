@@ -73,6 +73,7 @@ struct FreezeRequest {
   std::string owner;           ///< "snapshot incident-1 of hub …"
   TimeWindow window;           ///< node time, already translated and widened
   int64_t time_to_live_ns = 24 * 3600 * kNsPerSecond;
+  std::string extra;           ///< the caller's own, at most 64 KiB; kept with the freeze as it is and handed back
 };
 
 /// A run of blocks inside one frozen segment; what a transfer reads at a time. The list is fixed when the freeze is
@@ -86,7 +87,7 @@ struct FrozenRun {
 };
 
 struct Freeze {
-  std::string id, owner;
+  std::string id, owner, extra;
   TimeWindow window;
   int64_t created_ns = 0, expires_ns = 0;
   std::vector<FrozenRun> runs;          ///< each at most run_bytes (8 MiB) unless a single block is larger
