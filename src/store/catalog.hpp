@@ -1,0 +1,85 @@
+#pragma once
+// What the store remembers of each segment, and the questions that are answered from memory: what
+// overlaps a window, what is missing from it, what may be recycled. Not thread-safe: the store's
+// lock is around it.
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "lookback/base/time.hpp"
+#include "lookback/store/store.hpp"
+#include "store/note.hpp"
+#include "store/segment_reader.hpp"
+
+namespace lookback::store {
+
+/// Neighbouring blocks of a segment up to kRunBytes: the grain of runs.
+struct Chunk {
+  uint64_t offset = 0, bytes = 0;  ///< whole pages
+  uint64_t packets = 0;
+  int64_t first_ns = 0, last_ns = 0;
+};
+
+struct Segment {
+  uint64_t sequence = 0, epoch = 0, run_id = 0;
+  int64_t run_started_ns = 0, opened_ns = 0;
+  int64_t ended_ns = 0;     ///< when it was sealed; its last packet where nobody did
+  uint64_t disk_bytes = 0;  ///< what it costs of the quota
+  int64_t first_ns = std::numeric_limits<int64_t>::max();
+  int64_t last_ns = std::numeric_limits<int64_t>::min();
+  uint64_t packets = 0;
+  bool sealed = false;
+  bool readable = true;  ///< false: its header is damaged, nothing in it can be served
+  bool damaged = false;
+  std::vector<Chunk> chunks;
+  std::vector<uint32_t> table_pages;  ///< notes with an interface table
+  std::vector<Gap> gaps;
+  std::vector<ClockSample> clock;
+  uint32_t freezes = 0;  ///< how many hold it
+
+  /// Blocks in file order; note blocks are kept track of as well.
+  void add_block(const IndexEntry& entry);
+  /// Gaps beyond a bound are merged, oldest pair of one reason first, so that a bad day cannot fill
+  /// the memory.
+  void add_gap(const Gap& gap);
+  /// From when on it has everything.
+  [[nodiscard]] int64_t starts_ns() const { return std::min(first_ns, opened_ns); }
+};
+
+/// The bounds within which a block's packets lie: those of kernel blocks are as good as the
+/// kernel's descriptor.
+inline constexpr int64_t kKernelTimeSlackNs = kNsPerSecond;
+[[nodiscard]] TimeWindow block_bounds(const IndexEntry& entry);  ///< [lowest, highest + 1)
+
+class Catalog {
+ public:
+  std::map<uint64_t, Segment> segments;  ///< by sequence
+  uint64_t run_id = 0;                   ///< of this opening of the store
+  int64_t run_started_ns = 0;
+
+  [[nodiscard]] uint64_t next_sequence() const {
+    return segments.empty() ? 1 : segments.rbegin()->first + 1;
+  }
+  [[nodiscard]] uint64_t disk_bytes() const;
+  /// Of frozen segments.
+  [[nodiscard]] uint64_t frozen_bytes() const;
+  /// Of the segments recorded without a hole up to now: the first of them, or end().
+  [[nodiscard]] std::map<uint64_t, Segment>::const_iterator unbroken_begin() const;
+
+  /// Which sealed segment goes next when space is needed. The oldest that is not frozen; but when
+  /// the frozen ones in front of it are more than `freeze_quota`, the oldest of those. 0: none.
+  [[nodiscard]] uint64_t victim(uint64_t freeze_quota) const;
+
+  /// Recorded gaps and missing stretches that touch the window, in order of time.
+  [[nodiscard]] std::vector<Gap> gaps(TimeWindow window) const;
+  /// Samples inside the window, and the ones next to it on both sides.
+  [[nodiscard]] std::vector<ClockSample> clock(TimeWindow window) const;
+};
+
+/// A gap list of bounded length: neighbours of the same reason become one.
+void shorten_gaps(std::vector<Gap>& gaps, size_t limit);
+
+}  // namespace lookback::store

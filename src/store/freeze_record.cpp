@@ -1,0 +1,139 @@
+#include "store/freeze_record.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "lookback/base/fd.hpp"
+#include "lookback/base/hash.hpp"
+#include "lookback/base/json.hpp"
+#include "lookback/base/names.hpp"
+#include "lookback/store/file_names.hpp"
+#include "lookback/store/segment_format.hpp"
+#include "store/note.hpp"
+
+namespace lookback::store {
+
+namespace {
+
+constexpr int kRecordVersion = 1;
+
+Result<FrozenRun> run_from_json(const Json& item, const std::string& file, bool given_up) {
+  if (!item.is_array() || item.size() != 5)
+    return fail(ErrorKind::corrupt, "a run is not a list of five numbers");
+  for (size_t i = 0; i < 5; ++i) {
+    const bool right = i < 3 ? item[i].is_number_unsigned() : item[i].is_number_integer();
+    if (!right) return fail(ErrorKind::corrupt, "a run is not a list of five numbers");
+  }
+  FrozenRun run;
+  run.segment = file;
+  run.offset = item[0].get<uint64_t>();
+  run.bytes = item[1].get<uint64_t>();
+  run.packets = item[2].get<uint64_t>();
+  run.first_ns = item[3].get<int64_t>();
+  run.last_ns = item[4].get<int64_t>();
+  run.given_up = given_up;
+  if (run.offset % kPageBytes != 0 || run.offset > (1ULL << 60) || run.bytes > (1ULL << 60))
+    return fail(ErrorKind::corrupt, "a run has impossible bounds");
+  return run;
+}
+
+}  // namespace
+
+std::string freeze_to_json(const Freeze& freeze) {
+  const auto dump = [](const Json& json) {
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  };
+  // Runs may be many thousands, so the text is put together here rather than from a tree of JSON
+  // values.
+  fmt::memory_buffer text;
+  auto out = std::back_inserter(text);
+  fmt::format_to(
+      out,
+      R"({{"version":{},"id":{},"owner":{},"extra":"{}","from_ns":{},"to_ns":{},)"
+      R"("created_ns":{},"expires_ns":{},)",
+      kRecordVersion, dump(freeze.id), dump(freeze.owner), to_base64(as_bytes(freeze.extra)), freeze.window.from_ns,
+      freeze.window.to_ns, freeze.created_ns, freeze.expires_ns);
+  fmt::format_to(out, R"("oldest_ns":{},"gaps":{},"clock":{},"segments":[)",
+                 freeze.oldest_ns ? std::to_string(*freeze.oldest_ns) : "null",
+                 dump(gaps_to_json(freeze.gaps)), dump(clock_to_json(freeze.clock)));
+  const FrozenRun* previous = nullptr;
+  for (const FrozenRun& run : freeze.runs) {
+    if (previous == nullptr || previous->segment != run.segment) {
+      fmt::format_to(out, "{}\n{{\"file\":\"{}\",\"given_up\":{},\"runs\":[",
+                     previous != nullptr ? "]}," : "", run.segment, run.given_up);
+    } else {
+      text.push_back(',');
+    }
+    fmt::format_to(out, "[{},{},{},{},{}]", run.offset, run.bytes, run.packets, run.first_ns,
+                   run.last_ns);
+    previous = &run;
+  }
+  fmt::format_to(out, "{}]}}\n", previous != nullptr ? "]}" : "");
+  return fmt::to_string(text);
+}
+
+Result<Freeze> freeze_from_json(std::string_view text) {
+  TRY_ASSIGN(const Json json, parse_json(text, "freeze.json"));
+  TRY_ASSIGN(const int version, json_get<int>(json, "version"));
+  if (version != kRecordVersion)
+    return fail(ErrorKind::corrupt, "freeze.json has version {}, which is not known here", version);
+  Freeze freeze;
+  TRY_ASSIGN(freeze.id, json_get<std::string>(json, "id"));
+  TRY(check_snapshot_name(freeze.id));
+  TRY_ASSIGN(freeze.owner, json_get<std::string>(json, "owner"));
+  TRY_ASSIGN(const auto extra, json_get_or<std::string>(json, "extra", ""));
+  TRY_ASSIGN(freeze.extra, from_base64(extra));
+  TRY_ASSIGN(freeze.window.from_ns, json_get<int64_t>(json, "from_ns"));
+  TRY_ASSIGN(freeze.window.to_ns, json_get<int64_t>(json, "to_ns"));
+  TRY_ASSIGN(freeze.created_ns, json_get<int64_t>(json, "created_ns"));
+  TRY_ASSIGN(freeze.expires_ns, json_get<int64_t>(json, "expires_ns"));
+  if (const auto oldest = json.find("oldest_ns"); oldest != json.end() && !oldest->is_null()) {
+    TRY_ASSIGN(freeze.oldest_ns, json_get<int64_t>(json, "oldest_ns"));
+  }
+  const auto gaps = json.find("gaps"), clock = json.find("clock"), segments = json.find("segments");
+  if (gaps == json.end() || clock == json.end() || segments == json.end() || !segments->is_array())
+    return fail(ErrorKind::corrupt, "freeze.json is not whole");
+  TRY_ASSIGN(freeze.gaps, gaps_from_json(*gaps));
+  TRY_ASSIGN(freeze.clock, clock_from_json(*clock));
+  for (const Json& segment : *segments) {
+    TRY_ASSIGN(const auto file, json_get<std::string>(segment, "file"));
+    TRY_ASSIGN(const bool given_up, json_get<bool>(segment, "given_up"));
+    if (!file_names::segment_sequence(file))
+      return fail(ErrorKind::corrupt, "'{}' names no segment", file);
+    const auto runs = segment.find("runs");
+    if (runs == segment.end() || !runs->is_array())
+      return fail(ErrorKind::corrupt, "freeze.json is not whole");
+    for (const Json& item : *runs) {
+      TRY_ASSIGN(FrozenRun run, run_from_json(item, file, given_up));
+      freeze.runs.push_back(std::move(run));
+    }
+  }
+  return freeze;
+}
+
+Result<> write_freeze(const std::filesystem::path& directory, std::string_view json) {
+  const auto path = directory / file_names::kFreezeRecord;
+  const auto temporary = directory / file_names::kFreezeRecordTemporary;
+  const auto written = [&]() -> Result<> {
+    TRY_ASSIGN(const Fd fd, open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+    TRY(write_all(fd.get(), as_bytes(json)));
+    if (::rename(temporary.c_str(), path.c_str()) != 0) return fail_errno(errno, "rename");
+    return {};
+  }();
+  if (!written) {
+    ::unlink(temporary.c_str());
+    return tl::make_unexpected(written.error().in(fmt::format("cannot write {}", path.string())));
+  }
+  return {};
+}
+
+Result<> sync_freeze(const std::filesystem::path& directory) {
+  TRY_ASSIGN(const Fd fd, open_file(directory / file_names::kFreezeRecord, O_RDONLY));
+  if (::fsync(fd.get()) != 0) return fail_errno(errno, "fsync");
+  TRY(sync_directory(directory));
+  return sync_directory(directory.parent_path());
+}
+
+}  // namespace lookback::store

@@ -1,0 +1,32 @@
+#pragma once
+// The JSON of note blocks, and of the same things inside freeze.json.
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lookback/base/result.hpp"
+#include "lookback/packet/packet.hpp"
+#include "lookback/store/store.hpp"
+
+namespace lookback::store {
+
+struct Note {
+  std::optional<std::vector<packet::Interface>>
+      interfaces;  ///< the whole table, valid from here on
+  std::vector<Gap> gaps;
+  std::vector<ClockSample> clock;
+  [[nodiscard]] bool empty() const { return !interfaces && gaps.empty() && clock.empty(); }
+};
+
+[[nodiscard]] std::string note_to_json(const Note& note);
+[[nodiscard]] Result<Note> note_from_json(std::string_view text);
+
+[[nodiscard]] nlohmann::json gaps_to_json(const std::vector<Gap>& gaps);
+[[nodiscard]] Result<std::vector<Gap>> gaps_from_json(const nlohmann::json& array);
+[[nodiscard]] nlohmann::json clock_to_json(const std::vector<ClockSample>& clock);
+[[nodiscard]] Result<std::vector<ClockSample>> clock_from_json(const nlohmann::json& array);
+
+}  // namespace lookback::store

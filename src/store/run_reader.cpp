@@ -1,0 +1,223 @@
+#include "store/run_reader.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "lookback/store/compact.hpp"
+
+namespace lookback::store {
+
+namespace {
+
+/// A kernel packet this far from its block's time is no packet but misread bytes. Generous: the
+/// clock may have been set meanwhile.
+constexpr int64_t kKernelPlausibleNs = 24 * 3600 * kNsPerSecond;
+
+int64_t saturating_add(int64_t a, int64_t b) {
+  int64_t sum;
+  if (!__builtin_add_overflow(a, b, &sum)) return sum;
+  return b > 0 ? std::numeric_limits<int64_t>::max() : std::numeric_limits<int64_t>::min();
+}
+
+bool plausible(const CompactRecord& record, const BlockHeader& header) {
+  const auto time = static_cast<int64_t>(record.time_ns);
+  return record.zero() == 0 &&
+         record.direction() <= static_cast<uint8_t>(packet::Direction::outbound) &&
+         record.reception() <= static_cast<uint8_t>(packet::Reception::promiscuous) &&
+         (record.captured() <= record.original()) && time >= header.first_ns &&
+         time <= header.last_ns;
+}
+
+}  // namespace
+
+SegmentRunReader::SegmentRunReader(RunSource source)
+    : source_(std::move(source)),
+      offset_(source_.offset),
+      end_(source_.offset + source_.bytes),
+      last_seen_ns_(source_.first_ns) {
+  use_table(std::move(source_.interfaces));
+  ::posix_fadvise(source_.fd.get(), static_cast<off_t>(offset_), static_cast<off_t>(source_.bytes),
+                  POSIX_FADV_WILLNEED);
+}
+
+Result<std::optional<packet::PacketView>> SegmentRunReader::next() {
+  for (;;) {
+    if (!block_) {
+      TRY_ASSIGN(const bool more, next_block());
+      if (!more) return std::optional<packet::PacketView>();
+    }
+    auto view = walker_ ? next_kernel() : next_compact();
+    if (view) {
+      ++delivered_;
+      last_seen_ns_ = view->time_ns;
+      return view;
+    }
+    end_block();
+  }
+}
+
+Result<bool> SegmentRunReader::next_block() {
+  while (offset_ < end_) {
+    const uint64_t start = offset_;
+    TRY_ASSIGN(block_, load_block(source_.fd.get(), source_.epoch, start, buffer_));
+    if (!block_) {
+      TRY_ASSIGN(offset_, find_block(source_.fd.get(), source_.epoch, start, end_, buffer_));
+      int64_t until = source_.last_ns;
+      if (offset_ < end_) {
+        TRY_ASSIGN(const auto following,
+                   load_block(source_.fd.get(), source_.epoch, offset_, buffer_));
+        if (following) until = following->header.first_ns;
+      }
+      report(last_seen_ns_, until, 0);
+      continue;
+    }
+    const BlockHeader& header = block_->header;
+    const uint64_t length = round_up(header.used_bytes, kPageBytes);
+    offset_ = start + length;
+    ::posix_fadvise(source_.fd.get(), static_cast<off_t>(start), static_cast<off_t>(length),
+                    POSIX_FADV_DONTNEED);
+    const auto kind = static_cast<BlockKind>(header.kind);
+    if (kind == BlockKind::note) {
+      auto note = load_note(source_.fd.get(), source_.epoch, start, buffer_);
+      if (!note)
+        report(header.first_ns, header.last_ns, 0);
+      else if (note->interfaces)
+        use_table(std::move(*note->interfaces));
+    }
+    if (kind != BlockKind::kernel && kind != BlockKind::compact) {
+      block_.reset();
+      continue;
+    }
+    delivered_ = 0;
+    at_ = header.payload_offset;
+    if (kind == BlockKind::kernel)
+      walker_.emplace(block_->bytes, header.payload_offset, header.packets);
+    return true;
+  }
+  return false;
+}
+
+void SegmentRunReader::end_block() {
+  const BlockHeader& header = block_->header;
+  const bool whole =
+      delivered_ == header.packets && !block_->torn && (walker_ || at_ == header.used_bytes);
+  if (!whole) {
+    const int64_t start = delivered_ > 0 ? last_seen_ns_ : header.first_ns;
+    report(start, header.last_ns, header.packets - std::min(delivered_, header.packets));
+  }
+  last_seen_ns_ = std::max(last_seen_ns_, header.last_ns);
+  block_.reset();
+  walker_.reset();
+}
+
+void SegmentRunReader::report(int64_t start_ns, int64_t end_ns, uint64_t packets) {
+  ++damaged_blocks_;
+  const Gap gap{std::min(start_ns, end_ns), saturating_add(std::max(start_ns, end_ns), 1), packets,
+                "damaged segment"};
+  damage_.push_back(gap);
+  if (source_.on_damage) source_.on_damage(gap);
+}
+
+std::optional<packet::PacketView> SegmentRunReader::next_kernel() {
+  auto packet = walker_->next();
+  if (!packet) return std::nullopt;
+  const BlockHeader& header = block_->header;
+  if (packet->view.time_ns < saturating_add(header.first_ns, -kKernelPlausibleNs) ||
+      packet->view.time_ns > saturating_add(header.last_ns, kKernelPlausibleNs))
+    return std::nullopt;
+  packet->view.interface = kernel_interface(packet->view.interface, packet->hardware_type);
+  if (packet->has_vlan && used_[packet->view.interface].link_type == packet::link_type::kEthernet)
+    put_tag_back(*packet);
+  return packet->view;
+}
+
+void SegmentRunReader::put_tag_back(packet::KernelPacket& packet) {
+  auto& view = packet.view;
+  if (view.data.size() < kVlanTagOffset) return;
+  // In front of the packet there is its own header, which has been read: the addresses move four
+  // bytes into that, and the tag takes the place behind them. The memory is this reader's copy of
+  // the block.
+  std::byte* data = block_->bytes.data() + (view.data.data() - block_->bytes.data());
+  std::byte* moved = data - kVlanTagBytes;
+  std::memmove(moved, data, kVlanTagOffset);
+  const std::byte tag[kVlanTagBytes] = {
+      std::byte(packet.vlan_tpid >> 8), std::byte(packet.vlan_tpid & 0xFF),
+      std::byte(packet.vlan_tci >> 8), std::byte(packet.vlan_tci & 0xFF)};
+  std::memcpy(moved + kVlanTagOffset, tag, kVlanTagBytes);
+  view.data = {moved, view.data.size() + kVlanTagBytes};
+  view.original_length += kVlanTagBytes;
+}
+
+std::optional<packet::PacketView> SegmentRunReader::next_compact() {
+  const BlockHeader& header = block_->header;
+  const auto bytes = block_->bytes;
+  if (delivered_ == header.packets || at_ > bytes.size() ||
+      bytes.size() - at_ < kCompactHeaderBytes)
+    return std::nullopt;
+  CompactRecord record;
+  std::memcpy(&record, bytes.data() + at_, sizeof record);
+  const uint32_t captured = record.captured();
+  if (!plausible(record, header) || captured > bytes.size() - at_ - kCompactHeaderBytes)
+    return std::nullopt;
+  packet::PacketView view;
+  view.time_ns = static_cast<int64_t>(record.time_ns);
+  view.data = bytes.subspan(at_ + kCompactHeaderBytes, captured);
+  view.original_length = record.original();
+  view.interface = compact_interface(record.interface());
+  view.direction = static_cast<packet::Direction>(record.direction());
+  view.reception = static_cast<packet::Reception>(record.reception());
+  at_ += kCompactHeaderBytes + captured;
+  return view;
+}
+
+void SegmentRunReader::use_table(std::vector<packet::Interface> table) {
+  if (table == table_) return;
+  table_ = std::move(table);
+  positions_.assign(table_.size(), std::nullopt);
+  indexes_.clear();
+}
+
+uint32_t SegmentRunReader::use(const packet::Interface& interface) {
+  const auto found = std::find(used_.begin(), used_.end(), interface);
+  if (found != used_.end()) return static_cast<uint32_t>(found - used_.begin());
+  used_.push_back(interface);
+  return static_cast<uint32_t>(used_.size() - 1);
+}
+
+uint32_t SegmentRunReader::compact_interface(uint32_t position) {
+  if (position >= table_.size()) {
+    // Its table is lost; the packet is not.
+    packet::Interface unknown;
+    unknown.index = position;
+    unknown.name = fmt::format("unknown-{}", position);
+    return use(unknown);
+  }
+  auto& known = positions_[position];
+  if (!known) known = use(table_[position]);
+  return *known;
+}
+
+uint32_t SegmentRunReader::kernel_interface(uint32_t index, uint16_t hardware_type) {
+  const auto known = indexes_.find(index);
+  if (known != indexes_.end()) return known->second;
+  const auto listed = std::find_if(table_.begin(), table_.end(),
+                                   [&](const auto& interface) { return interface.index == index; });
+  uint32_t position;
+  if (listed != table_.end()) {
+    position = use(*listed);
+  } else {
+    // It came and went between two looks at the interfaces.
+    packet::Interface unlisted;
+    unlisted.index = index;
+    unlisted.name = fmt::format("if{}", index);
+    unlisted.link_type = packet::link_type_of_hardware(hardware_type);
+    position = use(unlisted);
+  }
+  indexes_.emplace(index, position);
+  return position;
+}
+
+}  // namespace lookback::store

@@ -1,0 +1,352 @@
+// Freezes: made, found, renewed, released, read.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "lookback/base/fd.hpp"
+#include "lookback/base/log.hpp"
+#include "lookback/base/names.hpp"
+#include "lookback/store/file_names.hpp"
+#include "store/disk_usage.hpp"
+#include "store/freeze_record.hpp"
+#include "store/run_reader.hpp"
+#include "store/store_impl.hpp"
+
+namespace lookback::store {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t kMaxFreezes = 1024;
+constexpr size_t kMaxExtraBytes = 64 << 10;
+
+bool overlaps(int64_t first, int64_t last, TimeWindow window) {
+  return first < window.to_ns && last >= window.from_ns;
+}
+
+/// The part of a chunk whose blocks overlap the window; nothing where none does.
+std::optional<Chunk> trimmed(const Chunk& chunk, const std::vector<IndexEntry>& blocks,
+                             TimeWindow window) {
+  std::optional<Chunk> part;
+  Chunk waiting;  // blocks outside the window: they count only when one inside follows
+  for (const IndexEntry& entry : blocks) {
+    const uint64_t offset = uint64_t{entry.page} * kPageBytes;
+    if (offset < chunk.offset || offset >= chunk.offset + chunk.bytes ||
+        entry.kind == static_cast<uint16_t>(BlockKind::note))
+      continue;
+    const TimeWindow bounds = block_bounds(entry);
+    if (!overlaps(bounds.from_ns, bounds.to_ns - 1, window)) {
+      waiting.packets += entry.packets;
+      continue;
+    }
+    if (!part) {
+      part = Chunk{offset, 0, 0, bounds.from_ns, bounds.to_ns - 1};
+      waiting.packets = 0;
+    }
+    part->bytes = round_up(offset + entry.used_bytes, kPageBytes) - part->offset;
+    part->packets += entry.packets + waiting.packets;
+    waiting.packets = 0;
+    part->first_ns = std::min(part->first_ns, bounds.from_ns);
+    part->last_ns = std::max(part->last_ns, bounds.to_ns - 1);
+  }
+  return part;
+}
+
+}  // namespace
+
+Result<StoreImpl::Selection> StoreImpl::select_locked(TimeWindow window) {
+  struct Candidate {
+    uint64_t sequence;
+    std::vector<Chunk> chunks;
+  };
+  std::vector<Candidate> candidates;
+  {
+    const std::lock_guard lock(state_);
+    for (const auto& [sequence, segment] : catalog_.segments) {
+      if (!segment.sealed || !segment.readable) continue;
+      Candidate candidate{sequence, {}};
+      for (const Chunk& chunk : segment.chunks) {
+        if (overlaps(chunk.first_ns, chunk.last_ns, window)) candidate.chunks.push_back(chunk);
+      }
+      if (!candidate.chunks.empty()) candidates.push_back(std::move(candidate));
+    }
+  }
+  Selection selection;
+  for (Candidate& candidate : candidates) {
+    std::optional<std::vector<IndexEntry>> blocks;
+    bool any = false;
+    for (const Chunk& chunk : candidate.chunks) {
+      std::optional<Chunk> part = chunk;
+      if (chunk.first_ns < window.from_ns || chunk.last_ns >= window.to_ns) {
+        // It reaches out of the window: leave out the blocks that do not overlap. Only the window's
+        // ends come here.
+        if (!blocks) {
+          blocks.emplace();
+          if (const auto fd = open_file(segment_path(candidate.sequence), O_RDONLY)) {
+            if (auto contents = read_segment(fd->get())) blocks = std::move(contents->blocks);
+          }
+        }
+        // Where the index cannot be read the whole chunk is taken.
+        if (!blocks->empty()) part = trimmed(chunk, *blocks, window);
+      }
+      if (!part) continue;
+      any = true;
+      selection.runs.push_back({file_names::segment(candidate.sequence), part->offset, part->bytes,
+                                part->packets, part->first_ns, part->last_ns, false});
+    }
+    if (any) selection.sequences.push_back(candidate.sequence);
+  }
+  return selection;
+}
+
+Result<> StoreImpl::build_freeze_directory(const Freeze& freeze,
+                                           const std::vector<uint64_t>& sequences,
+                                           const std::string& json) const {
+  const fs::path work = freezes_path_ / file_names::freeze_in_work(freeze.id);
+  std::error_code ec;
+  fs::remove_all(work, ec);
+  const auto built = [&]() -> Result<> {
+    if (::mkdir(work.c_str(), 0700) != 0)
+      return fail_errno(errno, fmt::format("cannot create {}", work.string()));
+    TRY_ASSIGN(const Fd from, open_file(packets_path_, O_PATH | O_DIRECTORY));
+    TRY_ASSIGN(const Fd to, open_file(work, O_PATH | O_DIRECTORY));
+    for (const uint64_t sequence : sequences) {
+      const std::string name = file_names::segment(sequence);
+      if (::linkat(from.get(), name.c_str(), to.get(), name.c_str(), 0) != 0)
+        return fail_errno(errno, fmt::format("cannot freeze segment {}", sequence));
+    }
+    TRY(write_freeze(work, json));
+    if (::rename(work.c_str(), freeze_path(freeze.id).c_str()) != 0)
+      return fail_errno(errno, fmt::format("cannot name freeze {}", freeze.id));
+    return {};
+  }();
+  if (!built) fs::remove_all(work, ec);
+  return built;
+}
+
+void StoreImpl::unpin(const std::vector<uint64_t>& sequences) {
+  for (const uint64_t sequence : sequences) {
+    const auto it = catalog_.segments.find(sequence);
+    if (it != catalog_.segments.end() && it->second.freezes > 0) --it->second.freezes;
+  }
+}
+
+Result<Freeze> StoreImpl::freeze(const FreezeRequest& request) {
+  TRY(check_snapshot_name(request.id));
+  if (request.window.empty()) return fail(ErrorKind::invalid, "the window to freeze is empty");
+  if (request.time_to_live_ns <= 0)
+    return fail(ErrorKind::invalid, "a freeze needs a time to live");
+  if (request.extra.size() > kMaxExtraBytes)
+    return fail(ErrorKind::invalid, "a freeze takes {} bytes of its caller's at most", kMaxExtraBytes);
+  const std::lock_guard structure(structure_);
+  if (auto present = find_freeze(request.id)) return present;
+  release_locked(request.id);  // one of that name may have passed its time
+  TRY_ASSIGN(Selection selection, select_locked(request.window));
+
+  FreezeEntry entry;
+  Freeze& freeze = entry.freeze;
+  freeze.id = request.id;
+  freeze.owner = request.owner;
+  freeze.extra = request.extra;
+  freeze.window = request.window;
+  freeze.created_ns = clock_.realtime_ns();
+  freeze.expires_ns =
+      freeze.created_ns +
+      std::min(request.time_to_live_ns, std::numeric_limits<int64_t>::max() - freeze.created_ns);
+  freeze.runs = std::move(selection.runs);
+  freeze.gaps = gaps(request.window);
+  freeze.oldest_ns = status().oldest_ns;
+  {
+    const std::lock_guard state(state_);
+    if (freezes_.size() >= kMaxFreezes)
+      return fail(ErrorKind::conflict, "there are {} freezes already", freezes_.size());
+    freeze.clock = catalog_.clock(request.window);
+    // Pinned before room is made for the record: making room recycles.
+    for (const uint64_t sequence : selection.sequences) ++catalog_.segments.at(sequence).freezes;
+  }
+  const auto give_back = [&](const Error& error) {
+    const std::lock_guard state(state_);
+    unpin(selection.sequences);
+    freeze_in_work_cost_ = 0;
+    return tl::make_unexpected(error.in(fmt::format("cannot freeze {}", request.id)));
+  };
+
+  std::string json = freeze_to_json(freeze);
+  const uint64_t estimate = directory_estimate(selection.sequences.size()) +
+                            round_up(json.size(), kPageBytes) * 2 + kPageBytes;
+  if (const auto room = make_room_locked(estimate); !room) return give_back(room.error());
+  {
+    const std::lock_guard state(state_);
+    freeze_in_work_cost_ = estimate;
+    // Making room may have cost one of its own segments, where everything was frozen.
+    const auto lost = [&](uint64_t sequence) { return catalog_.segments.count(sequence) == 0; };
+    if (std::any_of(selection.sequences.begin(), selection.sequences.end(), lost)) {
+      for (FrozenRun& run : freeze.runs)
+        run.given_up = run.given_up || lost(*file_names::segment_sequence(run.segment));
+      std::erase_if(selection.sequences, lost);
+      json = freeze_to_json(freeze);
+    }
+  }
+  if (const auto built = build_freeze_directory(freeze, selection.sequences, json); !built)
+    return give_back(built.error());
+
+  const fs::path directory = freeze_path(request.id);
+  entry.cost = cost_of(directory) + cost_of(directory / file_names::kFreezeRecord);
+  entry.sequences.insert(selection.sequences.begin(), selection.sequences.end());
+  refresh_small_files_locked();
+  const std::lock_guard state(state_);
+  freeze_in_work_cost_ = 0;
+  next_expiry_ns_ = std::min(next_expiry_ns_.load(), freeze.expires_ns);
+  unsynced_freezes_.push_back(request.id);
+  wake_.notify_one();
+  return freezes_.emplace(request.id, std::move(entry)).first->second.freeze;
+}
+
+Freeze StoreImpl::with_damage(const FreezeEntry& entry) const {
+  Freeze freeze = entry.freeze;
+  for (const auto& [sequence, found] : damage_->all()) {
+    if (entry.sequences.count(sequence) == 0) continue;
+    for (const Gap& gap : found) {
+      if (overlaps(gap.start_ns, gap.end_ns - 1, freeze.window) &&
+          std::find(freeze.gaps.begin(), freeze.gaps.end(), gap) == freeze.gaps.end())
+        freeze.gaps.push_back(gap);
+    }
+  }
+  return freeze;
+}
+
+Result<Freeze> StoreImpl::find_freeze(const std::string& id) const {
+  const std::lock_guard state(state_);
+  const auto it = freezes_.find(id);
+  if (it == freezes_.end() || !alive(it->second.freeze))
+    return fail(ErrorKind::not_found, "there is no freeze {}", id);
+  return with_damage(it->second);
+}
+
+std::vector<Freeze> StoreImpl::freezes() const {
+  const std::lock_guard state(state_);
+  std::vector<Freeze> all;
+  for (const auto& [id, entry] : freezes_) {
+    if (alive(entry.freeze)) all.push_back(with_damage(entry));
+  }
+  return all;
+}
+
+Result<> StoreImpl::renew_freeze(const std::string& id, int64_t time_to_live_ns) {
+  if (time_to_live_ns <= 0) return fail(ErrorKind::invalid, "a freeze needs a time to live");
+  const std::lock_guard structure(structure_);
+  std::string json;
+  {
+    const std::lock_guard state(state_);
+    const auto it = freezes_.find(id);
+    if (it == freezes_.end() || !alive(it->second.freeze))
+      return fail(ErrorKind::not_found, "there is no freeze {}", id);
+    const int64_t now = clock_.realtime_ns();
+    it->second.freeze.expires_ns =
+        now + std::min(time_to_live_ns, std::numeric_limits<int64_t>::max() - now);
+    next_expiry_ns_ = std::min(next_expiry_ns_.load(), it->second.freeze.expires_ns);
+    json = freeze_to_json(it->second.freeze);
+    unsynced_freezes_.push_back(id);
+    wake_.notify_one();
+  }
+  return write_freeze(freeze_path(id), json);
+}
+
+Result<> StoreImpl::release_freeze(const std::string& id) {
+  const std::lock_guard structure(structure_);
+  release_locked(id);
+  return {};
+}
+
+void StoreImpl::release_locked(const std::string& id) {
+  {
+    const std::lock_guard state(state_);
+    if (freezes_.count(id) == 0) return;
+  }
+  const fs::path work = freezes_path_ / file_names::freeze_in_work(id);
+  std::error_code ec;
+  fs::remove_all(work, ec);
+  // Renamed first: a freeze that is half taken apart must not come back when the process is killed
+  // here.
+  if (::rename(freeze_path(id).c_str(), work.c_str()) != 0 && errno != ENOENT)
+    log_warning("freeze {}: {}", id, errno_error(errno, "rename").message);
+  fs::remove_all(work, ec);
+  if (ec) log_warning("freeze {}: cannot remove {}: {}", id, work.string(), ec.message());
+  const std::lock_guard state(state_);
+  const auto it = freezes_.find(id);
+  unpin({it->second.sequences.begin(), it->second.sequences.end()});
+  freezes_.erase(it);
+}
+
+void StoreImpl::expire_locked() {
+  std::vector<std::string> expired;
+  {
+    const std::lock_guard state(state_);
+    int64_t next = std::numeric_limits<int64_t>::max();
+    for (const auto& [id, entry] : freezes_) {
+      if (!alive(entry.freeze))
+        expired.push_back(id);
+      else
+        next = std::min(next, entry.freeze.expires_ns);
+    }
+    next_expiry_ns_ = next;
+  }
+  for (const std::string& id : expired) {
+    log_info("freeze {} has passed its time and is released", id);
+    release_locked(id);
+  }
+}
+
+Result<std::unique_ptr<RunReader>> StoreImpl::read_run(const std::string& freeze_id,
+                                                       size_t run_index) const {
+  RunSource source;
+  FrozenRun run;
+  uint64_t sequence = 0;
+  std::optional<uint32_t> table_page;
+  {
+    const std::lock_guard state(state_);
+    const auto it = freezes_.find(freeze_id);
+    if (it == freezes_.end() || !alive(it->second.freeze))
+      return fail(ErrorKind::not_found, "there is no freeze {}", freeze_id);
+    if (run_index >= it->second.freeze.runs.size())
+      return fail(ErrorKind::not_found, "freeze {} has no run {}", freeze_id, run_index);
+    run = it->second.freeze.runs[run_index];
+    sequence = *file_names::segment_sequence(run.segment);
+    const auto segment = catalog_.segments.find(sequence);
+    if (run.given_up || segment == catalog_.segments.end())
+      return fail(ErrorKind::not_found, "run {} of freeze {} was given up", run_index, freeze_id);
+    if (!segment->second.readable)
+      return fail(ErrorKind::corrupt, "run {} of freeze {}: the segment's header is damaged",
+                  run_index, freeze_id);
+    source.epoch = segment->second.epoch;
+    for (const uint32_t page : segment->second.table_pages) {
+      if (uint64_t{page} * kPageBytes < run.offset) table_page = page;
+    }
+  }
+  auto fd = open_file(freeze_path(freeze_id) / run.segment, O_RDONLY);
+  if (!fd)
+    return tl::make_unexpected(
+        fd.error().in(fmt::format("run {} of freeze {}", run_index, freeze_id)));
+  source.fd = std::move(*fd);
+  source.offset = run.offset;
+  source.bytes = run.bytes;
+  source.first_ns = run.first_ns;
+  source.last_ns = run.last_ns;
+  source.on_damage = [ledger = damage_, sequence](const Gap& gap) { ledger->add(sequence, gap); };
+  if (table_page) {
+    AlignedBuffer buffer;
+    auto note =
+        load_note(source.fd.get(), source.epoch, uint64_t{*table_page} * kPageBytes, buffer);
+    if (note && note->interfaces)
+      source.interfaces = std::move(*note->interfaces);
+    else
+      source.on_damage({run.first_ns, run.first_ns + 1, 0, "damaged segment"});
+  }
+  return std::unique_ptr<RunReader>(std::make_unique<SegmentRunReader>(std::move(source)));
+}
+
+}  // namespace lookback::store
