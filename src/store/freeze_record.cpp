@@ -49,12 +49,12 @@ std::string freeze_to_json(const Freeze& freeze) {
   // values.
   fmt::memory_buffer text;
   auto out = std::back_inserter(text);
-  fmt::format_to(
-      out,
-      R"({{"version":{},"id":{},"owner":{},"extra":"{}","from_ns":{},"to_ns":{},)"
-      R"("created_ns":{},"expires_ns":{},)",
-      kRecordVersion, dump(freeze.id), dump(freeze.owner), to_base64(as_bytes(freeze.extra)), freeze.window.from_ns,
-      freeze.window.to_ns, freeze.created_ns, freeze.expires_ns);
+  fmt::format_to(out,
+                 R"({{"version":{},"id":{},"owner":{},"extra":"{}","from_ns":{},"to_ns":{},)"
+                 R"("created_ns":{},"expires_ns":{},)",
+                 kRecordVersion, dump(freeze.id), dump(freeze.owner),
+                 to_base64(as_bytes(freeze.extra)), freeze.window.from_ns, freeze.window.to_ns,
+                 freeze.created_ns, freeze.expires_ns);
   fmt::format_to(out, R"("oldest_ns":{},"gaps":{},"clock":{},"segments":[)",
                  freeze.oldest_ns ? std::to_string(*freeze.oldest_ns) : "null",
                  dump(gaps_to_json(freeze.gaps)), dump(clock_to_json(freeze.clock)));

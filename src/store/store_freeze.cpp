@@ -141,7 +141,8 @@ Result<Freeze> StoreImpl::freeze(const FreezeRequest& request) {
   if (request.time_to_live_ns <= 0)
     return fail(ErrorKind::invalid, "a freeze needs a time to live");
   if (request.extra.size() > kMaxExtraBytes)
-    return fail(ErrorKind::invalid, "a freeze takes {} bytes of its caller's at most", kMaxExtraBytes);
+    return fail(ErrorKind::invalid, "a freeze takes {} bytes of its caller's at most",
+                kMaxExtraBytes);
   const std::lock_guard structure(structure_);
   if (auto present = find_freeze(request.id)) return present;
   release_locked(request.id);  // one of that name may have passed its time

@@ -94,7 +94,8 @@ struct FreezeRequest {
   std::string owner;  ///< "snapshot incident-1 of hub …"
   TimeWindow window;  ///< node time, already translated and widened
   int64_t time_to_live_ns = 24 * 3600 * kNsPerSecond;
-  std::string extra;           ///< the caller's own, at most 64 KiB; kept with the freeze as it is and handed back
+  std::string
+      extra;  ///< the caller's own, at most 64 KiB; kept with the freeze as it is and handed back
 };
 
 /// A run of blocks inside one frozen segment; what a transfer reads at a time. The list is fixed

@@ -162,6 +162,7 @@ TEST_CASE("gaps and clock samples are kept with the packets") {
   };
   FreezeRequest request = everything("a");
   request.window = {start, start + 1000};
+  request.extra = std::string("\0\xFF any bytes", 12);
   const auto freeze = store->freeze(request);
   REQUIRE(freeze);
   check(*freeze);
@@ -171,6 +172,7 @@ TEST_CASE("gaps and clock samples are kept with the packets") {
   store.reset();
   store = open_store(options, clock);
   check(*store->find_freeze("a"));
+  CHECK(store->find_freeze("a")->extra == request.extra);
   CHECK(store->gaps({start, start + 1000}) == std::vector<Gap>{gap});
 }
 
