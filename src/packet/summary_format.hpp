@@ -1,0 +1,80 @@
+#pragma once
+// The binary form of a Summary, version 1. Bit strings are read from the highest bit of a byte down and end with zero bits up to
+// the next whole byte; varint is LEB128.
+//
+//   summary   = %x01 addresses ports
+//   addresses = %x00                                   ; anything
+//             / %x01 v4-set v6-count *v6-address       ; exact; v6-count is a varint, addresses are 16 bytes, ascending
+//             / %x02 bloom-bytes *OCTET                ; Bloom filter of bloom-bytes (varint) bytes over 16-byte addresses
+//   ports     = %x00 / %x01 set
+//   v4-set    = set                                    ; of 32-bit numbers
+//   set       = count [order deltas]                   ; count: varint; the rest only where count > 0
+//               ; order: one byte k; deltas: for each element in ascending order the difference to the one before, less one (for
+//               ; the first: to -1, less one), as an exponential Golomb code of order k:
+//               ; q = delta >> k; with n the bits of q + 1: n - 1 zero bits, the n bits of q + 1, the k low bits of delta.
+//
+// Bloom filter of m = 8 * bloom-bytes bits: with lo and hi the address's first and last 8 bytes as little-endian numbers and
+// h = mix(lo ^ mix(hi + 0x9e3779b97f4a7c15)), bits ((h1 + i * h2) mod 2^32) * m >> 32 for i = 0..6 are set, where h1 is the low half
+// of h, h2 the high half with its lowest bit set; bit b is bit b mod 8 (lowest first) of byte b / 8.
+// mix(z): z ^= z >> 30; z *= 0xbf58476d1ce4e5b9; z ^= z >> 27; z *= 0x94d049bb133111eb; z ^= z >> 31.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lookback/packet/ip_address.hpp"
+#include "lookback/packet/summary.hpp"
+
+namespace lookback::packet {
+
+struct Summary::Impl {
+  enum class Addresses : uint8_t { anything = 0, exact = 1, bloom = 2 };
+  Addresses addresses = Addresses::anything;
+  std::vector<uint32_t> v4;      ///< ascending, host order
+  std::vector<IpAddress> v6;     ///< ascending
+  std::vector<uint8_t> bloom;
+  bool any_port = true;
+  std::vector<uint32_t> ports;   ///< ascending
+};
+
+inline constexpr uint8_t kSummaryVersion = 1;
+
+class BitWriter {
+ public:
+  explicit BitWriter(std::string& out) : out_(out) {}
+  void put(uint64_t value, unsigned bits);  ///< the low `bits`, at most 40
+  void flush();
+
+ private:
+  std::string& out_;
+  uint64_t pending_ = 0;
+  unsigned count_ = 0;
+};
+
+/// Bits that an ascending, duplicate-free set takes at the best order, which is returned through `order`.
+[[nodiscard]] uint64_t set_bits(std::span<const uint32_t> set, unsigned& order);
+void append_varint(std::string& out, uint64_t value);
+void append_set(std::string& out, std::span<const uint32_t> set);
+
+/// Reads what the functions above wrote; nothing for a damaged form.
+class SummaryReader {
+ public:
+  explicit SummaryReader(std::string_view bytes) : left_(bytes) {}
+  [[nodiscard]] std::optional<uint64_t> varint();
+  [[nodiscard]] std::optional<uint8_t> byte();
+  [[nodiscard]] std::optional<std::string_view> bytes(size_t count);
+  /// Elements at most `largest`, at most Summary::kMaxKeys of them.
+  [[nodiscard]] std::optional<std::vector<uint32_t>> set(uint64_t largest);
+  [[nodiscard]] bool at_end() const { return left_.empty(); }
+
+ private:
+  std::string_view left_;
+};
+
+void bloom_add(std::span<uint8_t> bloom, const IpAddress& address);
+[[nodiscard]] bool bloom_has(std::span<const uint8_t> bloom, const IpAddress& address);
+
+}  // namespace lookback::packet
