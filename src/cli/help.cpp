@@ -68,8 +68,8 @@ Row option_row(const Option& option) {
 }  // namespace
 
 std::string help_text(const Command& command, const std::string& path, size_t width, bool colour) {
-  std::string out =
-      fmt::format("{}: {}\n", colour ? paint(path, Colour::bold) : path, command.summary);
+  const std::string title = colour ? paint(path, Colour::bold) : path;
+  std::string out = wrap(fmt::format("{}: {}", title, command.summary), width, 0) + "\n";
   out += heading("Usage:", colour) + "  " + usage_line(command, path) + "\n";
   if (!command.description.empty()) out += "\n" + wrap(command.description, width, 0) + "\n";
   std::vector<Row> list;

@@ -1,0 +1,182 @@
+// lookback standalone: hub and capture in one process, on one machine.
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+
+#include "cli/commands.hpp"
+#include "cli/daemon.hpp"
+#include "cli/exit_status.hpp"
+#include "cli/hub_client.hpp"
+#include "lookback/base/file.hpp"
+#include "lookback/base/log.hpp"
+#include "lookback/base/size.hpp"
+#include "lookback/hub/hub_daemon.hpp"
+#include "lookback/node/capture_daemon.hpp"
+
+namespace lookback::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kMostByDefault = 10ULL << 30;
+constexpr const char* kDefaultHub = "http://127.0.0.1:7400";
+
+struct Options {
+  DaemonSettings daemon;
+  node::CaptureOptions capture;
+  uint64_t storage_bytes = 0;  ///< 0: chosen here
+};
+
+/// Root's daemons keep their data where daemons do, a user's with the user.
+Result<fs::path> data_dir_of(const Options& options) {
+  if (!options.daemon.data_dir.empty()) return options.daemon.data_dir;
+  if (::geteuid() == 0) return "/var/lib/lookback";
+  if (const char* data = std::getenv("XDG_DATA_HOME"); data != nullptr && *data == '/')
+    return fs::path(data) / "lookback";
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') {
+    return fs::path(home) / ".local/share/lookback";
+  }
+  return fail(ErrorKind::invalid, "without HOME there is no place for the data: give --data-dir");
+}
+
+/// Bytes on disk of the files in a directory, each inode once (frozen segments have two names).
+uint64_t bytes_below(const fs::path& directory) {
+  uint64_t bytes = 0;
+  std::error_code ec;
+  std::vector<std::pair<dev_t, ino_t>> seen;
+  for (fs::recursive_directory_iterator it(directory, ec), end; !ec && it != end;
+       it.increment(ec)) {
+    struct stat status {};
+    if (::lstat(it->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
+    if (status.st_nlink > 1) {
+      const std::pair inode(status.st_dev, status.st_ino);
+      if (std::find(seen.begin(), seen.end(), inode) != seen.end()) continue;
+      seen.push_back(inode);
+    }
+    bytes += static_cast<uint64_t>(status.st_blocks) * 512;
+  }
+  return bytes;
+}
+
+/// A first try should neither fail on a full laptop nor fill it: 10 GiB, but no more than a tenth
+/// of what is free. What an earlier run has recorded counts as free, so that the size stays the
+/// same from run to run.
+Result<uint64_t> default_storage(const fs::path& capture_dir) {
+  TRY_ASSIGN(const DiskSpace space, disk_space(capture_dir));
+  const uint64_t tenth = (space.available_bytes + bytes_below(capture_dir)) / 10;
+  return std::min(kMostByDefault, tenth >> 20 << 20);
+}
+
+void print_next_steps(const std::string& hub_url) {
+  const std::string hub = hub_url == kDefaultHub ? "" : " --hub " + hub_url;
+  const auto printed =
+      print(fmt::format("\nRecording. Try in another terminal:\n\n"
+                        "  lookback snapshot create try-1 --last 1m --wait{0}\n"
+                        "  lookback snapshot pcap try-1 -o -{0} | wireshark -k -i -\n"
+                        "  lookback nodes{0}\n\n"
+                        "Ctrl-C ends it; what was recorded stays.\n",
+                        hub));
+  if (!printed) log_warning("{}", printed.error().message);
+}
+
+Result<int> run(const Options& options) {
+  TRY(apply_log_level(options.daemon));
+  TRY(check_may_capture("standalone"));
+  TRY_ASSIGN(const fs::path data_dir, data_dir_of(options));
+  const fs::path capture_dir = data_dir / "capture";
+  TRY(make_directories(capture_dir));
+  TRY_ASSIGN(const std::string token,
+             find_token(options.daemon.token_file, options.daemon.token_file_origin));
+
+  node::CaptureOptions capture = options.capture;
+  capture.data_dir = capture_dir;
+  capture.token = token;
+  capture.storage_bytes = options.storage_bytes;
+  if (capture.storage_bytes == 0) {
+    TRY_ASSIGN(capture.storage_bytes, default_storage(capture_dir));
+    log_info("storage: {} of the disk with {} (--storage-size sets another size)",
+             format_size(capture.storage_bytes), data_dir.string());
+  }
+  hub::HubOptions hub;
+  hub.listen = options.daemon.listen;
+  hub.data_dir = data_dir / "hub";
+  hub.token = token;
+  hub.insecure = options.daemon.insecure;
+
+  TRY_ASSIGN(const auto signals, StopSignals::create());
+  TRY_ASSIGN(const auto hub_daemon, hub::HubDaemon::start(std::move(hub)));
+  std::string address = hub_daemon->address();
+  if (address == "0.0.0.0") address = "127.0.0.1";
+  if (address == "::" || address == "[::]") address = "::1";
+  const std::string hub_url = url_of(false, address, hub_daemon->port());
+  capture.hub_url = hub_url;
+  TRY_ASSIGN(const auto capture_daemon, node::CaptureDaemon::start(std::move(capture)));
+  signals->start([&capture_daemon] { capture_daemon->stop(); });
+  log_info("ready: hub on {}, node {} on {}, data in {}", hub_url, capture_daemon->options().node,
+           url_of(false, capture_daemon->address(), capture_daemon->port()), data_dir.string());
+  print_next_steps(hub_url);
+  const auto ended = capture_daemon->wait();
+  hub_daemon->stop();
+  if (!ended) return tl::make_unexpected(ended.error());
+  log_info("stopped");
+  return kExitDone;
+}
+
+}  // namespace
+
+Command standalone_command() {
+  Command command("standalone", "hub and capture in one process, for one machine (daemon)");
+  auto options = std::make_shared<Options>();
+  options->daemon.listen = "127.0.0.1:7400";
+  command.description =
+      "Records this machine's packets and keeps its snapshots, without any set-up. It needs root "
+      "or CAP_NET_RAW. It runs in the "
+      "foreground, prints what to try next, logs to standard error, and stops cleanly on SIGTERM "
+      "or Ctrl-C.";
+  command.settings_file = SettingsFile::given;
+  command.text(
+      "--data-dir", "DIR", options->daemon.data_dir,
+      "Where the data lies; by default /var/lib/lookback, without root ~/.local/share/lookback");
+  command.size(
+      "--storage-size", options->storage_bytes,
+      "What the FIFO may take on disk; by default 10GiB, but at most a tenth of what is free");
+  command.text("--listen", "ADDR:PORT", options->daemon.listen,
+               "Where the hub listens; by default 127.0.0.1:7400");
+  command.text("--node-listen", "ADDR:PORT", options->capture.listen,
+               "Where the capture part listens; by default 127.0.0.1:7401");
+  command.text("--node", "NAME", options->capture.node, "This node's name; by default the host's");
+  command.comma_list(
+      "--interface", "LIST", options->capture.interfaces,
+      "Interfaces to record, names or patterns with * and ?, separated by commas; by default all");
+  command.text("--filter", "PCAP-FILTER", options->capture.filter,
+               "Record only packets that match, see pcap-filter(7)");
+  command.number("--snaplen", options->capture.snaplen,
+                 "Record at most this many bytes of each packet; by default all of them");
+  command.size("--ring-size", options->capture.ring_bytes, "The kernel's ring; by default 64MiB");
+  command
+      .text("--token-file", "FILE", options->daemon.token_file,
+            "A file with the token that clients need; without one everybody on this machine may do "
+            "everything")
+      .origin = &options->daemon.token_file_origin;
+  command.flag("--insecure", options->daemon.insecure,
+               "Allow the hub to listen beyond this machine without TLS");
+  command.choice("--log-level", "debug|info|warning|error", options->daemon.log_level,
+                 "The least important lines to log on standard error; by default info");
+  command.text("--config", "FILE", options->daemon.config,
+               "A TOML file with any of these options, named without the dashes");
+  allow_settings(command);
+  command.examples = {
+      {"sudo lookback standalone", "A first try."},
+      {"sudo lookback standalone --data-dir /srv/lookback --storage-size 100GiB --interface 'eth*'",
+       "A single server."}};
+  command.action = [options] { return run(*options); };
+  return command;
+}
+
+}  // namespace lookback::cli
