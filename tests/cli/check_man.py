@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Holds the man pages against --help of the binary: the same commands, arguments and options with the same values.
+
+usage: check_man.py BINARY MAN-DIRECTORY
+"""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+PAGES = {"capture": "lookback-capture.1", "hub": "lookback-hub.1", "snapshot": "lookback-snapshot.1"}
+
+
+def help_of(binary, words):
+    # A terminal's width or a user's settings must not matter.
+    environment = {"PATH": os.environ["PATH"], "TERM": "dumb", "HOME": "/nonexistent"}
+    done = subprocess.run([binary, *words, "--help"], capture_output=True, text=True, env=environment, check=True)
+    return done.stdout
+
+
+def rows(text, heading):
+    """The left columns below a heading of the help."""
+    match = re.search(rf"^{heading}:\n((?:  .*\n)+)", text, re.M)
+    if not match:
+        return []
+    lines = [line for line in match[1].splitlines() if re.match(r"  (\S|    --)", line)]
+    return [re.split(r"(?<=\S) {2,}", line.strip(), maxsplit=1)[0] for line in lines]
+
+
+def tree(binary, words=()):
+    """Every command below: {words: (arguments, options)}."""
+    text = help_of(binary, words)
+    found = {words: (set(rows(text, "Arguments")), set(rows(text, "Options")) - {"-h, --help"})}
+    for name in rows(text, "Commands"):
+        found.update(tree(binary, (*words, name)))
+    return found
+
+
+def plain(roff):
+    return re.sub(r"\\f[BIRP]|\\&", "", roff).replace("\\-", "-").replace("\\(dq", '"').strip()
+
+
+def sections(path):
+    """What a page describes: {"lookback nodes" or a heading: tags of its paragraphs}."""
+    found, current, tag = {}, None, False
+    for line in path.read_text().splitlines():
+        if match := re.match(r'\.S[HS] (.*)', line):
+            current = plain(match[1]).strip('"')
+            found.setdefault(current, set())
+        elif line == ".TP":
+            tag = True
+        elif tag:
+            found[current].add(plain(line))
+            tag = False
+    return found
+
+
+def main(binary, directory):
+    wrong = []
+    pages = {path.name: sections(path) for path in sorted(directory.glob("lookback*.1"))}
+    commands = tree(binary)
+    for words, (arguments, options) in commands.items():
+        name = " ".join(("lookback", *words))
+        page = PAGES.get(words[0] if words else "", "lookback.1")
+        if not options and not arguments and any(other[:len(words)] == words != other for other in commands):
+            continue  # a group that only has commands below it
+        described = pages[page].get(name)
+        if described is None:
+            wrong.append(f"{page}: no section '.SS {name}'")
+            continue
+        common = pages[page].get("COMMON OPTIONS", set())
+        described = described - {"-h, --help"}
+        if "--hub URL" in options and "--hub URL" not in described:
+            described = described | common
+        for missing in sorted((arguments | options) - described):
+            wrong.append(f"{page}: {name}: '{missing}' of --help is missing")
+        for extra in sorted(described - arguments - options):
+            wrong.append(f"{page}: {name}: '{extra}' is not in --help")
+    for page, found in pages.items():
+        for heading in found:
+            if heading.startswith("lookback ") and tuple(heading.split()[1:]) not in commands:
+                wrong.append(f"{page}: there is no command '{heading}'")
+        for tool in (["groff", "-man", "-ww", "-Tutf8", "-z"], ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"]):
+            if shutil.which(tool[0]):
+                done = subprocess.run([*tool, str(directory / page)], capture_output=True, text=True)
+                if done.returncode != 0 or done.stderr:
+                    wrong.append(f"{page}: {tool[0]}: {done.stderr.strip()}")
+    print("\n".join(wrong) or f"{len(commands)} commands are as {len(pages)} man pages say")
+    return 1 if wrong else 0
+
+
+sys.exit(main(sys.argv[1], pathlib.Path(sys.argv[2])))

@@ -1,0 +1,368 @@
+"""The client's commands: what they ask of the hub, what they print, and their exit status."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from fake_hub import Answer, problem
+
+SNAPSHOT = {
+    "name": "s", "id": "1f", "state": "completed", "complete": True, "reason": "", "from": "2026-03-01T12:00:00.000000000Z",
+    "to": "2026-03-01T12:05:00.000000000Z", "created": "2026-03-01T12:05:01.000000000Z", "size_bytes": 2048,
+    "content_bytes": 8192, "packets": 1234567, "tags": {"ticket": "42"}, "networks": ["10.0.0.0/8"], "location": "local",
+    "nodes": [{"name": "n1", "status": "complete", "reason": "", "packets": 1234567, "bytes": 8192, "gaps": [],
+               "coverage": {"from": "2026-03-01T12:00:00.000000000Z", "to": "2026-03-01T12:05:00.000000000Z"},
+               "clock": [{"offset_ns": 1250000, "error_ns": 80000}], "members_total": 1, "members_done": 1}],
+    "progress": {"members_total": 1, "members_done": 1, "bytes_total": 2048, "bytes_done": 2048, "bytes_per_second": 0},
+}
+RUNNING = {**SNAPSHOT, "state": "in_progress", "progress": {"bytes_total": 1 << 30, "bytes_done": 1 << 29},
+           "nodes": [{**SNAPSHOT["nodes"][0], "status": "transferring"}]}
+INCOMPLETE = {**SNAPSHOT, "complete": False, "nodes": SNAPSHOT["nodes"] + [
+    {"name": "n2", "status": "partial", "reason": "recycled before 12:01", "packets": 1, "bytes": 1, "coverage": None, "clock": [],
+     "gaps": [{"start": "2026-03-01T12:00:00Z", "end": "2026-03-01T12:01:00Z", "packets": 77, "reason": "recycled"}]}]}
+ONE = "/api/v1/snapshots/s"
+
+
+def one_line(text):
+    return text.startswith("lookback: ") and text.count("\n") == 1 and text.endswith("\n")
+
+
+@pytest.mark.parametrize("answer, status, words", [
+    (problem(404, "there is no snapshot s", "not_found"), 4, "there is no snapshot s"),
+    (problem(409, "it is being made", "conflict"), 1, "it is being made"),
+    (problem(400, "the window is empty", "invalid"), 2, "the window is empty"),
+    (problem(401, "a token is needed", "unauthorized"), 1, "--token-file"),
+    (problem(507, "the disk is full", "no_space"), 1, "the disk is full"),
+    (problem(502, "node n1 does not answer", "unreachable"), 1, "node n1 does not answer"),
+    (Answer(b"<html>", 500), 1, "500"),
+    (Answer(b"<html>hello", 200), 1, "not valid JSON"),
+])
+def test_errors_have_their_exit_status_and_one_line(client, hub, answer, status, words):
+    hub.routes[f"GET {ONE}"] = answer
+    done = client("snapshot", "show", "s")
+    assert done.returncode == status and words in done.stderr and one_line(done.stderr), done
+    assert done.stdout == ""
+
+
+def test_a_hub_out_of_reach(client):
+    done = client("nodes", "--hub", "http://127.0.0.1:1")
+    assert done.returncode == 5 and "127.0.0.1:1" in done.stderr and "--hub" in done.stderr and one_line(done.stderr), done
+    assert client("nodes", "--hub", "127.0.0.1:7400").returncode == 2
+
+
+def test_wrong_usage(client):
+    for words in (["snapshot", "frob"], ["snapshot", "create"], ["nodes", "--frob"], ["snapshot", "create", "s", "--last", "5"],
+                  ["snapshot", "create", "s", "--to", "now"], ["snapshot", "create", "s", "--last", "1m", "--from", "-2m"],
+                  ["snapshot", "create", "s", "--from", "-1m", "--to", "-2m"], ["snapshot", "create", "s", "--tag", "x"],
+                  ["snapshot", "cancel", "../s"], ["snapshot", "list", "-o", "yaml"], ["completion", "tcsh"]):
+        done = client(*words)
+        assert done.returncode == 2 and one_line(done.stderr), (words, done)
+    for words in ([], ["snapshot"]):  # what there is says more than an error
+        done = client(*words)
+        assert done.returncode == 2 and "Commands:" in done.stderr and done.stdout == ""
+
+
+def every_command(client, words=()):
+    yield words
+    text = client(*words, "--help").stdout
+    if "\nCommands:\n" in text:
+        block = text.split("\nCommands:\n")[1].split("\n\n")[0]
+        for line in block.splitlines():
+            if line.startswith("  ") and line[2] != " ":
+                yield from every_command(client, (*words, line.split()[0]))
+
+
+def test_every_command_has_help_with_examples(client):
+    commands = list(every_command(client))
+    assert len(commands) > 10
+    for words in commands:
+        done = client(*words, "--help")
+        assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith("lookback"), words
+        assert "\x1b" not in done.stdout
+        head = done.stdout.split("\nExamples:\n")
+        assert max(map(len, head[0].splitlines())) <= 80, words
+        assert len(head) == 2 or words == ("snapshot",), words
+
+
+def test_token_and_hub_from_flag_environment_and_file(client, hub, tmp_path):
+    hub.routes["GET /api/v1/nodes"] = Answer({"nodes": []})
+    configured = tmp_path / "home/.config/lookback"
+    configured.mkdir(parents=True)
+    for name in ("file", "flag", "variable"):
+        (tmp_path / name).write_text(f"token-of-{name}\n")
+    (configured / "config.toml").write_text(f'hub = "{hub.url}"\ntoken-file = "{tmp_path}/file"\n')
+
+    def token(*words, **env):
+        done = client("nodes", *words, env={"LOOKBACK_HUB": "", **env})
+        assert done.returncode == 0, done
+        return hub.requests[-1].headers.get("Authorization")
+    assert token() == "Bearer token-of-file"
+    assert token(LOOKBACK_TOKEN="direct") == "Bearer direct"
+    assert token(LOOKBACK_TOKEN="direct", LOOKBACK_TOKEN_FILE=str(tmp_path / "variable")) == "Bearer token-of-variable"
+    assert token("--token-file", str(tmp_path / "flag"), LOOKBACK_TOKEN="direct") == "Bearer token-of-flag"
+    assert client("nodes", "--token-file", tmp_path / "absent").returncode == 4
+    (tmp_path / "empty").write_text("\n")
+    assert client("nodes", "--token-file", tmp_path / "empty").returncode == 2
+    (configured / "config.toml").write_text("hubb = 'x'\n")
+    wrong = client("nodes")
+    assert wrong.returncode == 2 and "hubb" in wrong.stderr and "config.toml" in wrong.stderr
+
+
+def test_nodes_and_list(client, hub):
+    hub.routes["GET /api/v1/nodes"] = Answer({"nodes": [
+        {"name": "n1", "url": "http://10.0.0.1:7401", "version": "0.1.0", "state": "up", "last_seen": "2026-03-01T12:00:00Z",
+         "oldest": "2026-03-01T11:00:00.5Z", "newest": "2026-03-01T12:00:00Z", "packets": 1, "packets_per_second": 12.6,
+         "bytes_per_second": 2048.0, "dropped": 3, "clock": {"offset_ns": -1500000, "error_ns": 200000}},
+        {"name": "evil\x1b[2J", "state": "lost", "clock": None}]})
+    done = client("nodes")
+    assert done.returncode == 0 and done.stderr == ""
+    header, first, second = done.stdout.splitlines()
+    assert header.split()[:2] == ["Node", "State"]
+    for part in ("n1", "up", "2026-03-01T11:00:00Z", "13", "2.0 KiB", "3", "-1.500 ms ± 0.200 ms", "0.1.0"):
+        assert part in first
+    assert "\x1b" not in second and "evil?[2J" in second
+    assert json.loads(client("nodes", "-o", "json").stdout)["nodes"][0]["name"] == "n1"
+    assert client("nodes", "-o", "name").stdout.splitlines()[0] == "n1"
+
+    hub.routes["GET /api/v1/snapshots"] = Answer({"snapshots": [SNAPSHOT, {**RUNNING, "name": "r"}, {**INCOMPLETE, "name": "i"}]})
+    table = client("snapshot", "list").stdout
+    assert table.splitlines()[0].split() == ["Name", "Size", "Start", "End", "Status", "Created", "Nodes", "Location"]
+    assert "in_progress 50 %" in table and "incomplete" in table and "2.0 KiB" in table
+    assert client("snapshot", "list", "-o", "name").stdout.split() == ["s", "r", "i"]
+    hub.routes["GET /api/v1/snapshots"] = Answer({"snapshots": []})
+    empty = client("snapshot", "list")
+    assert empty.returncode == 0 and empty.stdout == "" and "create" in empty.stderr
+
+
+def test_colours_only_on_a_terminal_that_wants_them(client, hub):
+    hub.routes["GET /api/v1/snapshots"] = Answer({"snapshots": [SNAPSHOT]})
+    assert "\x1b[" in client.on_terminal("snapshot", "list")[1]
+    assert "\x1b[" not in client.on_terminal("snapshot", "list", env={"NO_COLOR": "1"})[1]
+    assert "\x1b[" not in client.on_terminal("snapshot", "list", env={"TERM": "dumb"})[1]
+    assert "\x1b[" not in client("snapshot", "list").stdout
+
+
+def test_show(client, hub):
+    hub.routes[f"GET {ONE}"] = Answer(INCOMPLETE)
+    done = client("snapshot", "show", "s")
+    assert done.returncode == 0
+    for part in ("incomplete", "5 m", "1,234,567", "ticket=42", "10.0.0.0/8", "+1.250 ms ± 0.080 ms", "n2: recycled before 12:01",
+                 "77 packets lost"):
+        assert part in done.stdout, part
+    assert json.loads(client("snapshot", "show", "s", "-o", "json").stdout) == INCOMPLETE
+    absent = client("snapshot", "show", "./absent.tar.zst")
+    assert absent.returncode == 4 and "absent.tar.zst" in absent.stderr
+
+
+def test_create_asks_for_what_was_typed(client, hub):
+    hub.routes["POST /api/v1/snapshots"] = Answer(RUNNING, 202)
+    done = client("snapshot", "create", "audit-%Y", "--node", "a", "--node", "b*", "--ip", "10.0.0.0/8", "--tag", "k=v=w",
+                  "--deadline", "5s")
+    assert done.returncode == 0 and "lookback snapshot show s" in done.stdout
+    asked = hub.requests[-1].json
+    assert asked == {"name": "audit-%Y", "nodes": ["a", "b*"], "networks": ["10.0.0.0/8"], "tags": {"k": "v=w"},
+                     "deadline_ns": 5_000_000_000, "last_ns": 300_000_000_000}
+    client("snapshot", "create", "s", "--from", "2026-03-01T12:00:00+01:00", "--to", "2026-03-01 11:30")
+    asked = hub.requests[-1].json
+    assert (asked["from"], asked["to"]) == ("2026-03-01T11:00:00.000000000Z", "2026-03-01T11:30:00.000000000Z")
+    assert "last_ns" not in asked
+    before = time.time()
+    client("snapshot", "create", "s", "--from", "-30m")
+    asked = hub.requests[-1].json
+    to = time.mktime(time.strptime(asked["to"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+    since = time.mktime(time.strptime(asked["from"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+    assert abs(to - since - 1800) <= 1 and to >= int(before) - 1
+    assert client("snapshot", "create", "x-%H", "-o", "name").stdout == "s\n"
+    failed_node = {**RUNNING, "nodes": [{"name": "n9", "status": "failed", "reason": "connection refused"}]}
+    hub.routes["POST /api/v1/snapshots"] = Answer(failed_node, 202)
+    done = client("snapshot", "create", "s")
+    assert done.returncode == 3 and "n9" in done.stderr and "connection refused" in done.stderr
+
+
+def test_create_and_wait(client, hub):
+    hub.routes["POST /api/v1/snapshots"] = Answer(RUNNING, 202)
+    hub.routes[f"GET {ONE}"] = [Answer(RUNNING), Answer(RUNNING), Answer(SNAPSHOT)]
+    done = client("snapshot", "create", "s", "--wait")
+    assert done.returncode == 0 and "1,234,567 packets" in done.stdout and done.stderr == "", done
+    assert len(hub.seen("GET", ONE)) == 3
+
+    hub.routes[f"GET {ONE}"] = Answer(INCOMPLETE)
+    done = client("snapshot", "create", "s", "--wait")
+    assert done.returncode == 3 and "n2" in done.stderr and "recycled before 12:01" in done.stderr and "n1" not in done.stderr
+    hub.routes[f"GET {ONE}"] = Answer({**SNAPSHOT, "state": "failed", "reason": "the disk went away"})
+    done = client("snapshot", "create", "s", "--wait", "-o", "json")
+    assert done.returncode == 1 and "the disk went away" in done.stderr and json.loads(done.stdout)["state"] == "failed"
+    hub.routes[f"GET {ONE}"] = problem(404, "gone", "not_found")
+    done = client("snapshot", "create", "s", "--wait")
+    assert done.returncode == 1 and "cancelled" in done.stderr
+    hub.routes["POST /api/v1/snapshots"] = problem(409, "snapshot s exists", "conflict")
+    assert client("snapshot", "create", "s", "--wait").returncode == 1
+
+
+def test_wait_outlives_a_hub_that_restarts(client, hub):
+    hub.routes["POST /api/v1/snapshots"] = Answer(RUNNING, 202)
+    hub.routes[f"GET {ONE}"] = [Answer(RUNNING), Answer(b"x", cut=0), Answer(b"x", cut=0), Answer(RUNNING), Answer(SNAPSHOT)]
+    assert client("snapshot", "create", "s", "--wait").returncode == 0
+
+
+def test_progress_shows_on_a_terminal_and_is_wiped(client, hub):
+    hub.routes["POST /api/v1/snapshots"] = Answer(RUNNING, 202)
+    hub.routes[f"GET {ONE}"] = [Answer(RUNNING)] * 6 + [Answer(SNAPSHOT)]
+    status, shown = client.on_terminal("snapshot", "create", "s", "--wait")
+    assert status == 0 and "50 %" in shown and "512.0 MiB of 1.0 GiB" in shown and "0 of 1 nodes" in shown
+    assert shown.replace("\r\n", "\n").split("\r\x1b[K")[-1].startswith("snapshot s:")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_wait_detaches(client, hub, number):
+    hub.routes["POST /api/v1/snapshots"] = Answer(RUNNING, 202)
+    hub.routes[f"GET {ONE}"] = Answer(RUNNING)
+    process = client.start("snapshot", "create", "s", "--wait", stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while len(hub.seen("GET", ONE)) < 2:
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number and "goes on" in err and "cancel" in err and out == ""
+    assert all(r.method == "GET" or r.path == "/api/v1/snapshots" for r in hub.requests)
+
+
+def test_delete_asks(client, hub):
+    hub.routes[f"GET {ONE}"] = Answer(SNAPSHOT)
+    hub.routes[f"DELETE {ONE}"] = Answer(status=204)
+    done = client("snapshot", "delete", "s")
+    assert done.returncode == 2 and "--yes" in done.stderr and not hub.requests
+    status, shown = client.on_terminal("snapshot", "delete", "s", answer=b"n\n")
+    assert status == 1 and "Delete snapshot s" in shown and not hub.seen("DELETE", ONE)
+    assert client.on_terminal("snapshot", "delete", "s", answer=b"\n")[0] == 1 and not hub.seen("DELETE", ONE)
+    assert client.on_terminal("snapshot", "delete", "s", answer=b"y\n")[0] == 0 and len(hub.seen("DELETE", ONE)) == 1
+    assert client("snapshot", "delete", "s", "--yes").returncode == 0 and len(hub.seen("DELETE", ONE)) == 2
+    assert client("snapshot", "delete", "t", "--yes").returncode == 4
+
+
+def test_cancel(client, hub):
+    hub.routes[f"POST {ONE}/cancel"] = Answer(status=204)
+    assert client("snapshot", "cancel", "s").returncode == 0 and hub.seen("POST", f"{ONE}/cancel")
+    assert client("snapshot", "cancel", "t").returncode == 4
+
+
+def test_verify_on_the_hub(client, hub):
+    hub.routes[f"POST {ONE}/verify"] = Answer({"job": "7"}, 202)
+    running = Answer({"id": "7", "state": "running", "progress": {"done": 1, "total": 2}})
+    hub.routes["GET /api/v1/jobs/7"] = [running, running, Answer(
+        {"id": "7", "state": "done", "result": {"members": 3, "content_bytes": 4096, "file_bytes": 2048}})]
+    done = client("snapshot", "verify", "s")
+    assert done.returncode == 0 and "3 members" in done.stdout
+    hub.routes["GET /api/v1/jobs/7"] = Answer({"id": "7", "state": "failed", "error": "nodes/n1/packets/00000000.pcapng: SHA-256 differs"})
+    done = client("snapshot", "verify", "s")
+    assert done.returncode == 1 and "nodes/n1/packets/00000000.pcapng" in done.stderr and one_line(done.stderr)
+
+
+DATA = os.urandom(300_000)
+
+
+def test_download(client, hub, tmp_path):
+    hub.routes[f"GET {ONE}"] = Answer({**SNAPSHOT, "size_bytes": len(DATA)})
+    hub.routes[f"GET {ONE}/archive"] = Answer(DATA, headers={"Content-Type": "application/octet-stream"})
+    done = client("snapshot", "download", "s", "-o", "-", text=False)
+    assert done.returncode == 0 and done.stdout == DATA
+    # What arrived whole but is no archive does not become a file; nor does what was cut.
+    done = client("snapshot", "download", "s")
+    assert done.returncode == 1, done
+    hub.routes[f"GET {ONE}/archive"] = Answer(DATA, cut=100_000)
+    done = client("snapshot", "download", "s")
+    assert done.returncode != 0 and done.stderr.startswith("lookback: ")
+    assert client("snapshot", "download", "s", "-o", "absent/x").returncode == 4
+    assert os.listdir(tmp_path) == ["home"]
+    hub.routes[f"GET {ONE}"] = Answer(RUNNING)
+    assert client("snapshot", "download", "s").returncode == 1
+
+
+def test_pcap_from_the_hub(client, hub, tmp_path):
+    stats = {"packets_read": 10, "packets_written": 7, "duplicates_dropped": 3, "complete": True, "warnings": ["node n2: a warning"]}
+    exports = []
+
+    def export(request):
+        query = request.path.split("?")[1].split("&")
+        summary = next(part for part in query if part.startswith("summary_id=")).split("=")[1]
+        hub.routes[f"GET /api/v1/exports/{summary}"] = Answer(stats)
+        exports.append(query)
+        return Answer(DATA, headers={"Content-Type": "application/octet-stream", "X-Lookback-Complete": "true"})
+    hub.routes[f"GET {ONE}/pcap"] = export
+    done = client("snapshot", "pcap", "s", "-o", "out.pcapng", "--from", "2026-03-01T12:00:00Z", "--to", "2026-03-01T12:01:00Z",
+                  "--node", "n 1", "--node", "n2", "--interface", "eth*", "--ip", "10.0.0.0/8", "--filter", "tcp port 80 & x",
+                  "--dedup", "--align-clocks")
+    assert done.returncode == 0 and (tmp_path / "out.pcapng").read_bytes() == DATA and done.stdout == "", done
+    assert "7 packets" in done.stderr and "3 duplicates" in done.stderr and "node n2: a warning" in done.stderr
+    asked = [part for part in exports[0] if not part.startswith("summary_id=")]
+    assert asked[0] == "format=pcapng"
+    for part in ("node=n%201", "node=n2", "dedup=1", "align_clocks=1", "interface=eth%2A", "ip=10.0.0.0%2F8",
+                 "filter=tcp%20port%2080%20%26%20x", "from=2026-03-01T12%3A00%3A00.000000000Z", "to=2026-03-01T12%3A01%3A00.000000000Z"):
+        assert part in asked, (part, asked)
+    # Piped, it needs no -o; a terminal gets a file.
+    assert client("snapshot", "pcap", "s", text=False).stdout == DATA
+    status, shown = client.on_terminal("snapshot", "pcap", "s", "--format", "pcap")
+    assert status == 0 and (tmp_path / "s.pcap").read_bytes() == DATA
+    status, shown = client.on_terminal("snapshot", "pcap", "s", "-o", "-")
+    assert status == 2 and "terminal" in shown
+    stats["complete"] = False
+    assert client("snapshot", "pcap", "s", "-o", "a").returncode == 3
+    hub.routes[f"GET {ONE}/pcap"] = Answer(DATA, headers={"X-Lookback-Complete": "false"})
+    assert client("snapshot", "pcap", "s", "-o", "b").returncode == 3
+    hub.routes[f"GET {ONE}/pcap"] = problem(400, "syntax error in filter", "invalid")
+    done = client("snapshot", "pcap", "s", "-o", "c", "--filter", "frob")
+    assert done.returncode == 2 and "syntax error" in done.stderr
+    hub.routes[f"GET {ONE}/pcap"] = Answer(DATA, cut=100_000)
+    done = client("snapshot", "pcap", "s", "-o", "d")
+    assert done.returncode not in (0, 3) and done.stderr.startswith("lookback: ")
+    assert not (tmp_path / "c").exists() and not (tmp_path / "d").exists()
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+@pytest.mark.parametrize("command", [["snapshot", "pcap", "s", "-o", "-"], ["snapshot", "download", "s", "-o", "-"]])
+def test_a_reader_that_had_enough_is_no_error(client, hub, command):
+    big = os.urandom(1 << 20) * 16
+    hub.routes[f"GET {ONE}"] = Answer({**SNAPSHOT, "size_bytes": len(big)})
+    hub.routes[f"GET {ONE}/archive"] = hub.routes[f"GET {ONE}/pcap"] = Answer(big)
+    process = client.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.read(100) == big[:100]
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(30) == 0
+
+
+def test_interrupted_export_leaves_no_file(client, hub, tmp_path):
+    started = []
+
+    def slow(request):
+        started.append(request)
+        time.sleep(3)
+        return Answer(DATA)
+    hub.routes[f"GET {ONE}/pcap"] = slow
+    process = client.start("snapshot", "pcap", "s", "-o", "x.pcapng", stderr=subprocess.PIPE, text=True)
+    while not started:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130 and "no file" in process.stderr.read()
+    assert os.listdir(tmp_path) == ["home"]
+
+
+def test_capture_status(client, hub):
+    hub.routes["GET /api/v1/status"] = Answer({
+        "node": "n1", "version": "0.1.0", "started": "2026-03-01T12:00:00Z", "hub": {"url": "http://hub", "registered": True},
+        "oldest": "2026-03-01T12:00:00Z", "newest": "2026-03-01T15:12:00Z", "packets": 1000, "segments": 3, "quota_bytes": 1 << 30,
+        "used_bytes": 1 << 20, "frozen_bytes": 0, "rate": {"packets_per_second": 10.5, "bytes_per_second": 1024.0},
+        "drops": {"packets": 5, "stalls": 1, "disk_full_packets": 0}, "retention_text": "3 h 12 m",
+        "clock": {"offset_ns": 100000, "error_ns": 50000, "measured": "2026-03-01T15:12:00Z"},
+        "interfaces": [{"name": "eth0"}, {"name": "lo"}],
+        "gaps": [{"start": "2026-03-01T12:00:01Z", "end": "2026-03-01T12:00:02Z", "packets": 5, "reason": "kernel ring full"}]})
+    done = client("capture", "--status", "--node-url", hub.url)
+    assert done.returncode == 0
+    for part in ("n1", "at this rate: 3 h 12 m", "5 packets by the kernel", "eth0, lo", "kernel ring full", "+0.100 ms ± 0.050 ms"):
+        assert part in done.stdout, part
+    address = hub.url.removeprefix("http://")
+    assert json.loads(client("capture", "--status", "--listen", address, "-o", "json").stdout)["node"] == "n1"
+    assert json.loads(client("capture", "--status", "-o", "json", env={"LOOKBACK_LISTEN": address}).stdout)["node"] == "n1"
+    assert client("capture", "--status", "--node-url", "http://127.0.0.1:1").returncode == 5
