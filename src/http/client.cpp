@@ -87,30 +87,30 @@ ErrorKind kind_of_status(int status) {
   }
 }
 
-/// The error that a response with a status of 400 and above stands for.
-Error error_of(const ClientResponse& response, const std::string& url) {
-  const ErrorKind kind = kind_of_status(response.status);
-  if (const auto document = parse_json(response.body, "the answer")) {
-    if (const auto detail = json_get<std::string>(*document, "detail"); detail && !detail->empty()) return {kind, *detail};
-  }
-  return {kind, fmt::format("{} answers with status {}", url, response.status)};
-}
-
 /// One exchange: what the callbacks of libcurl need.
 struct Exchange {
   ClientResponse response;
   CURL* handle = nullptr;
   const std::function<Result<>(std::span<const std::byte>)>* sink = nullptr;
   const std::function<Result<size_t>(std::span<std::byte>)>* source = nullptr;
+  std::vector<std::byte>* out = nullptr;
   std::string_view body;
   uint64_t body_limit = 0;
   std::optional<Error> error;  // our own side's
   bool moved = true;           // a byte came or went since the last look
+  uint64_t bytes = 0;          // of bodies, both ways
 
   [[nodiscard]] int status() const {
     long status = 0;
     curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
     return static_cast<int>(status);
+  }
+
+  /// What the peer announces, so that the body is not moved while it grows.
+  void reserve(uint64_t limit) const {
+    curl_off_t length = 0;
+    if (curl_easy_getinfo(handle, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) == CURLE_OK && length > 0)
+      out->reserve(std::min<uint64_t>(static_cast<uint64_t>(length), limit));
   }
 
   static size_t on_header(char* data, size_t, size_t size, void* self_) {
@@ -132,6 +132,7 @@ struct Exchange {
   static size_t on_body(char* data, size_t, size_t size, void* self_) {
     auto& self = *static_cast<Exchange*>(self_);
     self.moved = true;
+    self.bytes += size;
     if (self.sink != nullptr && self.status() < 400) {
       if (auto taken = (*self.sink)(std::as_bytes(std::span(data, size))); !taken) {
         self.error = std::move(taken).error();
@@ -139,12 +140,20 @@ struct Exchange {
       }
       return size;
     }
-    const uint64_t limit = self.sink != nullptr ? kMaxProblemBytes : self.body_limit;
-    if (size > limit - std::min<uint64_t>(limit, self.response.body.size())) {
+    const bool to_vector = self.out != nullptr && self.status() < 400;
+    const uint64_t limit = self.sink != nullptr || (self.out != nullptr && !to_vector) ? kMaxProblemBytes : self.body_limit;
+    const uint64_t held = to_vector ? self.out->size() : self.response.body.size();
+    if (size > limit - std::min(limit, held)) {
       self.error = Error{ErrorKind::corrupt, fmt::format("the answer is larger than the {} bytes expected at most", limit)};
       return 0;
     }
-    self.response.body.append(data, size);
+    if (to_vector) {
+      const auto part = std::as_bytes(std::span(data, size));
+      if (held == 0) self.reserve(limit);
+      self.out->insert(self.out->end(), part.begin(), part.end());
+    } else {
+      self.response.body.append(data, size);
+    }
     return size;
   }
 
@@ -158,6 +167,7 @@ struct Exchange {
       return CURL_READFUNC_ABORT;
     }
     LOOKBACK_CHECK(*n <= size);
+    self.bytes += *n;
     return *n;
   }
 };
@@ -185,6 +195,13 @@ struct Client::Impl {
     }
   }
 
+  [[nodiscard]] bool is_too_slow(std::chrono::steady_clock::duration elapsed, uint64_t bytes) const {
+    if (options.least_bytes_per_second == 0 || options.stall_timeout_ms <= 0) return false;
+    const double seconds = std::chrono::duration<double>(elapsed).count();
+    return seconds * 1000 > static_cast<double>(options.stall_timeout_ms) &&
+           static_cast<double>(bytes) < seconds * static_cast<double>(options.least_bytes_per_second);
+  }
+
   /// Runs the prepared easy handle to its end.
   [[nodiscard]] Result<> perform(Exchange& exchange, const std::string& url, const std::atomic<bool>* cancelled) {
     const SigpipeGuard guard;
@@ -192,7 +209,8 @@ struct Client::Impl {
     error_text[0] = 0;
     if (const auto code = curl_multi_add_handle(multi.get(), easy.get()); code != CURLM_OK)
       return fail(ErrorKind::failed, "{}: {}", url, curl_multi_strerror(code));
-    auto last_progress = steady_clock::now();
+    const auto started = steady_clock::now();
+    auto last_progress = started;
     std::optional<Error> given_up;
     CURLcode outcome = CURLE_OK;
     bool done = false;
@@ -213,6 +231,9 @@ struct Client::Impl {
         given_up = Error{ErrorKind::cancelled, "cancelled"};
       } else if (options.stall_timeout_ms > 0 && now - last_progress > std::chrono::milliseconds(options.stall_timeout_ms)) {
         given_up = Error{ErrorKind::unreachable, fmt::format("{} sent nothing for {} s", url, options.stall_timeout_ms / 1000.0)};
+      } else if (is_too_slow(now - started, exchange.bytes)) {
+        given_up = Error{ErrorKind::unreachable, fmt::format("{} is too slow: {} bytes in {} s", url, exchange.bytes,
+                                                             std::chrono::duration_cast<std::chrono::seconds>(now - started).count())};
       } else {
         if (code == CURLM_OK) code = curl_multi_poll(multi.get(), nullptr, 0, kPollMs, nullptr);
         if (code != CURLM_OK) given_up = Error{ErrorKind::failed, fmt::format("{}: {}", url, curl_multi_strerror(code))};
@@ -310,6 +331,24 @@ Result<ClientResponse> Client::request(const std::string& method, const std::str
   exchange.body = body;
   exchange.body_limit = body_limit;
   return impl_->run(method, path, exchange, nullptr);
+}
+
+Result<ClientResponse> Client::fetch(const std::string& method, const std::string& path, const std::string& body, uint64_t body_limit,
+                                     std::vector<std::byte>& out, const std::atomic<bool>* cancelled) {
+  out.clear();
+  Exchange exchange;
+  exchange.body = body;
+  exchange.body_limit = body_limit;
+  exchange.out = &out;
+  return impl_->run(method, path, exchange, cancelled);
+}
+
+Error Client::error_of(const ClientResponse& response, const std::string& what) {
+  const ErrorKind kind = kind_of_status(response.status);
+  if (const auto document = parse_json(response.body, "the answer")) {
+    if (const auto detail = json_get<std::string>(*document, "detail"); detail && !detail->empty()) return {kind, *detail};
+  }
+  return {kind, fmt::format("{} answers with status {}", what, response.status)};
 }
 
 Result<std::string> Client::get(const std::string& path, uint64_t body_limit) {

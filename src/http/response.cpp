@@ -65,8 +65,10 @@ Response Response::text(std::string text, int status) {
   return response;
 }
 
-Response Response::problem(const Error& error) {
-  return plain_problem(status_of(error.kind), error.message, to_string(error.kind));
+Response Response::problem(const Error& error) { return problem(error, status_of(error.kind)); }
+
+Response Response::problem(const Error& error, int status) {
+  return plain_problem(status, error.message, to_string(error.kind));
 }
 
 Response plain_problem(int status, std::string_view detail, std::string_view kind) {

@@ -397,7 +397,14 @@ void Session::respond_streaming(Response& response) {
   if (!response.content_length) framing = version_ >= 11 ? BodyFraming::chunked : BodyFraming::until_close;
   if (framing == BodyFraming::until_close || core_.stopping) keep_alive_ = false;
   std::string head = format_response_head(response, {version_, keep_alive_, framing, response.content_length});
-  const auto streamed = stream_body(response, framing, std::move(head));
+  bool begun = false;
+  const auto streamed = stream_body(response, framing, std::move(head), begun);
+  if (!streamed && !begun && streamed.error().kind != ErrorKind::cancelled) {
+    asio::post(io_, [self = shared_from_this(), problem = Response::problem(streamed.error())]() mutable {
+      self->respond(std::move(problem), !self->reader_.body_done());
+    });
+    return;
+  }
   if (!streamed) {
     if (streamed.error().kind == ErrorKind::cancelled) {
       log_debug("a response to {} was given up: {}", peer_.address, streamed.error().message);
@@ -410,7 +417,7 @@ void Session::respond_streaming(Response& response) {
   give_back(streamed.has_value());
 }
 
-Result<> Session::stream_body(Response& response, BodyFraming framing, std::string head) {
+Result<> Session::stream_body(Response& response, BodyFraming framing, std::string head, bool& begun) {
   uint64_t left = response.content_length.value_or(0);
   std::optional<Error> broken;  // what the client's side failed with, whatever the handler makes of it
   const BodyWriter writer = [&](std::span<const std::byte> data) -> Result<> {
@@ -425,6 +432,7 @@ Result<> Session::stream_body(Response& response, BodyFraming framing, std::stri
       return tl::make_unexpected(*broken);
     }
     const std::string_view text = as_text(data);
+    begun = true;
     Result<> written;
     if (framing == BodyFraming::chunked) {
       const std::string size = fmt::format("{:x}\r\n", text.size());

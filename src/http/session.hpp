@@ -54,7 +54,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void run_upload(Request& request, const RouteEntry& entry);
   Result<size_t> read_upload(std::span<std::byte> out);
   void respond_streaming(Response& response);
-  [[nodiscard]] Result<> stream_body(Response& response, BodyFraming framing, std::string head);
+  [[nodiscard]] Result<> stream_body(Response& response, BodyFraming framing, std::string head, bool& begun);
   void give_back(bool keep);
 
   [[nodiscard]] std::string_view input() const { return std::string_view(input_).substr(input_begin_); }

@@ -22,6 +22,8 @@ struct ClientOptions {
   int64_t connect_timeout_ms = 5'000;
   int64_t total_timeout_ms = 30'000;   ///< 0: none (streams)
   int64_t stall_timeout_ms = 30'000;   ///< no byte for this long ends a transfer; 0: never
+  /// A transfer that goes on for longer than stall_timeout_ms with fewer bytes a second than this on average ends too; 0: never.
+  uint64_t least_bytes_per_second = 0;
 };
 
 struct ClientResponse {
@@ -44,6 +46,12 @@ class Client {
   /// Streams a response body into `sink`; statuses as in get(). `cancelled` may be set by any thread.
   [[nodiscard]] Result<ClientResponse> download(const std::string& path, const std::function<Result<>(std::span<const std::byte>)>& sink,
                                                 const std::atomic<bool>* cancelled = nullptr);
+  /// Any status is a response, as in request(), whose body goes to `out`; for binary bodies and for what must end when `cancelled` is set.
+  [[nodiscard]] Result<ClientResponse> fetch(const std::string& method, const std::string& path, const std::string& body,
+                                             uint64_t body_limit, std::vector<std::byte>& out,
+                                             const std::atomic<bool>* cancelled = nullptr);
+  /// The Error that a response with a status of 400 and above stands for, as get() gives it.
+  [[nodiscard]] static Error error_of(const ClientResponse& response, const std::string& what);
   /// Streams a request body from `source` (0 at the end).
   [[nodiscard]] Result<std::string> upload(const std::string& method, const std::string& path,
                                            const std::function<Result<size_t>(std::span<std::byte>)>& source,

@@ -43,7 +43,7 @@ struct Response {
   std::map<std::string, std::string> headers;
   std::string body;
   /// When set, the body is streamed by this function instead (chunked unless content_length is set). Trailers are not used: an error in
-  /// mid-stream ends the connection without the last chunk, so that a client sees it.
+  /// mid-stream ends the connection without the last chunk, so that a client sees it; one before the first byte becomes a problem document.
   std::function<Result<>(const BodyWriter&)> stream;
   std::optional<uint64_t> content_length;
 
@@ -52,6 +52,8 @@ struct Response {
   /// application/problem+json (RFC 9457) with the status that fits the kind: invalid 400, unauthorized 401, not_found 404, conflict 409,
   /// no_space 507, corrupt 422, unreachable 502, else 500.
   [[nodiscard]] static Response problem(const Error& error);
+  /// The same with another status.
+  [[nodiscard]] static Response problem(const Error& error, int status);
 };
 
 using Handler = std::function<Response(Request&)>;

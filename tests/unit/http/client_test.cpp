@@ -41,6 +41,22 @@ struct Fixture {
     server->add("GET", "/error/{kind}", [](Request& request) {
       return Response::problem({static_cast<ErrorKind>(std::stoi(request.parameters.at("kind"))), "what \xff happened"});
     });
+    server->add("GET", "/late-error", [](Request&) {
+      Response response;
+      response.stream = [](const BodyWriter&) -> Result<> { return fail(ErrorKind::invalid, "the filter is wrong"); };
+      return response;
+    });
+    server->add("GET", "/drip", [](Request&) {
+      Response response;
+      response.stream = [](const BodyWriter& write) -> Result<> {
+        const std::vector<std::byte> block(10);
+        for (;;) {
+          TRY(write(block));
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+      };
+      return response;
+    });
     server->add("GET", "/plain-error", [](Request&) { return Response::text("no", 418); });
     REQUIRE(server->start());
   }
@@ -112,4 +128,35 @@ TEST_CASE("a download can be cancelled, and its sink can fail") {
   const auto full = client.download("/endless", [](std::span<const std::byte>) -> Result<> { return fail(ErrorKind::no_space, "full"); });
   CHECK(full.error().kind == ErrorKind::no_space);
   CHECK(client.get("/big")->size() == 100'000);
+}
+
+TEST_CASE("a stream that fails before its first byte is a problem document") {
+  const Fixture f;
+  Client client = f.client();
+  const auto answer = client.get("/late-error");
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().kind == ErrorKind::invalid);
+  CHECK(answer.error().message == "the filter is wrong");
+  CHECK(client.get("/big")->size() == 100'000);
+  CHECK(f.server->stats().connections == 1);
+}
+
+TEST_CASE("fetch takes binary bodies up to a limit and at a decent pace") {
+  const Fixture f;
+  ClientOptions options;
+  options.stall_timeout_ms = 300;
+  options.least_bytes_per_second = 10'000;
+  Client client = f.client(options);
+  std::vector<std::byte> body;
+  CHECK(client.fetch("GET", "/big", {}, 100'000, body)->status == 200);
+  CHECK(body.size() == 100'000);
+  CHECK(client.fetch("GET", "/big", {}, 99'999, body).error().kind == ErrorKind::corrupt);
+  const auto plain = client.fetch("GET", "/plain-error", {}, 100, body);
+  CHECK(plain->status == 418);
+  CHECK(plain->body == "no");
+  CHECK(body.empty());
+  const auto slow = client.fetch("GET", "/drip", {}, 1 << 20, body);
+  REQUIRE_FALSE(slow);
+  CHECK(slow.error().kind == ErrorKind::unreachable);
+  CHECK(slow.error().message.find("too slow") != std::string::npos);
 }
