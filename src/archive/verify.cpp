@@ -75,7 +75,7 @@ class Verifier {
   std::vector<std::byte> compressed_, content_;
 };
 
-Result<VerifyReport> verify_file(int fd, const std::function<void(uint64_t, uint64_t)>& progress) {
+Result<VerifyReport> verify_file(int fd, const std::function<void(uint64_t, uint64_t)>& progress, const std::atomic<bool>* cancelled) {
   VerifyReport report;
   TRY_ASSIGN(report.file_bytes, file_size(fd));
   TRY_ASSIGN(const SeekTable table, SeekTable::open(fd, report.file_bytes));
@@ -83,6 +83,7 @@ Result<VerifyReport> verify_file(int fd, const std::function<void(uint64_t, uint
   TRY_ASSIGN(const Manifest manifest, Manifest::from_json(found.text));
   Verifier verifier(fd, found.text);
   const auto visit = [&](const PlacedFrame& frame) -> Result<> {
+    if (cancelled != nullptr && *cancelled) return fail(ErrorKind::cancelled, "cancelled");
     TRY(verifier.check(frame));
     if (progress) progress(frame.archive_offset + frame.size.compressed_bytes, report.file_bytes);
     return {};
@@ -96,10 +97,11 @@ Result<VerifyReport> verify_file(int fd, const std::function<void(uint64_t, uint
 
 }  // namespace
 
-Result<VerifyReport> verify_archive(const std::filesystem::path& path, const std::function<void(uint64_t, uint64_t)>& progress) {
+Result<VerifyReport> verify_archive(const std::filesystem::path& path, const std::function<void(uint64_t, uint64_t)>& progress,
+                                    const std::atomic<bool>* cancelled) {
   TRY_ASSIGN(const Fd fd, open_file(path, O_RDONLY));
   ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
-  auto report = verify_file(fd.get(), progress);
+  auto report = verify_file(fd.get(), progress, cancelled);
   if (!report) return tl::make_unexpected(report.error().in(path.string()));
   return report;
 }

@@ -179,6 +179,7 @@ struct Client::Impl {
   std::unique_ptr<CURLM, MultiDeleter> multi;
   std::unique_ptr<CURL, EasyDeleter> easy;
   char error_text[CURL_ERROR_SIZE] = {};
+  bool refused = false;
 
   [[nodiscard]] Error curl_error(CURLcode code, const std::string& url) const {
     const std::string_view detail = error_text[0] != 0 ? error_text : curl_easy_strerror(code);
@@ -207,6 +208,7 @@ struct Client::Impl {
     const SigpipeGuard guard;
     using std::chrono::steady_clock;
     error_text[0] = 0;
+    refused = false;
     if (const auto code = curl_multi_add_handle(multi.get(), easy.get()); code != CURLM_OK)
       return fail(ErrorKind::failed, "{}: {}", url, curl_multi_strerror(code));
     const auto started = steady_clock::now();
@@ -243,7 +245,12 @@ struct Client::Impl {
     curl_multi_remove_handle(multi.get(), easy.get());
     if (exchange.error) return tl::make_unexpected(*exchange.error);
     if (given_up) return tl::make_unexpected(*given_up);
-    if (outcome != CURLE_OK) return tl::make_unexpected(curl_error(outcome, url));
+    if (outcome != CURLE_OK) {
+      long os_error = 0;
+      curl_easy_getinfo(easy.get(), CURLINFO_OS_ERRNO, &os_error);
+      refused = outcome == CURLE_COULDNT_CONNECT && os_error == ECONNREFUSED;
+      return tl::make_unexpected(curl_error(outcome, url));
+    }
     exchange.response.status = exchange.status();
     return {};
   }
@@ -325,6 +332,7 @@ Result<Client> Client::create(ClientOptions options) {
 }
 
 const ClientOptions& Client::options() const { return impl_->options; }
+bool Client::was_refused() const { return impl_->refused; }
 
 Result<ClientResponse> Client::request(const std::string& method, const std::string& path, const std::string& body, uint64_t body_limit) {
   Exchange exchange;

@@ -2,6 +2,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "lookback/base/clock.hpp"
 #include "lookback/base/fd.hpp"
 #include "lookback/base/log.hpp"
 
@@ -152,12 +153,14 @@ std::shared_ptr<Request> Session::make_request(const RouteMatch& match) {
   request->headers = std::move(head.headers);
   request->peer_address = peer_.address;
   request->peer_port = peer_.port;
+  request->arrived_ns = arrived_ns_;
   return request;
 }
 
 void Session::dispatch() {
   const RequestHead& head = reader_.head();
   ++core_.requests;
+  arrived_ns_ = Clock::system().monotonic_ns();
   keep_alive_ = head.keep_alive;
   version_ = head.version;
   is_head_ = head.method == "HEAD";

@@ -78,6 +78,7 @@ class Session : public std::enable_shared_from_this<Session> {
   RequestReader reader_;
   bool keep_alive_ = false, is_head_ = false, linger_ = false;
   int version_ = 11;
+  int64_t arrived_ns_ = 0;
 
   std::shared_ptr<Request> request_;
   const RouteEntry* entry_ = nullptr;

@@ -1,6 +1,7 @@
 #pragma once
 // Proves an archive byte for byte.
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -15,8 +16,9 @@ struct VerifyReport {
 
 /// Reads every byte of the file: frames, tar headers, padding, members against their SHA-256, seek table, and that nothing stands in the
 /// stream that the manifest does not name. The first bad member is named in the error (kind corrupt). `progress` gets file bytes done
-/// and in all, after every frame. Memory: the manifest and one frame.
+/// and in all, after every frame. `cancelled` may be set by any thread. Memory: the manifest and one frame.
 [[nodiscard]] Result<VerifyReport> verify_archive(const std::filesystem::path& path,
-                                                  const std::function<void(uint64_t, uint64_t)>& progress = {});
+                                                  const std::function<void(uint64_t, uint64_t)>& progress = {},
+                                                  const std::atomic<bool>* cancelled = nullptr);
 
 }  // namespace lookback::archive

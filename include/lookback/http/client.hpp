@@ -57,6 +57,8 @@ class Client {
                                            const std::function<Result<size_t>(std::span<std::byte>)>& source,
                                            const std::atomic<bool>* cancelled = nullptr);
   [[nodiscard]] const ClientOptions& options() const;
+  /// The last exchange failed because nobody listens there: waiting would not help.
+  [[nodiscard]] bool was_refused() const;
 
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;

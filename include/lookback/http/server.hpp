@@ -27,6 +27,7 @@ struct Request {
   std::string body;                                  ///< empty for streamed uploads
   std::string peer_address;                          ///< "10.0.0.7"
   uint16_t peer_port = 0;
+  int64_t arrived_ns = 0;                            ///< CLOCK_MONOTONIC when its headers were there: before it waited for a worker
   /// For routes registered with add_upload: reads the body as it comes; 0 at its end.
   std::function<Result<size_t>(std::span<std::byte>)> read_body;
 

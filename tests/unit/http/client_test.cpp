@@ -100,11 +100,13 @@ TEST_CASE("a peer that is not there, says nothing or too little is unreachable")
   const auto refused = nobody->get("/x");
   CHECK(refused.error().kind == ErrorKind::unreachable);
   CHECK(refused.error().message.find("http://127.0.0.1:1/x") != std::string::npos);
+  CHECK(nobody->was_refused());
   ClientOptions options;
   options.stall_timeout_ms = 300;
   Client client = f.client(options);
   const auto sink = [](std::span<const std::byte>) -> Result<> { return {}; };
   CHECK(client.download("/silent", sink).error().kind == ErrorKind::unreachable);
+  CHECK_FALSE(client.was_refused());
   options.stall_timeout_ms = 0;
   options.total_timeout_ms = 300;
   CHECK(f.client(options).download("/endless", sink).error().kind == ErrorKind::unreachable);
