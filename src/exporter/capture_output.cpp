@@ -1,0 +1,216 @@
+#include "exporter/capture_output.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "exporter/bytes.hpp"
+#include "lookback/base/version.hpp"
+#include "lookback/packet/pcapng.hpp"
+
+namespace lookback::exporter {
+
+namespace {
+
+constexpr size_t kBufferBytes = 1 << 20;
+/// Runs of records from here on go to the sink without a copy.
+constexpr size_t kDirectBytes = 256 << 10;
+constexpr uint32_t kPcapSnaplen = 262144;  // the most that readers of classic pcap take
+constexpr size_t kLongestComment = 16 << 10;
+constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+void append_option(packet::Buffer& out, uint16_t code, std::string_view text) {
+  text = text.substr(0, kLongestComment);
+  const size_t at = out.size();
+  const size_t padded = (text.size() + 3) & ~size_t{3};
+  out.resize(at + 4 + padded);
+  store(out.data() + at, code);
+  store(out.data() + at + 2, static_cast<uint16_t>(text.size()));
+  std::memcpy(out.data() + at + 4, text.data(), text.size());
+}
+
+}  // namespace
+
+CaptureOutput::CaptureOutput(const Plan& plan, const archive::Manifest& manifest, const Sink& sink)
+    : plan_(plan), manifest_(manifest), sink_(sink), buffer_(kBufferBytes), next_gap_(plan.nodes.size()) {
+  for (const PlannedNode& node : plan.nodes) {
+    next_gap_ns_.push_back(node.gaps.empty() || plan.format == Format::pcap ? kNever : node.gaps.front().written_end_ns);
+  }
+}
+
+std::string CaptureOutput::section_comment() const {
+  std::string comment = fmt::format("Lookback snapshot {}, {} to {}", manifest_.name, format_time(plan_.window.from_ns),
+                                    format_time(plan_.window.to_ns));
+  if (plan_.align_clocks) comment += ", times corrected to the hub's clock";
+  if (plan_.dedup) comment += ", copies seen on further interfaces left out";
+  if (!plan_.interfaces->filter().empty()) comment += ", filter: " + plan_.interfaces->filter();
+  for (const std::string& warning : plan_.warnings) {
+    if (comment.size() + warning.size() > kLongestComment) return comment + "\n…";
+    comment += "\n" + warning;
+  }
+  return comment;
+}
+
+Result<> CaptureOutput::begin() {
+  packet::Buffer header;
+  if (plan_.format == Format::pcap) {
+    link_type_ = packet::link_type::kEthernet;
+    for (uint32_t number = 0; number < plan_.interfaces->size(); ++number) {
+      const OutputInterface& interface = plan_.interfaces->at(number);
+      if (interface.filter) link_type_ = interface.link_type;
+    }
+    packet::append_pcap_header(header, link_type_, kPcapSnaplen);
+    interfaces_.resize(plan_.interfaces->size());
+    return write_records(header);
+  }
+  packet::append_section_header(header, fmt::format("lookback {}", version()), section_comment());
+  TRY(write_records(header));
+  return write_interfaces();
+}
+
+Result<> CaptureOutput::write_interfaces() {
+  packet::Buffer blocks;
+  for (size_t number = interfaces_.size(); number < plan_.interfaces->size(); ++number) {
+    const OutputInterface& interface = plan_.interfaces->at(static_cast<uint32_t>(number));
+    packet::append_interface(blocks, {.name = interface.shown_name,
+                                      .description = "node " + plan_.nodes[interface.node].entry->name,
+                                      .link_type = interface.link_type,
+                                      .snaplen = 0,
+                                      .filter = {},  // that of the recording is not known; the export's stands in the section comment
+                                      .os = {}});
+    interfaces_.emplace_back();
+  }
+  return blocks.empty() ? Result<>{} : write_records(blocks);
+}
+
+Result<> CaptureOutput::admit(const FrameBatch& batch) {
+  for (const uint32_t number : batch.interfaces) {
+    if (plan_.format == Format::pcap) {
+      const OutputInterface& interface = plan_.interfaces->at(number);
+      if (interface.link_type != link_type_) {
+        return fail(ErrorKind::corrupt,
+                    "interface {} has packets of {}, which the manifest does not say: write pcapng instead of pcap",
+                    interface.shown_name, link_type_name(interface.link_type));
+      }
+      interfaces_.resize(std::max<size_t>(interfaces_.size(), number + 1));
+    } else if (number >= interfaces_.size()) {
+      TRY(write_interfaces());
+    }
+    interfaces_[number].packets = true;
+  }
+  return {};
+}
+
+Result<> CaptureOutput::write(const FrameBatch& batch, uint32_t node, size_t first, size_t last) {
+  packets_ += last - first;
+  const auto records = [&](size_t from, size_t to) {
+    const uint32_t start = batch.start_of(from);
+    return std::span(batch.bytes).subspan(start, batch.packets[to - 1].end - start);
+  };
+  if (batch.packets[last - 1].time_ns < next_gap_ns_[node]) return write_records(records(first, last));
+
+  const std::vector<PlannedGap>& gaps = plan_.nodes[node].gaps;
+  for (size_t packet = first; packet < last; ++packet) {
+    const int64_t time = batch.packets[packet].time_ns;
+    if (time < next_gap_ns_[node]) {
+      TRY(write_records(records(packet, packet + 1)));
+      continue;
+    }
+    std::vector<std::string> comments;
+    size_t& next = next_gap_[node];
+    for (; next < gaps.size() && gaps[next].written_end_ns <= time; ++next) {
+      comments.push_back(fmt::format("lookback: node {} {}", plan_.nodes[node].entry->name,
+                                     describe_gap(plan_, plan_.nodes[node], gaps[next].gap)));
+    }
+    next_gap_ns_[node] = next == gaps.size() ? kNever : gaps[next].written_end_ns;
+    TRY(write_with_comments(records(packet, packet + 1), comments));
+  }
+  return {};
+}
+
+/// The same block with comments before its other options.
+Result<> CaptureOutput::write_with_comments(std::span<const std::byte> block, const std::vector<std::string>& comments) {
+  const auto captured = load<uint32_t>(block.data() + epb::kCaptured);
+  const size_t options = epb::kData + ((size_t{captured} + 3) & ~size_t{3});
+  packet::Buffer out(block.begin(), block.begin() + static_cast<ptrdiff_t>(options));
+  for (const std::string& comment : comments) append_option(out, packet::kOptComment, comment);
+  const auto rest = block.subspan(options, block.size() - options - 4);
+  out.insert(out.end(), rest.begin(), rest.end());
+  if (rest.empty()) out.resize(out.size() + 4);  // opt_endofopt
+  const auto length = static_cast<uint32_t>(out.size() + 4);
+  out.resize(length);
+  store(out.data() + 4, length);
+  store(out.data() + length - 4, length);
+  return write_records(out);
+}
+
+Result<> CaptureOutput::write_records(std::span<const std::byte> records) {
+  bytes_ += records.size();
+  if (records.size() >= kDirectBytes) {
+    TRY(flush());
+    return sink_(records);
+  }
+  if (records.size() > buffer_.size() - filled_) TRY(flush());
+  std::memcpy(buffer_.data() + filled_, records.data(), records.size());
+  filled_ += records.size();
+  return {};
+}
+
+Result<> CaptureOutput::flush() {
+  if (filled_ == 0) return {};
+  const size_t bytes = std::exchange(filled_, 0);
+  return sink_(std::span(buffer_).first(bytes));
+}
+
+/// One block for each interface that has packets, and for the first of a node with gaps. A drop count stands where it is
+/// known for the interface: none on a node without gaps, all of them where the node has one interface.
+Result<> CaptureOutput::write_statistics() {
+  std::vector<uint32_t> first_of(plan_.nodes.size(), UINT32_MAX), interfaces_of(plan_.nodes.size(), 0);
+  for (uint32_t number = 0; number < interfaces_.size(); ++number) {
+    const uint32_t node = plan_.interfaces->at(number).node;
+    first_of[node] = std::min(first_of[node], number);
+    ++interfaces_of[node];
+  }
+  packet::Buffer blocks;
+  for (uint32_t number = 0; number < interfaces_.size(); ++number) {
+    const uint32_t node_number = plan_.interfaces->at(number).node;
+    const PlannedNode& node = plan_.nodes[node_number];
+    const bool tells_gaps = !node.gaps.empty() && first_of[node_number] == number;
+    const Used& used = interfaces_[number];
+    if ((!used.packets && !tells_gaps) || node.accepted.empty()) continue;
+
+    packet::PcapngStatistics statistics;
+    statistics.interface = number;
+    statistics.start_ns = std::max<int64_t>(0, plan_.written_time(node, node.accepted.front().from_ns));
+    statistics.end_ns = std::max<int64_t>(0, plan_.written_time(node, node.accepted.back().to_ns));
+    statistics.time_ns = statistics.end_ns;
+    uint64_t lost = 0;
+    bool counted = node.entry->status == "complete";
+    for (const PlannedGap& gap : node.gaps) {
+      lost += gap.gap.packets;
+      if (gap.gap.packets == 0) counted = false;
+    }
+    if (counted && (lost == 0 || node.entry->interfaces.size() == 1)) statistics.dropped = lost;
+    if (tells_gaps) {
+      constexpr size_t kMost = 100;
+      for (size_t i = 0; i < std::min(kMost, node.gaps.size()); ++i) {
+        statistics.comment += fmt::format("{}lookback: node {} {}", i == 0 ? "" : "\n", node.entry->name,
+                                          describe_gap(plan_, node, node.gaps[i].gap));
+      }
+      if (node.gaps.size() > kMost) statistics.comment += fmt::format("\nand {} more gaps", node.gaps.size() - kMost);
+    }
+    if (used.copies > 0) {
+      statistics.comment += fmt::format("{}lookback: {} packets of this interface left out as copies of packets on others",
+                                        statistics.comment.empty() ? "" : "\n", used.copies);
+    }
+    packet::append_statistics(blocks, statistics);
+  }
+  return blocks.empty() ? Result<>{} : write_records(blocks);
+}
+
+Result<> CaptureOutput::finish() {
+  if (plan_.format == Format::pcapng) TRY(write_statistics());
+  return flush();
+}
+
+}  // namespace lookback::exporter

@@ -1,0 +1,57 @@
+#pragma once
+// The written side of an export: file header, interfaces, large writes to the sink, comments on gaps, closing statistics.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "exporter/frame_batch.hpp"
+#include "exporter/plan.hpp"
+
+namespace lookback::exporter {
+
+/// One thread. An error of the sink ends everything.
+class CaptureOutput {
+ public:
+  CaptureOutput(const Plan& plan, const archive::Manifest& manifest, const Sink& sink);
+
+  [[nodiscard]] Result<> begin();
+  /// Before the first packet of a batch is written: its interfaces are there, or are written now.
+  [[nodiscard]] Result<> admit(const FrameBatch& batch);
+  /// Packets [first, last) of the batch, as they stand.
+  [[nodiscard]] Result<> write(const FrameBatch& batch, uint32_t node, size_t first, size_t last);
+  void count_copy(uint32_t interface) { ++interfaces_[interface].copies; }
+  /// Statistics, and the rest of the buffer.
+  [[nodiscard]] Result<> finish();
+
+  [[nodiscard]] uint64_t packets() const { return packets_; }
+  [[nodiscard]] uint64_t bytes() const { return bytes_; }
+
+ private:
+  struct Used {
+    bool packets = false;
+    uint64_t copies = 0;
+  };
+
+  [[nodiscard]] Result<> write_interfaces();
+  [[nodiscard]] Result<> write_records(std::span<const std::byte> records);
+  [[nodiscard]] Result<> write_with_comments(std::span<const std::byte> block, const std::vector<std::string>& comments);
+  [[nodiscard]] Result<> write_statistics();
+  [[nodiscard]] Result<> flush();
+  [[nodiscard]] std::string section_comment() const;
+
+  const Plan& plan_;
+  const archive::Manifest& manifest_;
+  const Sink& sink_;
+  std::vector<std::byte> buffer_;
+  size_t filled_ = 0;
+  std::vector<Used> interfaces_;      ///< those that the output has, by number
+  std::vector<size_t> next_gap_;      ///< by node
+  std::vector<int64_t> next_gap_ns_;  ///< by node: the first packet written from here on is commented
+  uint16_t link_type_ = 0;            ///< classic pcap
+  uint64_t packets_ = 0, bytes_ = 0;
+};
+
+}  // namespace lookback::exporter

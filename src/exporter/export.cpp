@@ -1,0 +1,72 @@
+#include <algorithm>
+#include <thread>
+
+#include "exporter/capture_output.hpp"
+#include "exporter/coverage.hpp"
+#include "exporter/frame_pipeline.hpp"
+#include "exporter/merger.hpp"
+#include "exporter/plan.hpp"
+#include "lookback/exporter/exporter.hpp"
+
+namespace lookback::exporter {
+
+namespace {
+
+constexpr unsigned kMostThreads = 8;
+
+unsigned thread_count(const ExportOptions& options, size_t units) {
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  const unsigned wanted = options.threads != 0 ? options.threads : std::min(cores, kMostThreads);
+  return static_cast<unsigned>(std::clamp<size_t>(units, 1, wanted));
+}
+
+}  // namespace
+
+Result<ExportOutlook> export_outlook(const archive::Manifest& manifest, const ExportOptions& options) {
+  TRY_ASSIGN(Plan plan, make_plan(manifest, options));
+  ExportOutlook outlook;
+  outlook.complete = plan.complete;
+  outlook.warnings = std::move(plan.warnings);
+  for (const FrameUnit& unit : plan.units) {
+    outlook.content_bytes += unit.member->frames[unit.frame].content_bytes;
+  }
+  return outlook;
+}
+
+Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>& archive,
+                                   const ExportOptions& options, const Sink& sink,
+                                   const std::atomic<bool>* cancelled) {
+  TRY_ASSIGN(Plan plan, make_plan(archive->manifest(), options));
+  CaptureOutput output(plan, archive->manifest(), sink);
+  TRY(output.begin());
+  FramePipeline pipeline(plan, *archive, thread_count(options, plan.units.size()));
+  Merger merger(plan, pipeline, output, cancelled);
+  TRY(merger.run());
+  TRY(output.finish());
+
+  ExportStats stats;
+  stats.packets_read = merger.packets_read();
+  stats.packets_written = output.packets();
+  stats.bytes_written = output.bytes();
+  stats.duplicates_dropped = merger.copies();
+  stats.frames_read = pipeline.frames_read();
+  stats.frames_skipped = plan.frames_skipped;
+  stats.dedup_evictions = merger.evictions();
+  stats.most_frames_open = merger.most_open();
+  stats.complete = plan.complete;
+  stats.warnings = plan.warnings;
+  for (size_t node = 0; node < plan.nodes.size(); ++node) {
+    if (!merger.nodes_outside_bounds()[node]) continue;
+    stats.warnings.push_back(fmt::format(
+        "node {}: packets stand outside the times that the manifest declares for their frames, and may be out of order",
+        plan.nodes[node].entry->name));
+  }
+  if (stats.dedup_evictions > 0) {
+    stats.warnings.push_back(fmt::format(
+        "looking for copies, {} comparisons were not made because too much lay between the sightings{}: some copies may be left",
+        stats.dedup_evictions, options.align_clocks ? "" : " (--align-clocks brings them together)"));
+  }
+  return stats;
+}
+
+}  // namespace lookback::exporter

@@ -1,0 +1,246 @@
+// The data and the job of bench_export.sh.
+//
+//   bench_export make FOLDER MEGABYTES   two nodes' view of the same made-up traffic: a.pcap, b.pcap, and both as test.tar.zst
+//   bench_export export ARCHIVE OUT [filter=F] [node=N] [from=NS] [to=NS] [ip=CIDR] [threads=N] [dedup=1] [align=1] [format=pcap]
+
+#include <fcntl.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <random>
+#include <string>
+
+#include "lookback/archive/archive.hpp"
+#include "lookback/base/fd.hpp"
+#include "lookback/exporter/exporter.hpp"
+#include "lookback/exporter/member_builder.hpp"
+#include "lookback/packet/pcapng.hpp"
+
+using namespace lookback;
+
+namespace {
+
+constexpr int64_t kStart = 1'700'000'000 * kNsPerSecond;
+constexpr int64_t kStep = 8'000;        // 125,000 packets a second
+constexpr int64_t kWay = 120'000;       // from one node to the other
+
+template <class T>
+T require(Result<T> result) {
+  if (!result) {
+    std::fprintf(stderr, "bench_export: %s\n", result.error().message.c_str());
+    std::exit(1);
+  }
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+/// HTTP, a key-value store, DNS and bulk data between some hundred hosts: half of the bytes are text, a third cannot be compressed.
+class Traffic {
+ public:
+  struct Packet {
+    std::array<std::byte, 2048> bytes;
+    uint32_t length;
+  };
+
+  Traffic() {
+    noise_.resize(1 << 20);
+    for (uint64_t& word : noise_) word = random_();
+  }
+
+  void next(Packet& packet) {
+    ++number_;
+    const uint64_t draw = random_();
+    const auto kind = draw % 100;
+    if (kind < 20) return make(packet, 6, 80, 0, draw);                           // acknowledgments
+    if (kind < 45) return make(packet, 6, 80, 200 + draw / 100 % 1200, draw);     // HTTP
+    if (kind < 65) return make(packet, 6, 6379, 20 + draw / 100 % 200, draw);     // key-value store
+    if (kind < 75) return make(packet, 17, 53, 30 + draw / 100 % 100, draw);      // DNS
+    return make(packet, 6, 443, 1400, draw);                                      // TLS
+  }
+
+ private:
+  static void put16(std::byte* to, uint64_t value) {
+    to[0] = static_cast<std::byte>(value >> 8);
+    to[1] = static_cast<std::byte>(value);
+  }
+  static void put32(std::byte* to, uint64_t value) {
+    put16(to, value >> 16);
+    put16(to + 2, value);
+  }
+
+  void make(Packet& packet, uint8_t protocol, uint16_t port, uint64_t payload, uint64_t draw) {
+    static constexpr std::string_view kText =
+        "GET /api/v1/orders?customer=4711&page=3 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: curl/8.1\r\nAccept: application/json\r\n"
+        "X-Request-Id: 0badc0de\r\n\r\nHTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/json\r\nContent-Length: 512\r\n\r\n"
+        "{\"orders\":[{\"id\":1,\"customer\":4711,\"total\":\"12.50\",\"state\":\"paid\",\"lines\":[{\"sku\":\"A-100\",\"count\":2}]},";
+    const bool rare = number_ % 5'000'000 < 400 && number_ > 5'000;
+    std::byte* const out = packet.bytes.data();
+    const size_t transport = protocol == 6 ? 32 : 8;
+    packet.length = static_cast<uint32_t>(14 + 20 + transport + payload);
+    std::memset(out, 0, 14 + 20 + transport);
+    out[0] = out[6] = std::byte{2};
+    out[5] = std::byte{1};
+    out[11] = std::byte{2};
+    put16(out + 12, 0x0800);
+    std::byte* const ip = out + 14;
+    ip[0] = std::byte{0x45};
+    put16(ip + 2, 20 + transport + payload);
+    put16(ip + 4, number_);
+    ip[8] = std::byte{64};
+    ip[9] = std::byte{protocol};
+    const uint64_t client = rare ? 0x0a09c8c8 : 0x0a000000 + draw / 7 % 200, server = 0x0a010000 + draw / 1400 % 20;
+    const bool answer = draw / 3 % 2 == 0;
+    put32(ip + 12, answer ? server : client);
+    put32(ip + 16, answer ? client : server);
+    std::byte* const l4 = ip + 20;
+    put16(l4, answer ? port : 32768 + draw / 11 % 2000);
+    put16(l4 + 2, answer ? 32768 + draw / 11 % 2000 : port);
+    if (protocol == 6) {
+      put32(l4 + 4, number_ * 1400);
+      put32(l4 + 8, number_ * 7);
+      l4[12] = std::byte{0x80};
+      l4[13] = std::byte{0x18};
+      put16(l4 + 14, 501);
+      put16(l4 + 16, draw);
+      put32(l4 + 20, 0x0101080a);
+      put32(l4 + 24, number_ / 100);
+      put32(l4 + 28, number_ / 100 - 3);
+    } else {
+      put16(l4 + 4, 8 + payload);
+      put16(l4 + 6, draw);
+    }
+    std::byte* const data = l4 + transport;
+    if (port == 443) {
+      std::memcpy(data, noise_.data() + draw % (noise_.size() - 200), payload);
+    } else {
+      for (size_t at = 0; at < payload;) {
+        const size_t from = (draw + at) % kText.size(), part = std::min(payload - at, kText.size() - from);
+        std::memcpy(data + at, kText.data() + from, part);
+        at += part;
+      }
+      if (payload > 40) put32(data + 20, random_());
+    }
+  }
+
+  std::mt19937_64 random_{7};
+  std::vector<uint64_t> noise_;
+  uint64_t number_ = 0;
+};
+
+/// One node's packets as a pcap file and as members of the archive.
+class Node {
+ public:
+  Node(const std::string& folder, std::string name, archive::ArchiveWriter& writer)
+      : name_(std::move(name)), writer_(writer),
+        file_(require(open_file(folder + "/" + name_ + ".pcap", O_WRONLY | O_CREAT | O_TRUNC))),
+        builder_(name_, {{2, "eth0", 1, "", 1500}}, "bench") {
+    packet::append_pcap_header(buffer_, 1, 0);
+  }
+
+  void add(const Traffic::Packet& packet, int64_t time) {
+    packet::PacketView view;
+    view.time_ns = time;
+    view.data = std::span(packet.bytes).first(packet.length);
+    view.original_length = packet.length;
+    view.direction = packet::Direction::inbound;
+    packet::append_pcap_record(buffer_, view);
+    builder_.add(view);
+    if (buffer_.size() > 1 << 20) flush();
+    if (builder_.content_bytes() >= exporter::kMemberBytes) end_member();
+  }
+  void finish(archive::Manifest& manifest) {
+    flush();
+    if (builder_.packets() > 0) end_member();
+    archive::NodeEntry& node = manifest.nodes.emplace_back();
+    node.name = name_;
+    node.status = "complete";
+    node.clock = {{kStart, 0, 50'000, 0}};
+    node.interfaces = {{"eth0", 1, ""}};
+  }
+
+ private:
+  void flush() {
+    require(write_all(file_.get(), buffer_));
+    buffer_.clear();
+  }
+  void end_member() {
+    (void)require(writer_.append(fmt::format("nodes/{}/packets/{:08}.pcapng", name_, member_++), name_, builder_.finish()));
+  }
+
+  std::string name_;
+  archive::ArchiveWriter& writer_;
+  Fd file_;
+  exporter::MemberBuilder builder_;
+  packet::Buffer buffer_;
+  int member_ = 0;
+};
+
+void make(const std::string& folder, uint64_t megabytes) {
+  auto writer = require(archive::ArchiveWriter::create(folder + "/test.partial", 0));
+  archive::Manifest manifest;
+  manifest.name = "bench";
+  manifest.id = "bench";
+  manifest.created_by = "bench";
+  Node a(folder, "a", writer), b(folder, "b", writer);
+  Traffic traffic;
+  Traffic::Packet packet;
+  int64_t time = kStart;
+  for (uint64_t bytes = 0; bytes < megabytes * 1'000'000; bytes += packet.length + 16) {
+    traffic.next(packet);
+    time += kStep;
+    a.add(packet, time);
+    packet.bytes[14 + 8] = std::byte{62};
+    b.add(packet, time + kWay);
+  }
+  a.finish(manifest);
+  b.finish(manifest);
+  manifest.window = {kStart, time + kNsPerSecond};
+  std::remove((folder + "/test.tar.zst").c_str());
+  const uint64_t size = require(writer.commit(std::move(manifest), folder + "/test.tar.zst"));
+  std::printf("archive_bytes=%llu from_ns=%lld to_ns=%lld\n", static_cast<unsigned long long>(size),
+              static_cast<long long>(kStart), static_cast<long long>(time));
+}
+
+void run_export(int argc, char** argv) {
+  const auto archive = require(archive::ArchiveReader::open(argv[2]));
+  exporter::ExportOptions options;
+  for (int i = 4; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    const std::string_view key = argument.substr(0, argument.find('='));
+    const std::string value(argument.substr(std::min(argument.size(), key.size() + 1)));
+    if (key == "filter") options.filter = value;
+    if (key == "node") options.nodes.push_back(value);
+    if (key == "from") options.from_ns = std::stoll(value);
+    if (key == "to") options.to_ns = std::stoll(value);
+    if (key == "ip") options.networks.push_back(require(packet::Cidr::parse(value)));
+    if (key == "threads") options.threads = static_cast<unsigned>(std::stoul(value));
+    if (key == "dedup") options.dedup = true;
+    if (key == "align") options.align_clocks = true;
+    if (key == "format") options.format = value == "pcap" ? exporter::Format::pcap : exporter::Format::pcapng;
+  }
+  const Fd out = require(open_file(argv[3], O_WRONLY | O_CREAT | O_TRUNC));
+  const auto stats = require(exporter::export_capture(
+      archive, options, [&](std::span<const std::byte> bytes) { return write_all(out.get(), bytes); }));
+  std::printf("read=%llu written=%llu bytes=%llu copies=%llu frames=%llu skipped=%llu open=%llu evictions=%llu\n",
+              static_cast<unsigned long long>(stats.packets_read), static_cast<unsigned long long>(stats.packets_written),
+              static_cast<unsigned long long>(stats.bytes_written), static_cast<unsigned long long>(stats.duplicates_dropped),
+              static_cast<unsigned long long>(stats.frames_read), static_cast<unsigned long long>(stats.frames_skipped),
+              static_cast<unsigned long long>(stats.most_frames_open), static_cast<unsigned long long>(stats.dedup_evictions));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string_view job = argc > 1 ? argv[1] : "";
+  if (job == "make" && argc == 4) {
+    make(argv[2], std::stoull(argv[3]));
+  } else if (job == "export" && argc >= 4) {
+    run_export(argc, argv);
+  } else {
+    std::fprintf(stderr, "usage: bench_export make FOLDER MEGABYTES | export ARCHIVE OUT [KEY=VALUE]…\n");
+    return 2;
+  }
+  return 0;
+}
