@@ -48,7 +48,6 @@ endfunction()
 
 lookback_dep(expected HEADER tl/expected.hpp)
 lookback_dep(fmt HEADER fmt/format.h)
-target_compile_definitions(dep_fmt INTERFACE FMT_HEADER_ONLY=1)
 lookback_dep(json HEADER nlohmann/json.hpp)
 lookback_dep(cli11 HEADER CLI/CLI.hpp)
 lookback_dep(zstd HEADER zstd.h LIBRARY zstd)
