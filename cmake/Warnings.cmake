@@ -4,5 +4,6 @@ target_compile_options(lookback_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wundef -Wimplicit-fallthrough)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13
    AND NOT LOOKBACK_SANITIZE)
-  target_compile_options(lookback_warnings INTERFACE -Werror)
+  # GCC 12 sees overlapping copies in any std::string concatenation that it inlines far enough (its bug 105651).
+  target_compile_options(lookback_warnings INTERFACE -Werror $<$<CONFIG:Release>:-Wno-restrict>)
 endif()
