@@ -66,8 +66,8 @@ uint32_t checksum_of(const UstarBlock& block) {
 UstarBlock make_block(std::string_view name, std::string_view prefix, uint64_t size, uint64_t mtime, char type) {
   UstarBlock block;
   std::memset(&block, 0, sizeof block);
-  std::memcpy(block.name, name.data(), name.size());
-  std::memcpy(block.prefix, prefix.data(), prefix.size());
+  std::copy(name.begin(), name.end(), block.name);
+  std::copy(prefix.begin(), prefix.end(), block.prefix);
   put_octal(block.mode, 0444);
   put_octal(block.uid, 0);
   put_octal(block.gid, 0);
