@@ -1,0 +1,312 @@
+#include <catch2/catch.hpp>
+
+#include "lookback/archive/archive.hpp"
+#include "lookback/exporter/importer.hpp"
+#include "lookback/exporter/member_builder.hpp"
+#include "unit/exporter/support/captures.hpp"
+
+using namespace lookback;
+using namespace lookback::exporter;
+using Catch::Contains;
+using lookback::test::Folder;
+using lookback::test::pcap_of;
+using lookback::test::pcapng_of;
+using lookback::test::run_command;
+using lookback::test::Stored;
+using lookback::test::udp_packet;
+
+namespace {
+
+constexpr int64_t kTime = 1'772'366'400'000'000'000;
+
+std::vector<Stored> some_packets(uint32_t count, int64_t start = kTime, uint32_t interfaces = 1) {
+  std::vector<Stored> packets;
+  for (uint32_t i = 0; i < count; ++i) packets.push_back({udp_packet(i, 200 + i % 800), start + i * 1'000'001LL, i % interfaces});
+  return packets;
+}
+
+packet::PcapngInterface interface(const std::string& name, const std::string& description = {}) {
+  packet::PcapngInterface made;
+  made.name = name;
+  made.description = description;
+  return made;
+}
+
+ImportOptions options() {
+  ImportOptions options;
+  options.created_by = "lookback test";
+  options.created_ns = kTime;
+  return options;
+}
+
+/// The packets of one node in the archive, in stored order.
+std::vector<Stored> packets_of(const archive::ArchiveReader& reader, const std::string& node) {
+  std::vector<Stored> packets;
+  for (const auto& member : reader.manifest().members) {
+    if (member.node != node) continue;
+    const auto content = reader.read_member(member).value();
+    size_t at = 0;
+    auto capture = packet::CaptureReader::open([&](std::span<std::byte> out) -> Result<size_t> {
+                     const size_t count = std::min(out.size(), content.size() - at);
+                     std::copy_n(content.begin() + static_cast<ptrdiff_t>(at), count, out.begin());
+                     at += count;
+                     return count;
+                   }).value();
+    for (;;) {
+      const auto next = capture.next().value();
+      if (!next) break;
+      packets.push_back({{next->view.data.begin(), next->view.data.end()}, next->view.time_ns, next->view.interface});
+    }
+  }
+  return packets;
+}
+
+bool same(const std::vector<Stored>& a, const std::vector<Stored>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Stored& x, const Stored& y) { return x.bytes == y.bytes && x.time_ns == y.time_ns; });
+}
+
+std::shared_ptr<archive::ArchiveReader> imported(const Folder& folder, const std::vector<std::filesystem::path>& files, ImportReport* report = nullptr) {
+  const auto out = folder / "imported.tar.zst";
+  std::filesystem::remove(out);
+  const auto result = import_captures(files, "imported", out, options());
+  INFO((result ? "" : result.error().message));
+  REQUIRE(result);
+  if (report != nullptr) *report = *result;
+  REQUIRE(archive::verify_archive(out));
+  return archive::ArchiveReader::open(out).value();
+}
+
+Error refused(const Folder& folder, const std::vector<std::filesystem::path>& files, const ImportOptions& with = options()) {
+  const auto result = import_captures(files, "imported", folder / "refused.tar.zst", with);
+  REQUIRE_FALSE(result);
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+    REQUIRE_THAT(entry.path().filename().string(), !Contains("refused"));  // nothing is left, the working file neither
+  return result.error();
+}
+
+}  // namespace
+
+TEST_CASE("node names of files") {
+  REQUIRE(node_name_of_file("/dumps/web-1.pcap") == "web-1");
+  REQUIRE(node_name_of_file("web-1.pcapng.gz") == "web-1");
+  REQUIRE(node_name_of_file("a/web 1 (eth0).cap.zst") == "web-1--eth0-");
+  REQUIRE(node_name_of_file(".pcap") == "pcap");
+  REQUIRE(node_name_of_file("---.pcap") == "node");
+  REQUIRE(node_name_of_file("trace.2026-03-01") == "trace.2026-03-01");
+  REQUIRE(node_name_of_file(std::string(200, 'x') + ".pcap").size() == 63);
+  REQUIRE(node_name_of_file("\xc3\xa4.pcap") == "node");
+}
+
+TEST_CASE("several files become several nodes") {
+  Folder folder;
+  const auto web = some_packets(3000), db = some_packets(500, kTime - 5 * kNsPerSecond);
+  ImportReport report;
+  const auto reader = imported(folder, {folder.write("web.pcap", pcap_of(web)), folder.write("db.pcapng", pcapng_of({interface("eth7")}, db))}, &report);
+  REQUIRE(report.packets == 3500);
+  REQUIRE(report.nodes == 2);
+  REQUIRE(report.complete);
+  REQUIRE(report.warnings.empty());
+  REQUIRE(report.archive_bytes == reader->file_bytes());
+  const auto& manifest = reader->manifest();
+  REQUIRE(manifest.complete);
+  REQUIRE(manifest.window == TimeWindow{db.front().time_ns, web.back().time_ns + 1});
+  REQUIRE(manifest.find_node("web")->packets == 3000);
+  REQUIRE(manifest.find_node("web")->coverage == TimeWindow{web.front().time_ns, web.back().time_ns + 1});
+  REQUIRE(manifest.find_node("db")->interfaces.at(0).name == "eth7");
+  REQUIRE(manifest.find_node("web")->interfaces.at(0).name == "if0");
+  REQUIRE(same(packets_of(*reader, "web"), web));
+  REQUIRE(same(packets_of(*reader, "db"), db));
+}
+
+TEST_CASE("files of one name, and a large one") {
+  Folder folder;
+  std::filesystem::create_directory(folder / "other");
+  std::vector<Stored> many;
+  for (uint32_t i = 0; i < 14'000; ++i) many.push_back({udp_packet(i, 1400), kTime + i * 1000, 0});
+  const auto reader = imported(folder, {folder.write("web.pcap", pcap_of(many)), folder.write("other/web.pcap", pcap_of(some_packets(5)))});
+  REQUIRE(reader->manifest().find_node("web-2")->packets == 5);
+  REQUIRE(same(packets_of(*reader, "web"), many));
+  size_t members = 0;
+  for (const auto& member : reader->manifest().members) {
+    members += member.node == "web";
+    REQUIRE(member.size <= kMemberBytes + kMemberFrameBytes);
+  }
+  REQUIRE(members == 3);
+}
+
+TEST_CASE("compressed files") {
+  Folder folder;
+  const auto packets = some_packets(2000);
+  const auto plain = folder.write("a.pcap", pcap_of(packets));
+  const std::string dir = folder.path().string();
+  REQUIRE(run_command("cd " + dir + " && gzip -k a.pcap && zstd -q a.pcap -o b.pcap.zst && zstd -q --ultra -22 --long=27 a.pcap -o c.pcap.zst && "
+                      "split -n 3 a.pcap part. && for p in part.*; do gzip -c $p >>d.pcap.gz; zstd -q -c $p >>e.pcap.zst; done").status == 0);
+  for (const char* name : {"a.pcap.gz", "b.pcap.zst", "c.pcap.zst", "d.pcap.gz", "e.pcap.zst"}) {
+    CAPTURE(name);
+    const auto reader = imported(folder, {folder / name});
+    REQUIRE(reader->manifest().complete);
+    REQUIRE(same(packets_of(*reader, std::string(1, name[0])), packets));
+  }
+  // Through a pipe as well.
+  REQUIRE(run_command("cd " + dir + " && mkfifo pipe.pcap && { (exec >/dev/null 2>&1; cat a.pcap.gz >pipe.pcap) & }").status == 0);
+  REQUIRE(same(packets_of(*imported(folder, {folder / "pipe.pcap"}), "pipe"), packets));
+
+  // Cut in the packing: what was whole counts.
+  for (const char* name : {"a.pcap.gz", "b.pcap.zst"}) {
+    CAPTURE(name);
+    REQUIRE(run_command("cd " + dir + " && head -c $(($(stat -c %s " + name + ") * 3 / 4)) " + name + " > cut").status == 0);
+    const auto result = import_captures(std::vector{folder / "cut"}, "imported", folder / "cut.tar.zst", options());
+    if (result) {  // zstd gives nothing before a block is whole
+      REQUIRE_FALSE(result->complete);
+      REQUIRE_THAT(result->warnings.at(0), Contains("cut short"));
+      std::filesystem::remove(folder / "cut.tar.zst");
+    } else {
+      REQUIRE(result.error().kind == ErrorKind::corrupt);
+    }
+  }
+}
+
+TEST_CASE("nodes come back from described interfaces") {
+  Folder folder;
+  const auto packets = some_packets(900, kTime, 3);
+  const auto file = folder.write("export.pcapng", pcapng_of({interface("eth0", "node web-1"), interface("eth0", "node db"), interface("lo")}, packets));
+  const auto more = some_packets(10);
+  const auto reader = imported(folder, {file, folder.write("x.pcapng", pcapng_of({interface("eth1", "node db")}, more))});
+  REQUIRE(reader->manifest().nodes.size() == 3);
+  REQUIRE(reader->manifest().find_node("web-1")->packets == 300);
+  REQUIRE(reader->manifest().find_node("export")->packets == 300);
+  REQUIRE(reader->manifest().find_node("export")->interfaces.at(0).name == "lo");
+  const auto* db = reader->manifest().find_node("db");
+  REQUIRE(db->packets == 310);
+  REQUIRE(db->interfaces.size() == 2);
+  const auto found = packets_of(*reader, "db");
+  REQUIRE(found.size() == 310);
+  for (size_t i = 0; i < 300; ++i) REQUIRE(found[i].bytes == packets[3 * i + 1].bytes);
+  REQUIRE(found.back().interface == 1);
+
+  const auto odd = imported(folder, {folder.write("odd.pcapng", pcapng_of({interface("a", "node ../../x")}, more))});
+  REQUIRE(odd->manifest().nodes.at(0).name == "x");
+}
+
+TEST_CASE("an import of our own members is the same again") {
+  Folder folder;
+  const auto packets = some_packets(5000, kTime, 2);
+  const std::vector<packet::PcapngInterface> interfaces{interface("eth0", "node n"), interface("eth1", "node n")};
+  const auto first = imported(folder, {folder.write("n.pcapng", pcapng_of(interfaces, packets))});
+  const auto members = first->manifest().members;
+  std::vector<std::byte> all;
+  for (const auto& member : members) {
+    const auto content = first->read_member(member).value();
+    all.insert(all.end(), content.begin(), content.end());
+  }
+  const auto second = imported(folder, {folder.write("whatever.pcapng", std::string(as_text(all)))});
+  REQUIRE(same(packets_of(*second, "n"), packets));
+  REQUIRE(second->manifest().nodes.at(0).interfaces == first->manifest().nodes.at(0).interfaces);
+  REQUIRE(second->manifest().window == first->manifest().window);
+}
+
+TEST_CASE("tshark and tar read what was imported") {
+  Folder folder;
+  const auto packets = some_packets(100);
+  imported(folder, {folder.write("web.pcap", pcap_of(packets)), folder.write("db.pcap", pcap_of(packets))});
+  const auto run = run_command("cd " + folder.path().string() +
+                               " && mkdir out && tar --zstd -xf imported.tar.zst -C out && cat out/nodes/*/packets/*.pcapng > all.pcapng && "
+                               "capinfos -c -M all.pcapng && tshark -r all.pcapng -T fields -e ip.src 2>/dev/null | sort -u | wc -l");
+  INFO(run.output);
+  REQUIRE(run.status == 0);
+  REQUIRE_THAT(run.output, Contains("Number of packets:   200") && Contains("\n100\n"));
+}
+
+TEST_CASE("damaged captures count up to the damage") {
+  Folder folder;
+  const auto packets = some_packets(100);
+  const std::string whole = pcap_of(packets);
+  ImportReport report;
+  auto reader = imported(folder, {folder.write("cut.pcap", whole.substr(0, whole.size() - 10)), folder.write("ok.pcap", whole)}, &report);
+  REQUIRE_FALSE(report.complete);
+  REQUIRE(report.warnings.size() == 1);
+  REQUIRE_THAT(report.warnings[0], Contains("cut.pcap") && Contains("99 packets"));
+  REQUIRE_FALSE(reader->manifest().complete);
+  REQUIRE(reader->manifest().find_node("cut")->status == "partial");
+  REQUIRE_THAT(reader->manifest().find_node("cut")->reason, Contains("ends inside"));
+  REQUIRE(reader->manifest().find_node("ok")->status == "complete");
+  REQUIRE(packets_of(*reader, "cut").size() == 99);
+
+  const auto empty = imported(folder, {folder.write("empty.pcap", pcap_of({})), folder / "ok.pcap"}, &report);
+  REQUIRE_THAT(report.warnings.at(0), Contains("no packets"));
+  REQUIRE(empty->manifest().nodes.size() == 1);
+}
+
+TEST_CASE("drops counted in a file become gaps") {
+  Folder folder;
+  packet::Buffer out;
+  packet::append_section_header(out, "a test");
+  packet::append_interface(out, interface("eth0"));
+  const auto packets = some_packets(3);
+  for (size_t i = 0; i < packets.size(); ++i) {
+    const size_t start = out.size();
+    packet::append_packet(out, packets[i].view());
+    if (i != 2) continue;
+    // An epb_dropcount option by hand: code 4, eight bytes.
+    out.resize(out.size() - 4);
+    const uint32_t total = static_cast<uint32_t>(out.size() - start + 12 + 4 + 4);
+    const auto put = [&](uint32_t word) {
+      for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<std::byte>(word >> shift & 0xff));
+    };
+    for (const uint32_t word : {4u | 8u << 16, 17u, 0u, 0u, total}) put(word);
+    for (size_t b = 0; b < 4; ++b) out[start + 4 + b] = static_cast<std::byte>(total >> (8 * b) & 0xff);
+  }
+  ImportReport report;
+  const auto reader = imported(folder, {folder.write("d.pcapng", std::string(as_text(out)))}, &report);
+  const auto& node = reader->manifest().nodes.at(0);
+  REQUIRE(node.packets == 3);
+  REQUIRE(node.status == "partial");
+  REQUIRE(node.gaps.size() == 1);
+  REQUIRE(node.gaps[0].packets == 17);
+  REQUIRE(node.gaps[0].start_ns == packets[1].time_ns);
+  REQUIRE(node.gaps[0].end_ns == packets[2].time_ns);
+}
+
+TEST_CASE("what cannot be imported is refused and leaves nothing") {
+  Folder folder;
+  const auto good = folder.write("good.pcap", pcap_of(some_packets(10)));
+  REQUIRE(refused(folder, {}).kind == ErrorKind::invalid);
+  REQUIRE(refused(folder, {folder / "absent"}).kind == ErrorKind::not_found);
+  const Error text = refused(folder, {good, folder.write("text", "no capture at all")});
+  REQUIRE(text.kind == ErrorKind::invalid);
+  REQUIRE_THAT(text.message, Contains("text: "));
+  REQUIRE(refused(folder, {folder.write("nothing", "")}).kind == ErrorKind::invalid);
+  REQUIRE_THAT(refused(folder, {folder.write("none.pcap", pcap_of({}))}).message, Contains("no packets"));
+  REQUIRE(import_captures(std::vector{good}, "../x", folder / "x", options()).error().kind == ErrorKind::invalid);
+
+  imported(folder, {good});
+  REQUIRE(is_archive_file(folder / "imported.tar.zst").value());
+  REQUIRE_FALSE(is_archive_file(good).value());
+  REQUIRE_FALSE(is_archive_file(folder / "nothing").value());
+  REQUIRE_THAT(refused(folder, {folder / "imported.tar.zst"}).message, Contains("Lookback archive"));
+  const auto taken = import_captures(std::vector{good}, "imported", folder / "imported.tar.zst", options());
+  REQUIRE(taken.error().kind == ErrorKind::conflict);
+
+  const std::atomic<bool> cancelled = true;
+  ImportOptions cancelling = options();
+  cancelling.cancelled = &cancelled;
+  REQUIRE(refused(folder, {good}, cancelling).kind == ErrorKind::cancelled);
+}
+
+TEST_CASE("an import tells how far it is") {
+  Folder folder;
+  const auto a = folder.write("a.pcap", pcap_of(some_packets(20'000)));
+  const auto b = folder.write("b.pcap", pcap_of(some_packets(10)));
+  const uint64_t bytes = std::filesystem::file_size(a) + std::filesystem::file_size(b);
+  uint64_t last = 0, calls = 0;
+  ImportOptions with = options();
+  with.progress = [&](uint64_t done, uint64_t total) {
+    REQUIRE(total == bytes);
+    REQUIRE(done >= last);
+    last = done;
+    ++calls;
+  };
+  REQUIRE(import_captures(std::vector{a, b}, "imported", folder / "x.tar.zst", with));
+  REQUIRE(last == bytes);
+  REQUIRE(calls >= 5);
+}

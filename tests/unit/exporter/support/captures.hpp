@@ -1,0 +1,53 @@
+#pragma once
+// Packets and capture files for the tests of members and imports.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lookback/packet/pcapng.hpp"
+
+namespace lookback::test {
+
+/// Ethernet, IPv4, UDP: 10.0.x.y with x.y from `number`, and `payload` bytes that depend on it.
+[[nodiscard]] std::vector<std::byte> udp_packet(uint32_t number, size_t payload);
+
+/// A packet that owns its bytes.
+struct Stored {
+  std::vector<std::byte> bytes;
+  int64_t time_ns = 0;
+  uint32_t interface = 0;
+  [[nodiscard]] packet::PacketView view() const {
+    return {.time_ns = time_ns, .data = bytes, .original_length = static_cast<uint32_t>(bytes.size()), .interface = interface};
+  }
+};
+
+/// One section with these interfaces and packets.
+[[nodiscard]] std::string pcapng_of(const std::vector<packet::PcapngInterface>& interfaces, const std::vector<Stored>& packets);
+/// Classic pcap, Ethernet.
+[[nodiscard]] std::string pcap_of(const std::vector<Stored>& packets);
+
+/// A folder that goes with the test.
+class Folder {
+ public:
+  Folder();
+  ~Folder();
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  [[nodiscard]] std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path write(const std::string& name, const std::string& bytes) const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// Exit status and all output of a shell command.
+struct CommandResult {
+  int status = -1;
+  std::string output;
+};
+[[nodiscard]] CommandResult run_command(const std::string& command);
+
+}  // namespace lookback::test
