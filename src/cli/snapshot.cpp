@@ -13,6 +13,7 @@ Command snapshot_command() {
   command.subcommands.push_back(snapshot_create_command());
   command.subcommands.push_back(snapshot_list_command());
   command.subcommands.push_back(snapshot_show_command());
+  command.subcommands.push_back(snapshot_pcap_command());
   command.subcommands.push_back(snapshot_download_command());
   command.subcommands.push_back(snapshot_verify_command());
   command.subcommands.push_back(snapshot_cancel_command());

@@ -36,11 +36,16 @@ Result<int> show(const Options& options, const Json& report) {
 }
 
 Result<int> verify_file(const Options& options) {
+  const Interrupt interrupt;
   Progress progress;
   const auto report = archive::verify_archive(
-      options.snapshot, [&](uint64_t done, uint64_t total) { progress.update(done, total); });
+      options.snapshot, [&](uint64_t done, uint64_t total) { progress.update(done, total); },
+      &interrupt.flag());
   progress.clear();
-  if (!report) return tl::make_unexpected(report.error());
+  if (!report) {
+    if (interrupt.requested()) return interrupt.exit_status();
+    return tl::make_unexpected(report.error());
+  }
   return show(options, {{"members", report->members},
                         {"content_bytes", report->content_bytes},
                         {"file_bytes", report->file_bytes}});
