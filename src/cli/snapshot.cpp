@@ -16,6 +16,7 @@ Command snapshot_command() {
   command.subcommands.push_back(snapshot_pcap_command());
   command.subcommands.push_back(snapshot_download_command());
   command.subcommands.push_back(snapshot_verify_command());
+  command.subcommands.push_back(snapshot_import_command());
   command.subcommands.push_back(snapshot_cancel_command());
   command.subcommands.push_back(snapshot_delete_command());
   return command;

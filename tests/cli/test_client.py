@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import time
 
@@ -347,6 +348,88 @@ def test_interrupted_export_leaves_no_file(client, hub, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130 and "no file" in process.stderr.read()
     assert os.listdir(tmp_path) == ["home"]
+
+
+def capture(packets):
+    """A classic pcap file of Ethernet frames."""
+    out = struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1)
+    for i, data in enumerate(packets):
+        out += struct.pack("<IIII", 1_700_000_000 + i, 0, len(data), len(data)) + data
+    return out
+
+
+FRAMES = [bytes(12) + b"\x08\x00" + bytes([i]) * 46 for i in range(5)]
+
+
+def test_import_without_a_hub_and_all_that_a_file_can_do(client, hub, tmp_path):
+    (tmp_path / "web-1.pcap").write_bytes(capture(FRAMES))
+    (tmp_path / "db-1.pcap").write_bytes(capture(FRAMES[:2]))
+    done = client("snapshot", "import", "web-1.pcap", "db-1.pcap", "--name", "old", "-o", "old.tar.zst")
+    assert done.returncode == 0 and "7 packets of 2 nodes" in done.stdout and done.stderr == "", done
+    shown = json.loads(client("snapshot", "show", "old.tar.zst", "-o", "json").stdout)
+    assert shown["name"] == "old" and shown["packets"] == 7 and sorted(n["name"] for n in shown["nodes"]) == ["db-1", "web-1"]
+    assert "web-1" in client("snapshot", "show", "./old.tar.zst").stdout
+    assert client("snapshot", "verify", "old.tar.zst").returncode == 0
+    assert json.loads(client("snapshot", "verify", "old.tar.zst", "-o", "json").stdout)["members"] >= 2
+    exported = client("snapshot", "pcap", "old.tar.zst", "-o", "web.pcap", "--node", "web-1", "--format", "pcap")
+    assert exported.returncode == 0 and "5 packets" in exported.stderr, exported
+    assert b"".join(FRAMES) == b"".join((tmp_path / "web.pcap").read_bytes()[24 + 16 + i * 76:][:60] for i in range(5))
+    assert client("snapshot", "pcap", "old.tar.zst", "--node", "nobody", "-o", "x").returncode == 4
+    assert client("snapshot", "pcap", "old.tar.zst", "--filter", "frob frob", "-o", "x").returncode == 2
+    assert client("snapshot", "pcap", "old.tar.zst", "--ip", "10.0.0.0/99", "-o", "x").returncode == 2
+    assert client("snapshot", "import", "web-1.pcap", "--name", "old", "-o", "old.tar.zst").returncode == 1
+    assert not (tmp_path / "x").exists() and not hub.requests
+
+    damaged = bytearray((tmp_path / "old.tar.zst").read_bytes())
+    damaged[600] ^= 0xff
+    (tmp_path / "bad.tar.zst").write_bytes(damaged)
+    found = client("snapshot", "verify", "bad.tar.zst")
+    assert found.returncode == 1 and one_line(found.stderr)
+    (tmp_path / "cut.tar.zst").write_bytes(damaged[:-100])
+    for command in ("verify", "show", "pcap"):
+        found = client("snapshot", command, "./cut.tar.zst")
+        assert found.returncode == 1 and one_line(found.stderr), (command, found)
+
+
+def test_import_to_the_hub(client, hub, tmp_path):
+    (tmp_path / "web-1.pcap").write_bytes(capture(FRAMES))
+    hub.routes[f"POST {ONE}/import"] = Answer(SNAPSHOT, 201)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    done = client("snapshot", "import", "web-1.pcap", "--name", "s", env={"TMPDIR": str(temporary)})
+    assert done.returncode == 0 and "5 packets of 1 nodes" in done.stdout, done
+    assert os.listdir(temporary) == []
+    sent = hub.seen("POST", f"{ONE}/import")[0]
+    (tmp_path / "sent.tar.zst").write_bytes(sent.body)
+    assert json.loads(client("snapshot", "show", "./sent.tar.zst", "-o", "json").stdout)["name"] == "s"
+    # An archive goes as it is, and keeps its name where no other is given.
+    done = client("snapshot", "import", "sent.tar.zst")
+    assert done.returncode == 0 and hub.seen("POST", f"{ONE}/import")[1].body == sent.body, done
+    # What was downloaded is that archive: whole, checked, and under its name.
+    hub.routes[f"GET {ONE}"] = Answer({**SNAPSHOT, "size_bytes": len(sent.body), "id": shown_id(client)})
+    hub.routes[f"GET {ONE}/archive"] = Answer(sent.body)
+    assert client("snapshot", "download", "s").returncode == 0
+    assert (tmp_path / "s.tar.zst").read_bytes() == sent.body
+    hub.routes[f"GET {ONE}"] = Answer({**SNAPSHOT, "size_bytes": len(sent.body), "id": "another"})
+    assert client("snapshot", "download", "s", "-o", "wrong").returncode == 1 and not (tmp_path / "wrong").exists()
+
+    taken = client("snapshot", "import", "web-1.pcap", "--name", "s")
+    assert taken.returncode == 1 and "already" in taken.stderr and len(hub.seen("POST", f"{ONE}/import")) == 2
+    del hub.routes[f"GET {ONE}"]
+    (tmp_path / "junk.pcap").write_bytes(b"this is not a capture")
+    junk = client("snapshot", "import", "junk.pcap", "--name", "s")
+    assert junk.returncode == 1 and "junk.pcap" in junk.stderr and one_line(junk.stderr), junk
+    (tmp_path / "cut.pcap").write_bytes(capture(FRAMES)[:-7])
+    cut = client("snapshot", "import", "cut.pcap", "--name", "s")
+    assert cut.returncode == 3 and "cut.pcap" in cut.stderr and "4 packets" in cut.stdout, cut
+    assert client("snapshot", "import", "web-1.pcap").returncode == 2
+    assert client("snapshot", "import", "absent.pcap", "--name", "s").returncode == 4
+    assert client("snapshot", "import", "web-1.pcap", "--name", "a/b").returncode == 2
+    assert client("snapshot", "import", "sent.tar.zst", "-o", "x").returncode == 2
+
+
+def shown_id(client):
+    return json.loads(client("snapshot", "show", "./sent.tar.zst", "-o", "json").stdout)["id"]
 
 
 def test_capture_status(client, hub):
