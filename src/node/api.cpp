@@ -1,0 +1,167 @@
+#include "node/api.hpp"
+
+#include <charconv>
+#include <memory>
+
+#include "lookback/base/fd.hpp"
+#include "lookback/base/json.hpp"
+#include "lookback/base/time.hpp"
+
+namespace lookback::node {
+namespace {
+
+using http::Request;
+using http::Response;
+
+Result<int64_t> time_member(const Json& document, std::string_view key) {
+  TRY_ASSIGN(const auto text, json_get<std::string>(document, key));
+  auto time = parse_rfc3339(text);
+  if (!time) return tl::make_unexpected(time.error().in(key));
+  return time;
+}
+
+/// What a caller wrote wrongly is its mistake, not corrupt data.
+Error as_invalid(Error error) {
+  if (error.kind == ErrorKind::corrupt) error.kind = ErrorKind::invalid;
+  return error;
+}
+
+Result<FreezeOrder> parse_order(const std::string& body) {
+  FreezeOrder order;
+  TRY_ASSIGN(const Json document, parse_json(body, "the request"));
+  TRY_ASSIGN(order.id, json_get<std::string>(document, "id"));
+  TRY_ASSIGN(order.owner, json_get_or<std::string>(document, "owner", ""));
+  TRY_ASSIGN(order.window.from_ns, time_member(document, "from"));
+  TRY_ASSIGN(order.window.to_ns, time_member(document, "to"));
+  TRY_ASSIGN(order.time_to_live_ns,
+             json_get_or<int64_t>(document, "ttl_ns", order.time_to_live_ns));
+  if (const auto networks = document.find("networks");
+      networks != document.end() && !networks->is_null()) {
+    if (!networks->is_array()) return fail(ErrorKind::invalid, "'networks' must be a list");
+    for (const auto& network : *networks) {
+      if (!network.is_string()) return fail(ErrorKind::invalid, "'networks' must hold texts");
+      order.networks.push_back(network.get<std::string>());
+    }
+  }
+  return order;
+}
+
+Response freeze_response(const Result<FrozenWindow>& window, int status = 200) {
+  if (!window) return Response::problem(window.error());
+  return Response::json(freeze_document(*window).dump(), status);
+}
+
+Response create_freeze(const ApiParts& parts, Request& request) {
+  const auto order = parse_order(request.body);
+  if (!order) return Response::problem(as_invalid(order.error()));
+  parts.on_caller(request.peer_address);
+  const auto created = parts.freezes->create(*order);
+  if (!created) return Response::problem(created.error());
+  return freeze_response(created->window, created->existed ? 200 : 201);
+}
+
+Response renew_freeze(const ApiParts& parts, Request& request) {
+  const auto document = parse_json(request.body, "the request");
+  if (!document) return Response::problem(as_invalid(document.error()));
+  const auto time_to_live = json_get<int64_t>(*document, "ttl_ns");
+  if (!time_to_live) return Response::problem(as_invalid(time_to_live.error()));
+  const std::string& id = request.parameters["id"];
+  if (auto renewed = parts.freezes->renew(id, *time_to_live); !renewed)
+    return Response::problem(renewed.error());
+  return freeze_response(parts.freezes->find(id));
+}
+
+Response send_member(const ApiParts& parts, Request& request) {
+  const std::string& id = request.parameters["id"];
+  const std::string& text = request.parameters["index"];
+  size_t index = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
+  if (error != std::errc() || end != text.data() + text.size())
+    return Response::problem({ErrorKind::invalid, fmt::format("'{}' is no member's index", text)});
+
+  const auto window = parts.freezes->find(id);
+  if (!window) return Response::problem(window.error());
+  if (index >= window->freeze.runs.size())
+    return Response::problem(
+        {ErrorKind::not_found, fmt::format("freeze {} has no member {}", id, index)});
+  Result<std::optional<archive::MemberContent>> member = std::nullopt;
+  if (!parts.pool->run([&] { member = parts.freezes->member(id, index); }))
+    return Response::problem({ErrorKind::unreachable, "the daemon is being stopped"});
+  if (!member) {
+    auto response = Response::problem(member.error());
+    // It was there once: gone (RFC 9110 15.5.11), so that nobody asks again.
+    if (member.error().kind == ErrorKind::not_found) response.status = 410;
+    return response;
+  }
+  Response response;
+  response.content_type = "application/octet-stream";
+  if (!*member) {
+    response.status = 204;
+    return response;
+  }
+  const auto content = std::make_shared<const archive::MemberContent>(std::move(**member));
+  const auto header =
+      std::make_shared<const std::vector<std::byte>>(archive::encode_member_header(*content));
+  response.content_length = header->size() + content->compressed.size();
+  response.stream = [content, header](const http::BodyWriter& write) -> Result<> {
+    TRY(write(*header));
+    return write(content->compressed);
+  };
+  return response;
+}
+
+}  // namespace
+
+void add_routes(http::Server& server, ApiParts given) {
+  const auto parts = std::make_shared<const ApiParts>(std::move(given));
+  const auto times = [](const std::optional<int64_t>& time) {
+    return time ? Json(format_time_ns(*time)) : Json(nullptr);
+  };
+
+  server.add("GET", "/healthz", [](Request&) { return Response::text("ok\n"); });
+  server.add("GET", "/readyz", [parts](Request&) {
+    const auto state = parts->state();
+    if (state.failure) return Response::text(state.failure->message + "\n", 503);
+    if (state.disk_failing) return Response::text("the disk does not take packets\n", 503);
+    return Response::text("ready\n");
+  });
+  server.add("GET", "/metrics", [parts](Request&) {
+    auto response = Response::text(metrics_text(parts->state()));
+    response.content_type = "text/plain; version=0.0.4";
+    return response;
+  });
+  server.add("GET", "/api/v1/status", [parts](Request&) {
+    return Response::json(status_document(parts->state()).dump());
+  });
+  server.add("GET", "/api/v1/boundaries", [parts, times](Request&) {
+    const auto state = parts->state();
+    return Response::json(
+        Json{{"oldest", times(state.store.oldest_ns)}, {"newest", times(state.store.newest_ns)}}
+            .dump());
+  });
+
+  server.add("POST", "/api/v1/freezes",
+             [parts](Request& request) { return create_freeze(*parts, request); });
+  server.add("GET", "/api/v1/freezes", [parts](Request&) {
+    Json list = Json::array();
+    for (const auto& window : parts->freezes->list()) list.push_back(freeze_document(window));
+    return Response::json(Json{{"freezes", std::move(list)}}.dump());
+  });
+  server.add("GET", "/api/v1/freezes/{id}", [parts](Request& request) {
+    return freeze_response(parts->freezes->find(request.parameters["id"]));
+  });
+  server.add("POST", "/api/v1/freezes/{id}/renew",
+             [parts](Request& request) { return renew_freeze(*parts, request); });
+  server.add("DELETE", "/api/v1/freezes/{id}", [parts](Request& request) {
+    if (auto released = parts->freezes->release(request.parameters["id"]); !released)
+      return Response::problem(released.error());
+    Response response;
+    response.status = 204;
+    return response;
+  });
+  // It waits for its turn in the pool: not on one of the server's few workers.
+  server.add_upload("GET", "/api/v1/freezes/{id}/members/{index}",
+                    [parts](Request& request) { return send_member(*parts, request); });
+}
+
+}  // namespace lookback::node

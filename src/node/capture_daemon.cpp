@@ -1,0 +1,249 @@
+#include "lookback/node/capture_daemon.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+#include "lookback/base/json.hpp"
+#include "lookback/base/log.hpp"
+#include "lookback/base/names.hpp"
+#include "lookback/base/size.hpp"
+#include "lookback/base/time.hpp"
+#include "lookback/store/store.hpp"
+#include "node/api.hpp"
+#include "node/documents.hpp"
+#include "node/freeze_service.hpp"
+#include "node/heartbeat.hpp"
+#include "node/member_pool.hpp"
+#include "node/recorder.hpp"
+#include "node/self_exclusion.hpp"
+
+namespace lookback::node {
+namespace {
+
+constexpr uint32_t kKernelBlockHeader = 48;  // struct tpacket_block_desc, which tp_sizeof_priv comes behind
+constexpr size_t kGapsShown = 100;
+constexpr unsigned kMemberThreads = 2;
+/// Without a hub to measure against, a window may end this far in the future (rounding of whoever asks).
+constexpr int64_t kUnmeasuredClockErrorNs = 1'000'000;
+
+class Daemon final : public CaptureDaemon {
+ public:
+  Daemon(CaptureOptions options, const Clock& clock)
+      : options_(std::move(options)), clock_(clock), started_ns_(clock.realtime_ns()) {}
+  ~Daemon() override {
+    shut_down();
+    // Its registered memory is the ring's and the recorder's: it goes before them.
+    store_.reset();
+  }
+
+  Result<> open(const SourceFactory& source);
+
+  Result<> wait() override {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [&] { return stopping_; });
+    lock.unlock();
+    if (auto failure = recorder_->failure()) return tl::make_unexpected(*failure);
+    return {};
+  }
+  void stop() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+  }
+  const CaptureOptions& options() const override { return options_; }
+  uint16_t port() const override { return server_->port(); }
+  std::string address() const override { return server_->address(); }
+  std::string status_json() const override { return status_document(state(kGapsShown)).dump(); }
+
+ private:
+  [[nodiscard]] DaemonState state(size_t gaps) const;
+  [[nodiscard]] Result<> start_heartbeat();
+  void renew_exclusion();
+  void shut_down();
+
+  CaptureOptions options_;
+  const Clock& clock_;
+  const int64_t started_ns_;
+
+  // In the order in which they need each other; see the destructor for the way back.
+  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<http::Server> server_;
+  std::unique_ptr<SelfExclusion> exclusion_;
+  std::unique_ptr<capture::Ring> ring_;
+  std::unique_ptr<Recorder> recorder_;
+  std::unique_ptr<FreezeService> freezes_;
+  std::unique_ptr<MemberPool> pool_;
+  std::unique_ptr<Heartbeat> heartbeat_;
+  std::atomic<bool> heartbeat_ready_{false};
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+};
+
+Result<> check_options(CaptureOptions& options) {
+  if (options.node.empty()) options.node = default_node_name();
+  TRY(check_node_name(options.node));
+  if (options.data_dir.empty())
+    return fail(ErrorKind::invalid, "no data directory is given (--data-dir)");
+  if (!options.hub_url.empty()) TRY(parse_hub_url(options.hub_url));
+  if (!options.advertise_url.empty()) TRY(parse_hub_url(options.advertise_url));
+  return {};
+}
+
+Result<> Daemon::open(const SourceFactory& source) {
+  http::ServerOptions server_options;
+  server_options.listen = options_.listen;
+  server_options.tls = options_.tls;
+  server_options.token = options_.token;
+  server_options.insecure = options_.insecure;
+  TRY_ASSIGN(server_, http::Server::create(std::move(server_options)));
+  exclusion_ = std::make_unique<SelfExclusion>(server_->port());
+  if (!options_.hub_url.empty()) {
+    TRY_ASSIGN(const HubAddress hub, parse_hub_url(options_.hub_url));
+    exclusion_->set_hub(resolve(hub.host), {hub.port});
+  }
+
+  capture::RingOptions ring_options;
+  ring_options.interfaces = options_.interfaces;
+  ring_options.filter = options_.filter;
+  ring_options.snaplen = options_.snaplen;
+  ring_options.ring_bytes = options_.ring_bytes;
+  if (options_.exclude_self) ring_options.exclude = exclusion_->peers();
+  ring_options.block_reserve =
+      store::block_reserve(capture::ring_block_bytes(options_.ring_bytes)) - kKernelBlockHeader;
+  // The ring comes before the store: a wrong filter should not leave a data directory behind.
+  TRY_ASSIGN(ring_, source ? source(ring_options) : capture::Ring::open(ring_options));
+
+  store::StoreOptions store_options;
+  store_options.directory = options_.data_dir;
+  store_options.quota_bytes = options_.storage_bytes;
+  store_options.freeze_quota_bytes = options_.freeze_bytes;
+  TRY_ASSIGN(store_, store::Store::open(store_options, clock_));
+  TRY_ASSIGN(recorder_, Recorder::start(*ring_, *store_, clock_));
+  recorder_->on_failure([this] { stop(); });
+
+  FreezeService::Parts parts;
+  parts.store = store_.get();
+  parts.clock = &clock_;
+  parts.node_name = options_.node;
+  parts.seal = [this] { return recorder_->barrier(); };
+  parts.ring_delay_ns = ring_->retire_timeout_ms() * int64_t{1'000'000};
+  parts.clock_error_ns = [this] {
+    if (heartbeat_ready_.load(std::memory_order_acquire))
+      if (const auto clock = heartbeat_->status().clock) return clock->error_ns;
+    return kUnmeasuredClockErrorNs;
+  };
+  freezes_ = std::make_unique<FreezeService>(std::move(parts));
+  pool_ = std::make_unique<MemberPool>(kMemberThreads);
+
+  add_routes(*server_, {.freezes = freezes_.get(),
+                        .pool = pool_.get(),
+                        .state = [this] { return state(kGapsShown); },
+                        .on_caller = [this](const std::string& address) {
+                          if (exclusion_->add_caller(address)) renew_exclusion();
+                        }});
+  TRY(server_->start());
+  if (!options_.hub_url.empty()) TRY(start_heartbeat());
+  log_info("node {} records into {} (storage {}, ring {}), API on {}:{}", options_.node,
+           options_.data_dir.string(), format_size(options_.storage_bytes),
+           format_size(ring_->memory().size()), server_->address(), server_->port());
+  return {};
+}
+
+Result<> Daemon::start_heartbeat() {
+  Heartbeat::Parts parts;
+  parts.node_name = options_.node;
+  parts.hub_url = options_.hub_url;
+  parts.token = options_.token;
+  parts.ca_file = options_.ca_file;
+  parts.advertise_url = options_.advertise_url;
+  parts.port = server_->port();
+  parts.tls = options_.tls.has_value();
+  parts.clock = &clock_;
+  parts.status = [this] { return heartbeat_status_document(state(0)).dump(); };
+  parts.on_hub = [this](const std::vector<std::string>& addresses,
+                        const std::vector<uint16_t>& ports) {
+    if (exclusion_->set_hub(addresses, ports)) renew_exclusion();
+  };
+  parts.on_clock = [this](const ClockOffset& offset) {
+    store::ClockSample sample;
+    sample.time_ns = offset.measured_ns;
+    sample.offset_ns = offset.offset_ns;
+    sample.error_ns = offset.error_ns;
+    recorder_->add_clock_sample(sample);
+  };
+  TRY_ASSIGN(heartbeat_, Heartbeat::start(std::move(parts)));
+  heartbeat_ready_.store(true, std::memory_order_release);
+  return {};
+}
+
+void Daemon::renew_exclusion() {
+  if (!options_.exclude_self) return;
+  if (auto set = ring_->set_excluded(exclusion_->peers()); !set)
+    log_warning("the daemon's own traffic is recorded: {}", set.error().message);
+}
+
+DaemonState Daemon::state(size_t gaps) const {
+  DaemonState state;
+  state.options = &options_;
+  state.started_ns = started_ns_;
+  state.store = store_->status();
+  state.totals = recorder_->totals();
+  state.rates = recorder_->rates();
+  state.disk_failing = recorder_->disk_failing();
+  state.failure = recorder_->failure();
+  if (heartbeat_ready_.load(std::memory_order_acquire)) state.heartbeat = heartbeat_->status();
+  state.ring_bytes = ring_->memory().size();
+  if (gaps == 0) return state;
+  for (auto& interface : ring_->interfaces())
+    if (ring_->selects(interface.name)) state.interfaces.push_back(std::move(interface));
+  if (state.store.oldest_ns)
+    state.gaps = store_->gaps({*state.store.oldest_ns, std::max(clock_.realtime_ns(), *state.store.newest_ns) + 1});
+  state.gap_count = state.gaps.size();
+  if (state.gaps.size() > gaps)
+    state.gaps.erase(state.gaps.begin(), state.gaps.end() - static_cast<ptrdiff_t>(gaps));
+  state.freezes = store_->freezes().size();
+  return state;
+}
+
+void Daemon::shut_down() {
+  if (heartbeat_) heartbeat_->stop();
+  // A handler may wait for the pool, and the pool's end is what ends its wait.
+  if (pool_) pool_->stop();
+  if (server_) server_->stop();
+  if (recorder_) recorder_->stop();
+}
+
+}  // namespace
+
+std::string default_node_name() {
+  char text[256] = "";
+  gethostname(text, sizeof text - 1);
+  std::string name;
+  for (const char c : std::string_view(text)) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || c == '.';
+    name += plain ? c : '-';
+  }
+  name.erase(0, name.find_first_not_of(".-"));
+  name.resize(std::min<size_t>(name.size(), 63));
+  return check_node_name(name) ? name : "node";
+}
+
+Result<std::unique_ptr<CaptureDaemon>> CaptureDaemon::start(CaptureOptions options,
+                                                            const Clock& clock,
+                                                            SourceFactory source) {
+  TRY(check_options(options));
+  auto daemon = std::make_unique<Daemon>(std::move(options), clock);
+  TRY(daemon->open(source));
+  return daemon;
+}
+
+}  // namespace lookback::node

@@ -1,0 +1,228 @@
+#include "node/documents.hpp"
+
+#include <cmath>
+
+#include "lookback/base/json.hpp"
+#include "lookback/base/time.hpp"
+#include "lookback/base/version.hpp"
+
+namespace lookback::node {
+namespace {
+
+Json time_or_null(const std::optional<int64_t>& time_ns) {
+  return time_ns ? Json(format_time_ns(*time_ns)) : Json(nullptr);
+}
+
+Json gaps_document(const std::vector<store::Gap>& gaps) {
+  Json list = Json::array();
+  for (const auto& gap : gaps)
+    list.push_back({{"start", format_time_ns(gap.start_ns)},
+                    {"end", format_time_ns(gap.end_ns)},
+                    {"packets", gap.packets},
+                    {"reason", gap.reason}});
+  return list;
+}
+
+Json interfaces_document(const std::vector<packet::Interface>& interfaces) {
+  Json list = Json::array();
+  for (const auto& interface : interfaces)
+    list.push_back({{"name", interface.name},
+                    {"link_type", interface.link_type},
+                    {"mac", interface.mac},
+                    {"index", interface.index}});
+  return list;
+}
+
+Json rate_document(const Rates& rates) {
+  return {{"packets_per_second", std::round(rates.packets_per_second * 10) / 10},
+          {"bytes_per_second", std::round(rates.bytes_per_second * 10) / 10}};
+}
+
+Json drops_document(const RecorderTotals& totals) {
+  return {{"packets", totals.dropped},
+          {"stalls", totals.stalls},
+          {"disk_full_packets", totals.disk_full_packets},
+          {"disk_error_packets", totals.disk_error_packets}};
+}
+
+Json clock_document(const std::optional<HeartbeatStatus>& heartbeat) {
+  if (!heartbeat || !heartbeat->clock) return nullptr;
+  return {{"offset_ns", heartbeat->clock->offset_ns},
+          {"error_ns", heartbeat->clock->error_ns},
+          {"measured", format_time_ns(heartbeat->clock->measured_ns)}};
+}
+
+void add_retention(Json& document, const DaemonState& state) {
+  const auto retention = retention_ns(state.store.quota_bytes, state.store.frozen_bytes,
+                                      state.rates.disk_bytes_per_second);
+  document["retention_ns"] = retention ? Json(*retention) : Json(nullptr);
+  document["retention_text"] = retention ? format_duration(*retention) : "not known yet";
+}
+
+std::string label_escaped(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '\\' || c == '"') escaped += '\\';
+    escaped += c == '\n' ? ' ' : c;
+  }
+  return escaped;
+}
+
+/// Lines in the Prometheus text format 0.0.4.
+class Metrics {
+ public:
+  template <class T>
+  void add(std::string_view name, std::string_view type, std::string_view help, T value,
+           std::string_view labels = {}) {
+    text_ += fmt::format("# HELP lookback_capture_{} {}\n# TYPE lookback_capture_{} {}\n", name,
+                         help, name, type);
+    sample(name, value, labels);
+  }
+  template <class T>
+  void sample(std::string_view name, T value, std::string_view labels) {
+    text_ += fmt::format("lookback_capture_{}{} {}\n", name, labels, value);
+  }
+  [[nodiscard]] std::string take() { return std::move(text_); }
+
+ private:
+  std::string text_;
+};
+
+}  // namespace
+
+std::optional<int64_t> retention_ns(uint64_t quota_bytes, uint64_t frozen_bytes,
+                                    double disk_bytes_per_second) {
+  if (disk_bytes_per_second < 1) return std::nullopt;
+  const double free_bytes =
+      static_cast<double>(quota_bytes) - static_cast<double>(std::min(frozen_bytes, quota_bytes));
+  constexpr double kLongest = 100.0 * 365 * 24 * 3600;
+  return static_cast<int64_t>(std::min(free_bytes / disk_bytes_per_second, kLongest) * 1e9);
+}
+
+Json heartbeat_status_document(const DaemonState& state) {
+  Json document{{"oldest", time_or_null(state.store.oldest_ns)},
+                {"newest", time_or_null(state.store.newest_ns)},
+                {"packets", state.store.packets},
+                {"rate", rate_document(state.rates)},
+                {"drops", drops_document(state.totals)},
+                {"used_bytes", state.store.used_bytes},
+                {"quota_bytes", state.store.quota_bytes},
+                {"frozen_bytes", state.store.frozen_bytes}};
+  add_retention(document, state);
+  return document;
+}
+
+Json status_document(const DaemonState& state) {
+  const auto& options = *state.options;
+  Json document = heartbeat_status_document(state);
+  document["node"] = options.node;
+  document["version"] = version();
+  document["started"] = format_time_ns(state.started_ns);
+  document["hub"] = {{"url", options.hub_url},
+                     {"registered", state.heartbeat && state.heartbeat->registered},
+                     {"last_heartbeat", state.heartbeat ? time_or_null(state.heartbeat->last_ns)
+                                                        : Json(nullptr)},
+                     {"error", state.heartbeat ? state.heartbeat->error : ""}};
+  document["segments"] = state.store.segments;
+  document["damaged_segments"] = state.store.damaged_segments;
+  document["interfaces"] = interfaces_document(state.interfaces);
+  document["clock"] = clock_document(state.heartbeat);
+  document["gaps"] = gaps_document(state.gaps);
+  document["filter"] = options.filter;
+  document["snaplen"] = options.snaplen;
+  document["ring_bytes"] = state.ring_bytes;
+  std::string layer = "recording", reason;
+  if (state.failure) {
+    layer = "failed";
+    reason = state.failure->message;
+  } else if (state.disk_failing) {
+    layer = "losing";
+    reason = "the disk does not take packets";
+  }
+  document["layers"] = {{"packets", {{"state", layer}, {"reason", reason}}}};
+  return document;
+}
+
+Json freeze_document(const FrozenWindow& window) {
+  const auto& freeze = window.freeze;
+  Json clock = Json::array();
+  for (const auto& sample : freeze.clock)
+    clock.push_back({{"time", format_time_ns(sample.time_ns)},
+                     {"offset_ns", sample.offset_ns},
+                     {"error_ns", sample.error_ns},
+                     {"step_ns", sample.step_ns}});
+  Json members = Json::array();
+  for (size_t i = 0; i < freeze.runs.size(); ++i) {
+    const auto& run = freeze.runs[i];
+    members.push_back({{"index", i},
+                       {"packets", run.packets},
+                       {"content_bytes", content_bound(run)},
+                       {"first", format_time_ns(run.first_ns)},
+                       {"last", format_time_ns(run.last_ns)},
+                       {"state", run.given_up ? "given_up" : "available"}});
+  }
+  return {{"id", freeze.id},
+          {"owner", freeze.owner},
+          {"from", format_time_ns(freeze.window.from_ns)},
+          {"to", format_time_ns(freeze.window.to_ns)},
+          {"created", format_time_ns(freeze.created_ns)},
+          {"expires", format_time_ns(freeze.expires_ns)},
+          {"oldest", time_or_null(freeze.oldest_ns)},
+          {"complete", window.complete},
+          {"reason", window.reason},
+          {"gaps", gaps_document(freeze.gaps)},
+          {"clock", std::move(clock)},
+          {"interfaces", interfaces_document(window.estimate.interfaces)},
+          {"content_bytes", window.estimate.content_bytes},
+          {"compressed_bytes", window.estimate.compressed_bytes},
+          {"members", std::move(members)}};
+}
+
+std::string metrics_text(const DaemonState& state) {
+  const auto& totals = state.totals;
+  const auto seconds = [](const std::optional<int64_t>& ns) {
+    return ns ? static_cast<double>(*ns) / 1e9 : 0.0;
+  };
+  Metrics metrics;
+  metrics.add("build_info", "gauge", "What runs.", 1,
+              fmt::format("{{version=\"{}\",node=\"{}\"}}", version(),
+                          label_escaped(state.options->node)));
+  metrics.add("start_time_seconds", "gauge", "When the daemon started.",
+              static_cast<double>(state.started_ns) / 1e9);
+  metrics.add("packets_total", "counter", "Packets that the kernel handed over.", totals.packets);
+  metrics.add("bytes_total", "counter", "Their captured bytes.", totals.bytes);
+  metrics.add("dropped_packets_total", "counter", "Packets lost.", totals.dropped,
+              "{reason=\"ring_full\"}");
+  metrics.sample("dropped_packets_total", totals.disk_full_packets, "{reason=\"disk_full\"}");
+  metrics.sample("dropped_packets_total", totals.disk_error_packets, "{reason=\"disk_error\"}");
+  metrics.add("ring_stalls_total", "counter", "Times the kernel's ring was full.", totals.stalls);
+  metrics.add("blocks_total", "counter", "Blocks written.", totals.whole_blocks, "{kind=\"kernel\"}");
+  metrics.sample("blocks_total", totals.compact_blocks, "{kind=\"compact\"}");
+  metrics.add("written_bytes_total", "counter", "Bytes written for packets.", totals.disk_bytes);
+  metrics.add("stored_packets", "gauge", "Packets in the store.", state.store.packets);
+  metrics.add("stored_segments", "gauge", "Segments in the store.", state.store.segments);
+  metrics.add("damaged_segments", "gauge", "Segments that did not read back whole.",
+              state.store.damaged_segments);
+  metrics.add("used_bytes", "gauge", "Bytes that the store takes.", state.store.used_bytes);
+  metrics.add("frozen_bytes", "gauge", "Of these, bytes of frozen segments.",
+              state.store.frozen_bytes);
+  metrics.add("quota_bytes", "gauge", "What the store may take.", state.store.quota_bytes);
+  metrics.add("oldest_packet_seconds", "gauge", "Time of the oldest packet, 0 for none.",
+              seconds(state.store.oldest_ns));
+  metrics.add("newest_packet_seconds", "gauge", "Time of the newest packet on disk, 0 for none.",
+              seconds(state.store.newest_ns));
+  metrics.add("gaps", "gauge", "Intervals in the stored time in which packets are missing.",
+              state.gap_count);
+  metrics.add("freezes", "gauge", "Frozen windows.", state.freezes);
+  metrics.add("hub_registered", "gauge", "1 while the hub answers.",
+              state.heartbeat && state.heartbeat->registered ? 1 : 0);
+  if (state.heartbeat && state.heartbeat->clock) {
+    metrics.add("clock_offset_seconds", "gauge", "Node clock less hub clock.",
+                static_cast<double>(state.heartbeat->clock->offset_ns) / 1e9);
+    metrics.add("clock_error_seconds", "gauge", "Bound of the offset's error.",
+                static_cast<double>(state.heartbeat->clock->error_ns) / 1e9);
+  }
+  return metrics.take();
+}
+
+}  // namespace lookback::node

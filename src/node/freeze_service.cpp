@@ -1,0 +1,249 @@
+#include "node/freeze_service.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <thread>
+
+#include "lookback/archive/frame.hpp"
+#include "lookback/base/json.hpp"
+#include "lookback/base/log.hpp"
+#include "lookback/base/names.hpp"
+#include "lookback/base/version.hpp"
+#include "lookback/exporter/member_builder.hpp"
+#include "lookback/packet/pcapng.hpp"
+
+namespace lookback::node {
+namespace {
+
+constexpr int64_t kMs = 1'000'000;
+/// Between the moment that a packet is stamped and the one that it reaches the ring (a backlog queue lies in between).
+constexpr int64_t kStampDelayNs = 5 * kMs;
+constexpr int64_t kMaxWaitNs = 2000 * kMs;
+constexpr size_t kMaxNetworks = 1024;
+
+// An enhanced packet block around a packet: block header, flags option, end of options, padding.
+constexpr uint64_t kPacketOverhead = 32 + 12 + 3;
+constexpr uint64_t kSectionOverhead = 4096;
+
+// What an estimate looks at: this much of each of a few runs.
+constexpr size_t kSampledRuns = 3;
+constexpr uint64_t kSampleBytes = 512 << 10;
+
+std::string extra_of(const FreezeOrder& order) { return Json{{"networks", order.networks}}.dump(); }
+
+Result<AddressFilter> filter_of(const store::Freeze& freeze) {
+  if (freeze.extra.empty()) return AddressFilter{};
+  TRY_ASSIGN(const Json extra, parse_json(freeze.extra, "the freeze's address filter"));
+  std::vector<std::string> networks;
+  if (const auto found = extra.find("networks"); found != extra.end() && found->is_array())
+    for (const auto& network : *found)
+      if (network.is_string()) networks.push_back(network.get<std::string>());
+  return AddressFilter::parse(networks);
+}
+
+std::string application() { return "lookback " + std::string(version()); }
+
+/// The packets of a run that are in the window and match. `take` gets a view whose interface indexes the reader's table; it
+/// returns false to end early.
+template <class Take>
+Result<> each_packet(store::RunReader& reader, const TimeWindow& window,
+                     const AddressFilter& filter, const Take& take) {
+  for (;;) {
+    TRY_ASSIGN(const auto packet, reader.next());
+    if (!packet) return {};
+    if (!window.contains(packet->time_ns)) continue;
+    const auto& interfaces = reader.interfaces();
+    if (packet->interface >= interfaces.size()) continue;  // a damaged table names it; counted by the reader
+    if (!filter.matches(interfaces[packet->interface].link_type, packet->data)) continue;
+    if (!take(*packet)) return {};
+  }
+}
+
+std::string reason_of(const std::vector<store::Gap>& gaps, size_t given_up) {
+  std::string text;
+  if (given_up != 0) text = fmt::format("{} runs were given up for newer freezes", given_up);
+  std::vector<std::string> reasons;
+  uint64_t packets = 0;
+  for (const auto& gap : gaps) {
+    packets += gap.packets;
+    if (std::find(reasons.begin(), reasons.end(), gap.reason) == reasons.end())
+      reasons.push_back(gap.reason);
+  }
+  for (const auto& reason : reasons) text += (text.empty() ? "" : "; ") + reason;
+  if (packets != 0) text += fmt::format(" ({} packets lost)", packets);
+  return text;
+}
+
+}  // namespace
+
+uint64_t content_bound(const store::FrozenRun& run) {
+  return run.bytes + run.packets * kPacketOverhead + kSectionOverhead;
+}
+
+Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
+  if (auto name = check_snapshot_name(order.id); !name)
+    return tl::make_unexpected(name.error().in("freeze id"));
+  if (auto existing = parts_.store->find_freeze(order.id))
+    return Created{describe(std::move(*existing)), true};
+  if (order.window.empty()) return fail(ErrorKind::invalid, "the window is empty");
+  if (order.time_to_live_ns <= 0) return fail(ErrorKind::invalid, "the time to live must be positive");
+  if (order.networks.size() > kMaxNetworks)
+    return fail(ErrorKind::invalid, "more than {} networks", kMaxNetworks);
+  TRY(AddressFilter::parse(order.networks));
+
+  const int64_t ahead = order.window.to_ns - parts_.clock->realtime_ns();
+  if (ahead > parts_.clock_error_ns() + kStampDelayNs)
+    return fail(ErrorKind::invalid, "the window ends {} in the future", format_duration(ahead));
+  const int64_t wait = std::min(ahead + parts_.ring_delay_ns + kStampDelayNs, kMaxWaitNs);
+  if (wait > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(wait));
+  TRY(parts_.seal());
+
+  store::FreezeRequest request;
+  request.id = order.id;
+  request.owner = order.owner;
+  request.window = order.window;
+  request.time_to_live_ns = order.time_to_live_ns;
+  request.extra = extra_of(order);
+  TRY_ASSIGN(auto freeze, parts_.store->freeze(request));
+  return Created{describe(std::move(freeze)), false};
+}
+
+Result<FrozenWindow> FreezeService::find(const std::string& id) {
+  TRY_ASSIGN(auto freeze, parts_.store->find_freeze(id));
+  return describe(std::move(freeze));
+}
+
+std::vector<FrozenWindow> FreezeService::list() {
+  std::vector<FrozenWindow> windows;
+  for (auto& freeze : parts_.store->freezes()) windows.push_back(describe(std::move(freeze)));
+  return windows;
+}
+
+Result<> FreezeService::renew(const std::string& id, int64_t time_to_live_ns) {
+  if (time_to_live_ns <= 0) return fail(ErrorKind::invalid, "the time to live must be positive");
+  return parts_.store->renew_freeze(id, time_to_live_ns);
+}
+
+Result<> FreezeService::release(const std::string& id) {
+  forget(id);
+  return parts_.store->release_freeze(id);
+}
+
+void FreezeService::forget(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  estimates_.erase(id);
+  damage_.erase(id);
+}
+
+FrozenWindow FreezeService::describe(store::Freeze freeze) {
+  FrozenWindow window;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = damage_.find(freeze.id); found != damage_.end())
+      freeze.gaps.insert(freeze.gaps.end(), found->second.begin(), found->second.end());
+    if (const auto found = estimates_.find(freeze.id); found != estimates_.end())
+      window.estimate = found->second;
+  }
+  if (window.estimate.content_bytes == 0 && !freeze.runs.empty()) {
+    if (const auto filter = filter_of(freeze)) window.estimate = estimate(freeze, *filter);
+    const std::lock_guard lock(mutex_);
+    // Freezes that ended by themselves left theirs behind.
+    if (estimates_.size() > 256) estimates_.clear();
+    estimates_[freeze.id] = window.estimate;
+  }
+  const auto given_up = static_cast<size_t>(std::count_if(
+      freeze.runs.begin(), freeze.runs.end(), [](const auto& run) { return run.given_up; }));
+  window.complete = given_up == 0 && freeze.gaps.empty();
+  if (!window.complete) window.reason = reason_of(freeze.gaps, given_up);
+  window.freeze = std::move(freeze);
+  return window;
+}
+
+FreezeEstimate FreezeService::estimate(const store::Freeze& freeze, const AddressFilter& filter) {
+  FreezeEstimate estimate;
+  for (const auto& run : freeze.runs)
+    if (!run.given_up) estimate.content_bytes += content_bound(run);
+
+  // Sampled are the first, the last and one in the middle.
+  std::set<size_t> sampled;
+  for (size_t i = 0; i < kSampledRuns && !freeze.runs.empty(); ++i)
+    sampled.insert(i * (freeze.runs.size() - 1) / (kSampledRuns - 1));
+  uint64_t seen_bytes = 0, compressed_bytes = 0;
+  archive::FrameEncoder encoder;
+  packet::Buffer content;
+  std::vector<std::byte> compressed;
+  for (const size_t run : sampled) {
+    if (freeze.runs[run].given_up) continue;
+    auto reader = parts_.store->read_run(freeze.id, run);
+    if (!reader) continue;  // a damaged one says nothing about the others; member() tells of it
+    content.clear();
+    uint64_t seen = 0;
+    const auto read = each_packet(**reader, freeze.window, AddressFilter{}, [&](const auto& view) {
+      seen += view.data.size() + kPacketOverhead;
+      if (filter.matches((*reader)->interfaces()[view.interface].link_type, view.data))
+        packet::append_packet(content, view);
+      return seen < kSampleBytes;
+    });
+    if (!read) log_warning("freeze {}: {}", freeze.id, read.error().message);
+    for (const auto& interface : (*reader)->interfaces())
+      if (std::find(estimate.interfaces.begin(), estimate.interfaces.end(), interface) ==
+          estimate.interfaces.end())
+        estimate.interfaces.push_back(interface);
+    seen_bytes += seen;
+    compressed.clear();
+    if (!content.empty()) compressed_bytes += encoder.encode(content, compressed);
+  }
+  if (seen_bytes != 0)
+    estimate.compressed_bytes =
+        static_cast<uint64_t>(static_cast<double>(estimate.content_bytes) *
+                              static_cast<double>(compressed_bytes) / static_cast<double>(seen_bytes));
+  return estimate;
+}
+
+void FreezeService::note_damage(const std::string& id, const std::vector<store::Gap>& damage) {
+  if (damage.empty()) return;
+  const std::lock_guard lock(mutex_);
+  auto& known = damage_[id];
+  for (const auto& gap : damage)
+    if (std::find(known.begin(), known.end(), gap) == known.end()) known.push_back(gap);
+}
+
+Result<std::optional<archive::MemberContent>> FreezeService::member(const std::string& id,
+                                                                    size_t run) {
+  TRY_ASSIGN(const auto freeze, parts_.store->find_freeze(id));
+  if (run >= freeze.runs.size())
+    return fail(ErrorKind::not_found, "freeze {} has no member {}", id, run);
+  TRY_ASSIGN(const auto filter, filter_of(freeze));
+
+  // A member describes its interfaces at its start, but a run may name further ones as it goes. Should a packet be of such a one,
+  // the member is made again with the table as it stood at the end: either way the run alone decides the bytes.
+  std::vector<packet::Interface> interfaces;
+  for (bool again = true; again;) {
+    again = false;
+    TRY_ASSIGN(const auto reader, parts_.store->read_run(id, run));
+    std::optional<exporter::MemberBuilder> builder;
+    if (!interfaces.empty()) builder.emplace(parts_.node_name, interfaces, application());
+    TRY(each_packet(*reader, freeze.window, filter, [&](const packet::PacketView& view) {
+      if (!builder) {
+        interfaces = reader->interfaces();
+        builder.emplace(parts_.node_name, interfaces, application());
+      }
+      if (view.interface >= interfaces.size())
+        again = true;
+      else if (!again)
+        builder->add(view);
+      return true;
+    }));
+    if (again) {
+      interfaces = reader->interfaces();
+      continue;
+    }
+    note_damage(id, reader->damage());
+    if (!builder || builder->packets() == 0) return std::nullopt;
+    return builder->finish();
+  }
+  return std::nullopt;
+}
+
+}  // namespace lookback::node

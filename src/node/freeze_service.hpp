@@ -1,0 +1,90 @@
+#pragma once
+// Frozen windows: made, described, and turned into archive members. Thread-safe.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lookback/archive/member.hpp"
+#include "lookback/base/clock.hpp"
+#include "lookback/base/result.hpp"
+#include "lookback/store/store.hpp"
+#include "node/address_filter.hpp"
+
+namespace lookback::node {
+
+struct FreezeOrder {
+  std::string id, owner;
+  TimeWindow window;      ///< node time
+  int64_t time_to_live_ns = 24 * 3600 * kNsPerSecond;
+  std::vector<std::string> networks;
+};
+
+/// What a sample of a freeze's packets says about the rest.
+struct FreezeEstimate {
+  uint64_t content_bytes = 0;     ///< pcapng bytes, an upper bound
+  uint64_t compressed_bytes = 0;  ///< by the sample's ratio
+  std::vector<packet::Interface> interfaces;
+};
+
+struct FrozenWindow {
+  store::Freeze freeze;
+  FreezeEstimate estimate;
+  bool complete = false;
+  std::string reason;             ///< why not complete, one line
+};
+
+class FreezeService {
+ public:
+  struct Parts {
+    store::Store* store = nullptr;
+    const Clock* clock = nullptr;
+    std::string node_name;
+    /// Makes everything recorded by now immutable (Recorder::barrier).
+    std::function<Result<>()> seal;
+    /// How long the ring may hold a packet back.
+    int64_t ring_delay_ns = 0;
+    /// How far behind the node's clock may be at most, by what is known: a window may end that much in the future.
+    std::function<int64_t()> clock_error_ns;
+  };
+  explicit FreezeService(Parts parts) : parts_(std::move(parts)) {}
+
+  struct Created {
+    FrozenWindow window;
+    bool existed = false;
+  };
+  /// Waits until packets up to the window's end are out of the ring, seals and pins. The same id again gives the same freeze.
+  /// invalid: an empty window, one that ends in the future, a bad id or network.
+  [[nodiscard]] Result<Created> create(const FreezeOrder& order);
+  [[nodiscard]] Result<FrozenWindow> find(const std::string& id);
+  [[nodiscard]] std::vector<FrozenWindow> list();
+  [[nodiscard]] Result<> renew(const std::string& id, int64_t time_to_live_ns);
+  [[nodiscard]] Result<> release(const std::string& id);
+
+  /// One run of the freeze as an archive member: packets inside the window and the networks only. Nothing where there is none.
+  /// not_found: no such freeze or run, or given up. The same bytes at every call. Takes processor time: see MemberPool.
+  [[nodiscard]] Result<std::optional<archive::MemberContent>> member(const std::string& id,
+                                                                     size_t run);
+
+ private:
+  [[nodiscard]] FrozenWindow describe(store::Freeze freeze);
+  [[nodiscard]] FreezeEstimate estimate(const store::Freeze& freeze, const AddressFilter& filter);
+  void note_damage(const std::string& id, const std::vector<store::Gap>& damage);
+  void forget(const std::string& id);
+
+  const Parts parts_;
+  std::mutex mutex_;
+  /// By freeze id; made once, forgotten with the freeze.
+  std::map<std::string, FreezeEstimate> estimates_;
+  std::map<std::string, std::vector<store::Gap>> damage_;  ///< found while members were read
+};
+
+/// The most content that a run's packets can make as pcapng.
+[[nodiscard]] uint64_t content_bound(const store::FrozenRun& run);
+
+}  // namespace lookback::node

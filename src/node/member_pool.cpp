@@ -1,0 +1,43 @@
+#include "node/member_pool.hpp"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace lookback::node {
+namespace {
+
+// linux/ioprio.h: class best effort, its lowest level. (The idle class would starve transfers on a busy disk.)
+constexpr int kIoprioWhoProcess = 1, kIoprioBestEffortLowest = 2 << 13 | 7;
+
+void lower_priority() {
+  const auto thread = static_cast<id_t>(syscall(SYS_gettid));
+  setpriority(PRIO_PROCESS, thread, 10);
+  syscall(SYS_ioprio_set, kIoprioWhoProcess, thread, kIoprioBestEffortLowest);
+}
+
+}  // namespace
+
+MemberPool::MemberPool(unsigned threads) {
+  for (unsigned i = 0; i < threads; ++i)
+    threads_.emplace_back([this] {
+      lower_priority();
+      while (auto task = queue_.pop()) (*task)();
+    });
+}
+
+bool MemberPool::run(const std::function<void()>& work) {
+  std::packaged_task<void()> task(work);
+  auto done = task.get_future();
+  if (!queue_.push(std::move(task))) return false;
+  done.get();
+  return true;
+}
+
+void MemberPool::stop() {
+  queue_.close();
+  for (auto& thread : threads_)
+    if (thread.joinable()) thread.join();
+}
+
+}  // namespace lookback::node

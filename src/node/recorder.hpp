@@ -1,0 +1,168 @@
+#pragma once
+// From the ring into the store, with two threads:
+//
+//   drainer  takes blocks from the ring. A block of large packets goes on as it is; small packets are repacked into a buffer.
+//            Never waits for the disk as long as a buffer is free, so that a slow moment of the disk does not fill the ring
+//            (whose blocks are handed over after some 10 ms however little is in them).
+//   writer   the store's recorder thread: appends blocks, interface tables, gaps and clock samples in the order they come.
+//
+// Every packet that is lost is counted in a gap: by the kernel ("kernel ring full"), or by the disk ("disk full").
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "lookback/base/clock.hpp"
+#include "lookback/base/queue.hpp"
+#include "lookback/base/result.hpp"
+#include "lookback/capture/capture.hpp"
+#include "lookback/store/compact.hpp"
+#include "lookback/store/store.hpp"
+#include "node/clock_watch.hpp"
+#include "node/interface_positions.hpp"
+#include "node/page_memory.hpp"
+#include "node/rate_meter.hpp"
+
+namespace lookback::node {
+
+struct RecorderOptions {
+  uint32_t buffer_bytes = 4 << 20;  ///< of one compact block
+  uint32_t buffers = 4;
+};
+
+/// Sums since the start.
+struct RecorderTotals {
+  uint64_t packets = 0, bytes = 0;  ///< handed over by the kernel; captured bytes
+  uint64_t dropped = 0, stalls = 0; ///< by the kernel, the ring being full
+  uint64_t disk_full_packets = 0, disk_error_packets = 0;
+  uint64_t whole_blocks = 0, compact_blocks = 0;
+  uint64_t disk_bytes = 0;          ///< written for packets
+};
+
+class Recorder {
+ public:
+  /// `ring`, `store` and `clock` outlive the recorder. Recording has begun when it returns.
+  [[nodiscard]] static Result<std::unique_ptr<Recorder>> start(capture::Ring& ring,
+                                                               store::Store& store,
+                                                               const Clock& clock,
+                                                               RecorderOptions options = {});
+  /// Stops as stop() does.
+  ~Recorder();
+
+  // All from any thread.
+
+  /// Waits until everything that the kernel had handed over when it was called is in sealed segments.
+  [[nodiscard]] Result<> barrier();
+  void add_clock_sample(const store::ClockSample& sample);
+  [[nodiscard]] RecorderTotals totals() const;
+  [[nodiscard]] Rates rates() const { return meter_.rates(); }
+  /// True while the disk does not take what comes.
+  [[nodiscard]] bool disk_failing() const { return disk_failing_.load(std::memory_order_relaxed); }
+  /// Why recording ended by itself; nothing while it goes on.
+  [[nodiscard]] std::optional<Error> failure() const;
+  /// Called once from a recorder thread when recording ends by itself. Set before there is traffic.
+  void on_failure(std::function<void()> callback);
+  /// Takes what the kernel still holds, writes and seals it, and ends the threads.
+  void stop();
+
+ private:
+  struct Buffer {
+    explicit Buffer(std::span<std::byte> memory) : block(memory) {}
+    store::CompactBlock block;
+    int64_t begun_ns = 0;  ///< monotonic, of the first packet
+  };
+  using Promises = std::vector<std::shared_ptr<std::promise<Result<>>>>;
+  struct WriteCompact {
+    Buffer* buffer;
+  };
+  struct WriteWhole {
+    capture::Block block;
+    store::BlockInfo info;
+  };
+  struct Seal {
+    Promises promises;
+  };
+  struct Tick {};
+  using Job = std::variant<WriteCompact, WriteWhole, std::vector<packet::Interface>, store::Gap,
+                           store::ClockSample, Seal, Tick>;
+
+  Recorder(capture::Ring& ring, store::Store& store, const Clock& clock, RecorderOptions options,
+           PageMemory memory);
+
+  // drainer
+  void drain();
+  [[nodiscard]] Result<> drain_step(int timeout_ms);
+  void take_block(capture::Block block);
+  void repack(const capture::Block& block);
+  bool hand_over_whole(capture::Block& block);
+  uint32_t position_of(uint32_t index, uint16_t hardware_type);
+  void follow_interfaces();
+  void flush();
+  void flush_if_due();
+  void check_drops();
+  void close_drop_gap();
+  void every_second();
+  void serve_barriers();
+  void drain_what_is_ready();
+  Buffer* wait_for_buffer();
+  bool push(Job job);
+
+  // writer
+  void write();
+  void append(std::span<std::byte> block, const store::BlockInfo& info);
+  void close_disk_gap();
+  void give_back(Buffer* buffer);
+
+  void fail_with(Error error);
+
+  capture::Ring& ring_;
+  store::Store& store_;
+  const Clock& clock_;
+  const RecorderOptions options_;
+  PageMemory memory_;
+  std::vector<Buffer> buffers_;
+  BoundedQueue<Job> jobs_;
+
+  // drainer only
+  Buffer* current_ = nullptr;
+  InterfacePositions positions_;
+  std::optional<store::Gap> drop_gap_;
+  int64_t drops_checked_ns_ = 0, drops_checked_monotonic_ns_ = 0, last_drop_monotonic_ns_ = 0;
+  int64_t next_second_ns_ = 0, next_tick_ns_ = 0;
+  std::optional<Error> ring_error_;
+
+  // writer only
+  std::optional<store::Gap> disk_gap_;
+
+  std::mutex free_mutex_;
+  std::condition_variable free_ready_;
+  std::vector<Buffer*> free_;
+
+  void note_clock_step();  // with clock_mutex_ held
+  std::mutex clock_mutex_;
+  ClockWatch clock_watch_;
+  std::optional<store::ClockSample> last_clock_;
+
+  mutable std::mutex barrier_mutex_;
+  Promises barriers_;
+  bool refuses_barriers_ = false;
+  std::optional<Error> failure_;
+  std::function<void()> failure_callback_;
+
+  std::atomic<bool> stopping_{false}, tick_waits_{false}, disk_failing_{false};
+  std::atomic<uint64_t> packets_{0}, bytes_{0}, dropped_{0}, stalls_{0}, disk_full_packets_{0},
+      disk_error_packets_{0}, whole_blocks_{0}, compact_blocks_{0}, disk_bytes_{0};
+  RateMeter meter_;
+  std::thread drainer_, writer_;
+};
+
+}  // namespace lookback::node

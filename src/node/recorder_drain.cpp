@@ -1,0 +1,276 @@
+// The recorder's drainer thread: ring blocks become jobs of the writer.
+
+#include <algorithm>
+
+#include "lookback/base/log.hpp"
+#include "lookback/packet/kernel_block.hpp"
+#include "node/recorder.hpp"
+
+namespace lookback::node {
+namespace {
+
+constexpr int64_t kMs = 1'000'000;
+constexpr int kIdleMs = 250;
+constexpr int64_t kTickNs = 200 * kMs;
+// A killed daemon loses what is in a buffer: not more than this, and less where there is something worth a write.
+constexpr int64_t kFlushAfterNs = 1000 * kMs, kFlushSmallAfterNs = 5000 * kMs;
+constexpr size_t kWorthAWrite = 64 << 10;
+
+// A block goes to disk as the kernel left it where that costs at most 6 % more than a pcap file of the same packets
+// (16 bytes a packet): padding, kernel headers and the space in front counted.
+constexpr uint32_t kWholeMinBytes = 256 << 10;
+constexpr uint32_t kWholeMinMean = 1200;  // bytes of ring a packet; below it is not worth looking closer
+constexpr uint64_t kPcapRecordBytes = 16;
+constexpr uint64_t kPageBytes = 4096;
+
+constexpr int64_t kDropGapSilenceNs = 100 * kMs, kDropGapMaxNs = 1000 * kMs;
+
+constexpr uint32_t kMaxCaptured = store::kCompactMaxBytes - store::kVlanTagBytes;
+
+packet::KernelBlockWalker walk(const capture::Block& block) {
+  return {block.memory().first(block.used_bytes), block.first_packet, block.packets};
+}
+
+}  // namespace
+
+void Recorder::drain() {
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    int timeout_ms = kIdleMs;
+    if (current_ != nullptr && !current_->block.empty())
+      timeout_ms = current_->block.payload_bytes() >= kWorthAWrite ? 20 : 100;
+    if (auto stepped = drain_step(timeout_ms); !stepped) {
+      fail_with(stepped.error());
+      break;
+    }
+  }
+  {
+    const std::lock_guard lock(barrier_mutex_);
+    refuses_barriers_ = true;
+  }
+  if (!failure()) {
+    // The block that the kernel is filling is handed over after the retire timeout at the latest.
+    std::this_thread::sleep_for(std::chrono::milliseconds(ring_.retire_timeout_ms() + 5));
+    drain_what_is_ready();
+  }
+  check_drops();
+  close_drop_gap();
+  flush();
+  Promises waiting;
+  {
+    const std::lock_guard lock(barrier_mutex_);
+    waiting.swap(barriers_);
+  }
+  push(Seal{std::move(waiting)});
+}
+
+Result<> Recorder::drain_step(int timeout_ms) {
+  TRY_ASSIGN(capture::Block block, ring_.next(timeout_ms));
+  TRY_ASSIGN(const bool changed, ring_.refresh_interfaces());
+  if (changed) follow_interfaces();
+  if (block) take_block(std::move(block));
+  check_drops();
+  if (clock_.monotonic_ns() >= next_second_ns_) every_second();
+  serve_barriers();
+  flush_if_due();
+  if (const int64_t now = clock_.monotonic_ns(); now >= next_tick_ns_ && !tick_waits_.exchange(true)) {
+    next_tick_ns_ = now + kTickNs;
+    push(Tick{});
+  }
+  if (ring_error_) return tl::make_unexpected(*ring_error_);
+  return {};
+}
+
+void Recorder::take_block(capture::Block block) {
+  if (block.packets == 0) return;
+  if (block.used_bytes >= kWholeMinBytes && block.used_bytes / block.packets >= kWholeMinMean &&
+      hand_over_whole(block))
+    return;
+  repack(block);
+}
+
+bool Recorder::hand_over_whole(capture::Block& block) {
+  store::BlockInfo info;
+  info.kind = store::BlockKind::kernel;
+  info.first_ns = INT64_MAX;
+  info.last_ns = INT64_MIN;
+  uint64_t captured = 0;
+  uint32_t packets = 0;
+  auto walker = walk(block);
+  while (const auto packet = walker.next()) {
+    const auto& view = packet->view;
+    // The next headers stand about one such packet further on each: asked for early, they are there in time.
+    __builtin_prefetch(view.data.data() + view.data.size() * 3);
+    info.first_ns = std::min(info.first_ns, view.time_ns);
+    info.last_ns = std::max(info.last_ns, view.time_ns);
+    captured += view.data.size();
+    ++packets;
+    if (positions_.find(view.interface) == InterfacePositions::kUnknown)
+      position_of(view.interface, packet->hardware_type);
+  }
+  if (walker.damaged() || packets == 0) return false;
+  const uint64_t on_disk = (uint64_t{block.used_bytes} + kPageBytes - 1) / kPageBytes * kPageBytes;
+  if (on_disk * 100 > (captured + kPcapRecordBytes * packets) * 106) return false;
+
+  flush();  // what came before stands before
+  info.used_bytes = block.used_bytes;
+  info.first_packet = block.first_packet;
+  info.packets = packets;
+  packets_.fetch_add(packets, std::memory_order_relaxed);
+  bytes_.fetch_add(captured, std::memory_order_relaxed);
+  whole_blocks_.fetch_add(1, std::memory_order_relaxed);
+  push(WriteWhole{std::move(block), info});
+  return true;
+}
+
+void Recorder::repack(const capture::Block& block) {
+  uint64_t captured = 0;
+  uint32_t packets = 0;
+  auto walker = walk(block);
+  while (auto packet = walker.next()) {
+    auto& view = packet->view;
+    ++packets;
+    captured += view.data.size();
+    uint32_t position = positions_.find(view.interface);
+    if (position == InterfacePositions::kUnknown)
+      position = position_of(view.interface, packet->hardware_type);
+    view.interface = position;
+    // No kernel makes packets this long; should one, they are cut like by a snap length.
+    if (view.data.size() > kMaxCaptured) view.data = view.data.first(kMaxCaptured);
+    const store::VlanTag tag{packet->vlan_tpid, packet->vlan_tci};
+    const store::VlanTag* const put_back = packet->has_vlan ? &tag : nullptr;
+    if (current_ == nullptr) current_ = wait_for_buffer();
+    if (!current_->block.append(view, put_back)) {
+      flush();
+      current_ = wait_for_buffer();
+      LOOKBACK_CHECK(current_->block.append(view, put_back));
+    }
+    if (current_->block.packets() == 1) current_->begun_ns = clock_.monotonic_ns();
+  }
+  packets_.fetch_add(packets, std::memory_order_relaxed);
+  bytes_.fetch_add(captured, std::memory_order_relaxed);
+  if (packets < block.packets) {
+    log_warning("a block of the kernel's ring ends early: {} of {} packets could be read", packets,
+                block.packets);
+    push(store::Gap{block.first_ns, block.last_ns + 1, block.packets - packets,
+                    "damaged kernel block"});
+    dropped_.fetch_add(block.packets - packets, std::memory_order_relaxed);
+  }
+}
+
+uint32_t Recorder::position_of(uint32_t index, uint16_t hardware_type) {
+  // News of an interface precedes its first packet, but may not have been read yet.
+  if (auto refreshed = ring_.refresh_interfaces(); !refreshed) ring_error_ = refreshed.error();
+  follow_interfaces();
+  if (const uint32_t known = positions_.find(index); known != InterfacePositions::kUnknown)
+    return known;
+  packet::Interface interface;
+  interface.index = index;
+  interface.name = fmt::format("if{}", index);
+  interface.link_type = packet::link_type_of_hardware(hardware_type);
+  for (const auto& candidate : ring_.interfaces())
+    if (candidate.index == index) interface = candidate;
+  if (positions_.full()) {
+    log_warning("more interfaces than can be told apart: packets of {} are shown on the first one",
+                interface.name);
+    return 0;
+  }
+  const uint32_t position = positions_.add(std::move(interface));
+  // Positions given out before stay as they are, so a buffer that was begun may be written under the longer table.
+  push(positions_.table());
+  return position;
+}
+
+void Recorder::follow_interfaces() {
+  const auto current = ring_.interfaces();
+  if (!positions_.differs(current)) return;
+  flush();  // under the table that it was made for
+  positions_.update(current);
+  push(positions_.table());
+}
+
+Recorder::Buffer* Recorder::wait_for_buffer() {
+  std::unique_lock lock(free_mutex_);
+  free_ready_.wait(lock, [&] { return !free_.empty(); });
+  Buffer* const buffer = free_.back();
+  free_.pop_back();
+  return buffer;
+}
+
+void Recorder::flush() {
+  if (current_ == nullptr || current_->block.empty()) return;
+  compact_blocks_.fetch_add(1, std::memory_order_relaxed);
+  push(WriteCompact{std::exchange(current_, nullptr)});
+}
+
+void Recorder::flush_if_due() {
+  if (current_ == nullptr || current_->block.empty()) return;
+  const int64_t age = clock_.monotonic_ns() - current_->begun_ns;
+  if (age >= kFlushSmallAfterNs ||
+      (age >= kFlushAfterNs && current_->block.payload_bytes() >= kWorthAWrite))
+    flush();
+}
+
+void Recorder::check_drops() {
+  const int64_t now = clock_.realtime_ns(), monotonic = clock_.monotonic_ns();
+  const auto drops = ring_.take_drops();
+  stalls_.fetch_add(drops.stalls, std::memory_order_relaxed);
+  if (drops.dropped != 0) {
+    dropped_.fetch_add(drops.dropped, std::memory_order_relaxed);
+    if (!drop_gap_) drop_gap_ = store::Gap{drops_checked_ns_, now, 0, "kernel ring full"};
+    drop_gap_->packets += drops.dropped;
+    drop_gap_->end_ns = std::max(drop_gap_->end_ns, now);
+    last_drop_monotonic_ns_ = monotonic;
+  }
+  drops_checked_ns_ = now;
+  if (drop_gap_ && (monotonic - last_drop_monotonic_ns_ >= kDropGapSilenceNs ||
+                    drop_gap_->end_ns - drop_gap_->start_ns >= kDropGapMaxNs))
+    close_drop_gap();
+}
+
+void Recorder::close_drop_gap() {
+  if (!drop_gap_) return;
+  // An interval turned round by a clock step still has to hold something.
+  drop_gap_->end_ns = std::max(drop_gap_->end_ns, drop_gap_->start_ns + 1);
+  log_warning("the kernel's ring was full: {} packets lost", drop_gap_->packets);
+  push(std::move(*drop_gap_));
+  drop_gap_.reset();
+}
+
+void Recorder::every_second() {
+  const int64_t now = clock_.monotonic_ns();
+  next_second_ns_ = now + kNsPerSecond;
+  meter_.add(now, packets_.load(std::memory_order_relaxed), bytes_.load(std::memory_order_relaxed),
+             disk_bytes_.load(std::memory_order_relaxed));
+  const std::lock_guard lock(clock_mutex_);
+  note_clock_step();
+}
+
+void Recorder::drain_what_is_ready() {
+  // Under full load there is always one more: no more than the ring had when we began.
+  const size_t limit = ring_.memory().size() / std::max<uint32_t>(ring_.block_bytes(), 1);
+  for (size_t i = 0; i <= limit; ++i) {
+    auto block = ring_.next(0);
+    if (!block) {
+      ring_error_ = block.error();
+      return;
+    }
+    if (!*block) return;
+    take_block(std::move(*block));
+  }
+}
+
+void Recorder::serve_barriers() {
+  Promises waiting;
+  {
+    const std::lock_guard lock(barrier_mutex_);
+    waiting.swap(barriers_);
+  }
+  if (waiting.empty()) return;
+  drain_what_is_ready();
+  check_drops();
+  close_drop_gap();
+  flush();
+  push(Seal{std::move(waiting)});
+}
+
+}  // namespace lookback::node

@@ -1,0 +1,84 @@
+// The recorder's writer thread: jobs go into the store, in their order.
+
+#include <algorithm>
+
+#include "lookback/base/log.hpp"
+#include "node/recorder.hpp"
+
+namespace lookback::node {
+namespace {
+
+constexpr uint64_t kPageBytes = 4096;
+
+template <class... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+
+}  // namespace
+
+void Recorder::write() {
+  while (auto job = jobs_.pop()) {
+    std::visit(Overloaded{
+                   [&](WriteCompact& work) {
+                     const auto finished = work.buffer->block.finish();
+                     append(finished.block, finished.info);
+                     give_back(work.buffer);
+                   },
+                   [&](WriteWhole& work) { append(work.block.memory(), work.info); },
+                   [&](std::vector<packet::Interface>& table) { store_.set_interfaces(table); },
+                   [&](store::Gap& gap) { store_.add_gap(gap); },
+                   [&](store::ClockSample& sample) { store_.add_clock_sample(sample); },
+                   [&](Seal& seal) {
+                     close_disk_gap();
+                     const auto sealed = store_.seal();
+                     for (const auto& promise : seal.promises) promise->set_value(sealed);
+                     if (!sealed) log_error("{}", sealed.error().message);
+                   },
+                   [&](Tick&) {
+                     tick_waits_.store(false);
+                     store_.tick();
+                   },
+               },
+               *job);
+  }
+}
+
+void Recorder::append(std::span<std::byte> block, const store::BlockInfo& info) {
+  const auto appended = store_.append_block(block, info);
+  if (appended) {
+    disk_bytes_.fetch_add((info.used_bytes + kPageBytes - 1) / kPageBytes * kPageBytes,
+                          std::memory_order_relaxed);
+    if (disk_gap_) {
+      log_info("the disk takes packets again");
+      close_disk_gap();
+    }
+    disk_failing_.store(false, std::memory_order_relaxed);
+    return;
+  }
+  const bool full = appended.error().kind == ErrorKind::no_space;
+  (full ? disk_full_packets_ : disk_error_packets_).fetch_add(info.packets, std::memory_order_relaxed);
+  if (!disk_failing_.exchange(true, std::memory_order_relaxed))
+    log_error("packets are lost: {}", appended.error().message);
+  const char* const reason = full ? "disk full" : "disk error";
+  if (disk_gap_ && disk_gap_->reason != reason) close_disk_gap();
+  if (!disk_gap_) disk_gap_ = store::Gap{info.first_ns, info.last_ns + 1, 0, reason};
+  disk_gap_->start_ns = std::min(disk_gap_->start_ns, info.first_ns);
+  disk_gap_->end_ns = std::max(disk_gap_->end_ns, info.last_ns + 1);
+  disk_gap_->packets += info.packets;
+}
+
+void Recorder::close_disk_gap() {
+  if (!disk_gap_) return;
+  store_.add_gap(*disk_gap_);
+  disk_gap_.reset();
+}
+
+void Recorder::give_back(Buffer* buffer) {
+  buffer->block.clear();
+  const std::lock_guard lock(free_mutex_);
+  free_.push_back(buffer);
+  free_ready_.notify_one();
+}
+
+}  // namespace lookback::node
