@@ -35,6 +35,9 @@ bool SectionWalker::other_block(uint32_t type, uint32_t length) {
     interfaces_.push_back(std::move(block->interface));
     interface_count_ = interfaces_.size();
   }
+  constexpr uint32_t kOldPacket = 2;
+  if (type == kPcapngSimplePacket || type == kOldPacket)
+    return damage("a packet in a kind of block that this program does not write");
   return true;  // statistics, names and what later versions may add
 }
 

@@ -145,7 +145,7 @@ TEST_CASE("what our writer does not write is damage") {
     RawPacket packet;
     while (walker.next(packet)) {
     }
-    return walker.error() ? walker.error()->message : "";
+    return walker.error() ? walker.error()->message : std::string();
   };
   CHECK(error_of([](auto& f) { f.interface(1, 0); }).starts_with("no section header at offset 0"));
   CHECK(error_of([](auto& f) { f.section().interface(1, 0); }).starts_with("an interface whose times"));
@@ -156,6 +156,8 @@ TEST_CASE("what our writer does not write is damage") {
           f.section().begin(1).u16(1).u16(0).u32(0).option(9, "\x09").end();
           f.begin(6).u32(0).u32(0x80000000).u32(0).u32(0).u32(0).end();
         }).starts_with("a time beyond"));
+  CHECK(error_of([](auto& f) { f.section().begin(3).u32(0).end(); }).starts_with("a packet in a kind of block"));
+  CHECK(error_of([](auto& f) { f.section().begin(kPcapngNameResolution).u32(0).end(); }).empty());
   BlockWriter big(true);
   big.section();
   SectionWalker walker(big.bytes());
