@@ -21,6 +21,9 @@ Command root_command() {
       "4 no such thing; 5 hub out of "
       "reach.";
   root.flag("--version", *version_wanted, "Print the version");
+  root.subcommands.push_back(capture_command());
+  root.subcommands.push_back(hub_command());
+  root.subcommands.push_back(standalone_command());
   root.subcommands.push_back(nodes_command());
   root.subcommands.push_back(snapshot_command());
   root.subcommands.push_back(completion_command());

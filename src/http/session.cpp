@@ -424,14 +424,14 @@ Result<> Session::stream_body(Response& response, BodyFraming framing, std::stri
   uint64_t left = response.content_length.value_or(0);
   std::optional<Error> broken;  // what the client's side failed with, whatever the handler makes of it
   const BodyWriter writer = [&](std::span<const std::byte> data) -> Result<> {
+    if (data.empty()) {  // any thread may ask this
+      if (core_.stopping) return fail(ErrorKind::cancelled, "the server is stopping");
+      if (transport_->peer_gone()) return fail(ErrorKind::cancelled, "the client is gone");
+      return {};
+    }
     if (broken) return tl::make_unexpected(*broken);
     if (core_.stopping) {
       broken = Error{ErrorKind::cancelled, "the server is stopping"};
-      return tl::make_unexpected(*broken);
-    }
-    if (data.empty()) {
-      if (!transport_->peer_gone()) return {};
-      broken = Error{ErrorKind::cancelled, "the client is gone"};
       return tl::make_unexpected(*broken);
     }
     const std::string_view text = as_text(data);

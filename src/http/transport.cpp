@@ -62,8 +62,9 @@ class BasicTransport : public Transport {
   }
 
   bool peer_gone() override {
-    pollfd state{timed().fd(), 0, 0};
-    return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+    // A client that ends its own direction while it waits for an answer has gone in all but name.
+    pollfd state{timed().fd(), POLLRDHUP, 0};
+    return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLERR | POLLHUP | POLLRDHUP | POLLNVAL)) != 0;
   }
 
   void interrupt() override { ::shutdown(timed().fd(), SHUT_RDWR); }

@@ -35,7 +35,8 @@ struct Request {
 };
 
 /// Writes response body bytes; waits while the client is slow; fails with kind cancelled once the client is gone (or took nothing for
-/// stall_timeout_ms). An empty span writes nothing and only asks whether the client is still there.
+/// stall_timeout_ms). An empty span writes nothing and only asks whether the client is still there, which any
+/// thread may do while the stream lasts.
 using BodyWriter = std::function<Result<>(std::span<const std::byte>)>;
 
 struct Response {

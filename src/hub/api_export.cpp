@@ -1,0 +1,163 @@
+// Capture files out of archives, streamed.
+#include <thread>
+
+#include "api.hpp"
+#include "json_text.hpp"
+#include "lookback/exporter/exporter.hpp"
+#include "parallel.hpp"
+
+namespace lookback::hub {
+
+namespace {
+
+/// Each takes several threads and the memory of the frames that overlap.
+constexpr unsigned kMostExports = 16;
+constexpr std::chrono::milliseconds kLookAfterClient{500};
+constexpr size_t kMaxSummaryId = 128;
+
+std::vector<std::string> values_of(const http::Request& request, const std::string& key) {
+  std::vector<std::string> values;
+  const auto [first, last] = request.query.equal_range(key);
+  for (auto it = first; it != last; ++it) values.push_back(it->second);
+  return values;
+}
+
+Result<std::optional<int64_t>> time_of(const http::Request& request, const std::string& key) {
+  auto text = request.query_value(key);
+  if (!text) return std::nullopt;
+  // An offset such as +02:00 whose plus sign was not escaped arrives as a blank.
+  if (const auto blank = text->rfind(' '); blank != std::string::npos && blank > 10) (*text)[blank] = '+';
+  const auto time = parse_rfc3339(*text);
+  if (!time) return fail(ErrorKind::invalid, "'{}': {}", key, time.error().message);
+  return *time;
+}
+
+Result<bool> flag_of(const http::Request& request, const std::string& key) {
+  const auto text = request.query_value(key);
+  if (!text || *text == "0" || *text == "false") return false;
+  if (text->empty() || *text == "1" || *text == "true") return true;
+  return fail(ErrorKind::invalid, "'{}' is 0 or 1, not '{}'", key, *text);
+}
+
+Result<exporter::ExportOptions> options_of(const http::Request& request) {
+  static const std::set<std::string> kKnown{"from",   "to",     "node",  "interface",    "ip",
+                                            "filter", "format", "dedup", "align_clocks", "summary_id"};
+  for (const auto& [key, value] : request.query) {
+    // A misspelt filter must not become an export of everything.
+    if (!kKnown.contains(key)) return fail(ErrorKind::invalid, "there is no export option '{}'", key);
+  }
+  exporter::ExportOptions options;
+  TRY_ASSIGN(options.from_ns, time_of(request, "from"));
+  TRY_ASSIGN(options.to_ns, time_of(request, "to"));
+  options.nodes = values_of(request, "node");
+  options.interfaces = values_of(request, "interface");
+  for (const std::string& text : values_of(request, "ip")) {
+    TRY_ASSIGN(const packet::Cidr cidr, packet::Cidr::parse(text));
+    options.networks.push_back(cidr);
+  }
+  options.filter = request.query_value("filter").value_or("");
+  const std::string format = request.query_value("format").value_or("pcapng");
+  if (format != "pcapng" && format != "pcap") return fail(ErrorKind::invalid, "the format is pcapng or pcap, not '{}'", format);
+  options.format = format == "pcap" ? exporter::Format::pcap : exporter::Format::pcapng;
+  TRY_ASSIGN(options.dedup, flag_of(request, "dedup"));
+  TRY_ASSIGN(options.align_clocks, flag_of(request, "align_clocks"));
+  if (request.query_value("summary_id").value_or("").size() > kMaxSummaryId) return fail(ErrorKind::invalid, "the summary_id is too long");
+  return options;
+}
+
+/// Sets a flag when the client has gone, also while the export finds nothing to write; ends with the object.
+class ClientWatch {
+ public:
+  ClientWatch(const http::BodyWriter& write, const std::atomic<bool>& stopping) {
+    auto thread = try_thread([this, &write, &stopping] {
+      std::unique_lock lock(mutex_);
+      while (!done_) {
+        if (stopping || !write({})) gone_ = true;
+        changed_.wait_for(lock, kLookAfterClient, [&] { return done_; });
+      }
+    });
+    if (thread) thread_ = std::move(*thread);  // without it a client that goes is seen with the next packet
+  }
+  ~ClientWatch() {
+    {
+      const std::lock_guard lock(mutex_);
+      done_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+  }
+  ClientWatch(const ClientWatch&) = delete;
+  ClientWatch& operator=(const ClientWatch&) = delete;
+  [[nodiscard]] const std::atomic<bool>& gone() const { return gone_; }
+
+ private:
+  std::atomic<bool> gone_{false};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool done_ = false;
+  std::thread thread_;
+};
+
+/// One of the kMostExports, given back on destruction.
+class ExportSlot {
+ public:
+  explicit ExportSlot(std::atomic<unsigned>& running) : running_(running), taken_(running.fetch_add(1) < kMostExports) {}
+  ~ExportSlot() { --running_; }
+  ExportSlot(const ExportSlot&) = delete;
+  ExportSlot& operator=(const ExportSlot&) = delete;
+  [[nodiscard]] bool taken() const { return taken_; }
+
+ private:
+  std::atomic<unsigned>& running_;
+  const bool taken_;
+};
+
+http::Response export_pcap(const http::Request& request, ApiContext& context) {
+  const std::string& name = request.parameters.at("name");
+  const auto options = options_of(request);
+  if (!options) return http::Response::problem(options.error());
+  if (!context.library.contains(name)) {
+    const auto known = context.snapshots.show(name);
+    if (!known) return http::Response::problem(known.error());
+    return http::Response::problem({ErrorKind::conflict, fmt::format("snapshot {} has no archive (yet)", name)});
+  }
+  const auto reader = context.library.open(name);
+  if (!reader) return http::Response::problem(reader.error());
+  const auto slot = std::make_shared<ExportSlot>(context.running_exports);
+  if (!slot->taken()) {
+    http::Response busy = http::Response::problem({ErrorKind::failed, fmt::format("{} exports are running already; try again later", kMostExports)}, 503);
+    busy.headers["Retry-After"] = "10";
+    return busy;
+  }
+  http::Response response;
+  const bool pcapng = options->format == exporter::Format::pcapng;
+  response.content_type = pcapng ? "application/x-pcapng" : "application/vnd.tcpdump.pcap";
+  response.headers["X-Lookback-Complete"] = (*reader)->manifest().complete ? "true" : "false";
+  response.headers["Content-Disposition"] = fmt::format("attachment; filename=\"{}.{}\"", name, pcapng ? "pcapng" : "pcap");
+  const std::string summary_id = request.query_value("summary_id").value_or("");
+  response.stream = [&context, reader = *reader, options = *options, slot, summary_id](const http::BodyWriter& write) -> Result<> {
+    if (!summary_id.empty()) context.exports.begin(summary_id);
+    Result<exporter::ExportStats> outcome;
+    {
+      const ClientWatch watch(write, context.stopping);
+      outcome = exporter::export_capture(reader, options, [&](std::span<const std::byte> data) { return write(data); }, &watch.gone());
+    }
+    if (!summary_id.empty()) context.exports.end(summary_id, outcome);
+    if (!outcome) return tl::make_unexpected(outcome.error());
+    return {};
+  };
+  return response;
+}
+
+}  // namespace
+
+void mount_export_routes(http::Server& server, ApiContext& context) {
+  server.add("GET", "/api/v1/snapshots/{name}/pcap", [&context](http::Request& request) { return export_pcap(request, context); });
+  server.add("GET", "/api/v1/exports/{id}", [&context](http::Request& request) {
+    const auto found = context.exports.find(request.parameters.at("id"));
+    if (!found) return http::Response::problem(found.error());
+    return http::Response::json(to_text(*found));
+  });
+}
+
+}  // namespace lookback::hub

@@ -1,0 +1,86 @@
+// Orders, lists, cancelling, deleting, verifying, and the feed of events.
+#include "api.hpp"
+#include "json_text.hpp"
+#include "lookback/base/fd.hpp"
+
+namespace lookback::hub {
+
+namespace {
+
+constexpr std::chrono::seconds kFeedInterval{10};
+
+http::Response create(http::Request& request, ApiContext& context) {
+  const int64_t now_ns = arrival_ns(request, context.clock);
+  const auto body = read_document(request);
+  if (!body) return http::Response::problem(body.error());
+  const auto order = SnapshotOrder::parse(*body);
+  if (!order) return http::Response::problem(order.error());
+  auto created = context.snapshots.create(*order, now_ns);
+  if (created) return http::Response::json(std::move(*created), 202);
+  // It is not the hub that cannot be reached.
+  if (created.error().kind == ErrorKind::unreachable) return http::Response::problem(created.error(), 503);
+  return http::Response::problem(created.error());
+}
+
+Result<> feed(const http::BodyWriter& write, ApiContext& context) {
+  const auto send = [&](const std::string& text) { return write(as_bytes(text)); };
+  uint64_t last = context.events.last_number();
+  TRY(send(": lookback hub events\n\n"));
+  for (;;) {
+    const auto batch = context.events.wait(last, kFeedInterval);
+    std::string text;
+    if (batch.missed > 0) text += fmt::format("event: missed\ndata: {{\"events\":{}}}\n\n", batch.missed);
+    for (const auto& event : batch.events) {
+      text += fmt::format("id: {}\nevent: {}\ndata: {}\n\n", event.number, event.type, event.data);
+      last = event.number;
+    }
+    if (batch.closed) return text.empty() ? Result<>() : send(text);
+    // A comment now and then finds out whether anybody still listens.
+    TRY(send(text.empty() ? ":\n\n" : text));
+  }
+}
+
+}  // namespace
+
+void mount_snapshot_routes(http::Server& server, ApiContext& context) {
+  // Upload routes have threads of their own: an order waits for nodes, and cancelling and deleting may wait for jobs.
+  server.add_upload("POST", "/api/v1/snapshots", [&context](http::Request& request) { return create(request, context); });
+  server.add_upload("POST", "/api/v1/snapshots/{name}/cancel", [&context](http::Request& request) {
+    if (const auto body = read_document(request); !body) return http::Response::problem(body.error());
+    return answer(context.snapshots.cancel(request.parameters.at("name")));
+  });
+  server.add_upload("DELETE", "/api/v1/snapshots/{name}", [&context](http::Request& request) {
+    return answer(context.snapshots.remove(request.parameters.at("name")));
+  });
+  server.add("GET", "/api/v1/snapshots", [&context](http::Request&) { return http::Response::json(context.snapshots.list()); });
+  server.add("GET", "/api/v1/snapshots/{name}", [&context](http::Request& request) {
+    auto text = context.snapshots.show(request.parameters.at("name"));
+    if (!text) return http::Response::problem(text.error());
+    return http::Response::json(std::move(*text));
+  });
+  server.add("POST", "/api/v1/snapshots/{name}/verify", [&context](http::Request& request) {
+    const std::string& name = request.parameters.at("name");
+    if (!context.library.contains(name)) {
+      const auto known = context.snapshots.show(name);
+      if (known) return http::Response::problem({ErrorKind::conflict, fmt::format("snapshot {} is not finished", name)});
+      return http::Response::problem(known.error());
+    }
+    const auto id = context.verifications.start(name, context.paths.archive(name));
+    if (!id) return http::Response::problem(id.error());
+    return http::Response::json(to_text({{"job", *id}}), 202);
+  });
+  server.add("GET", "/api/v1/jobs/{id}", [&context](http::Request& request) {
+    const auto job = context.verifications.find(request.parameters.at("id"));
+    if (!job) return http::Response::problem(job.error());
+    return http::Response::json(to_text(*job));
+  });
+  server.add("GET", "/api/v1/events", [&context](http::Request&) {
+    http::Response response;
+    response.content_type = "text/event-stream";
+    response.headers["Cache-Control"] = "no-store";
+    response.stream = [&context](const http::BodyWriter& write) { return feed(write, context); };
+    return response;
+  });
+}
+
+}  // namespace lookback::hub

@@ -1,0 +1,24 @@
+#pragma once
+// Hub time and node time.
+
+#include <cstdint>
+#include <optional>
+
+#include "lookback/base/time.hpp"
+
+namespace lookback::hub {
+
+/// What a node last reported: offset = node clock − hub clock, known to ± error.
+struct ClockReport {
+  int64_t offset_ns = 0, error_ns = 0;
+  int64_t measured_ns = 0;  ///< node time
+};
+
+/// A century either way is beyond any clock, and sums with a time cannot overflow.
+inline constexpr int64_t kMaxClockOffset = 100LL * 366 * 86400 * kNsPerSecond;
+
+/// The window of hub time as the node's clock shows it, widened by the error so that nothing at its edges is missed. An offset within its
+/// own error counts as none.
+[[nodiscard]] TimeWindow to_node_window(const TimeWindow& window, const std::optional<ClockReport>& clock);
+
+}  // namespace lookback::hub

@@ -1,0 +1,55 @@
+#pragma once
+// The published archives. What lists and views show of each is kept in memory and in heads/NAME.json, so that a start reads small files
+// and not every manifest. An archive that cannot be opened is listed as failed, with the reason. Thread-safe.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hub_paths.hpp"
+#include "lookback/archive/reader.hpp"
+#include "lookback/base/json.hpp"
+
+namespace lookback::hub {
+
+class Library {
+ public:
+  explicit Library(HubPaths paths) : paths_(std::move(paths)) {}
+
+  /// Looks through DIR/snapshots; later calls find what came and went.
+  void scan();
+  /// Takes in an archive that was just published.
+  void add(const std::string& name, int64_t finished_ns);
+  /// not_found
+  [[nodiscard]] Result<> remove(const std::string& name);
+
+  struct Entry {
+    std::string name, id;
+    uint64_t size_bytes = 0;
+    bool damaged = false;
+    bool complete = false;
+    std::string brief, full;  ///< JSON texts of the snapshot object
+  };
+  [[nodiscard]] bool contains(const std::string& name) const;
+  [[nodiscard]] std::optional<Entry> find(const std::string& name) const;
+  [[nodiscard]] std::vector<std::shared_ptr<const Entry>> entries() const;  ///< by name
+  [[nodiscard]] uint64_t total_bytes() const;
+  /// A reader of the archive; several exports of one snapshot share it while one of them lives.
+  [[nodiscard]] Result<std::shared_ptr<archive::ArchiveReader>> open(const std::string& name);
+
+ private:
+  [[nodiscard]] std::shared_ptr<const Entry> load(const std::string& name, int64_t finished_ns, bool use_head) const;
+  void put(std::shared_ptr<const Entry> entry);
+
+  const HubPaths paths_;
+  mutable std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<const Entry>> entries_;
+  std::map<std::string, std::weak_ptr<archive::ArchiveReader>> readers_;
+  uint64_t total_bytes_ = 0;
+};
+
+}  // namespace lookback::hub

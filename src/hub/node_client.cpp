@@ -1,0 +1,123 @@
+#include "node_client.hpp"
+
+#include <algorithm>
+
+#include "json_text.hpp"
+#include "lookback/base/fd.hpp"
+
+namespace lookback::hub {
+
+namespace {
+
+constexpr uint64_t kMaxFreezeAnswer = 256ULL << 20;
+constexpr int64_t kMaxConnectMs = 5'000, kMaxStallMs = 20'000, kLeastMs = 200;
+/// A node that gives less than this for longer than the stall time-out is as good as silent.
+constexpr uint64_t kLeastBytesPerSecond = 4 << 10;
+
+std::string freeze_path(const std::string& id) { return "/api/v1/freezes/" + http::url_encode(id); }
+
+/// The part of the window that the node still had, in node time.
+std::optional<TimeWindow> coverage_of(const TimeWindow& window, const std::optional<int64_t>& oldest) {
+  const TimeWindow coverage{std::max(window.from_ns, oldest.value_or(window.to_ns)), window.to_ns};
+  if (coverage.empty()) return std::nullopt;
+  return coverage;
+}
+
+/// Cuts a reason to a decent length, never inside a character.
+void clip(std::string& text) {
+  constexpr size_t kMaxReason = 1024;
+  if (text.size() <= kMaxReason) return;
+  size_t end = kMaxReason;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  text.resize(end);
+}
+
+Result<> read_freeze(std::string_view body, const FreezeOrder& order, NodeRecord& node) {
+  TRY_ASSIGN(const Json json, parse_json(body, "the freeze"));
+  TRY_ASSIGN(const std::string id, json_get<std::string>(json, "id"));
+  if (id != order.id) return fail(ErrorKind::corrupt, "it froze '{}' instead", id.substr(0, 64));
+  NodeRecord read;
+  read.url = node.url;
+  read.entry.name = node.entry.name;
+  read.entry.version = node.entry.version;
+  TRY_ASSIGN(read.covers_window, json_get<bool>(json, "complete"));
+  TRY_ASSIGN(read.entry.reason, json_get_or<std::string>(json, "reason", ""));
+  clip(read.entry.reason);
+  TRY_ASSIGN(const std::optional<int64_t> oldest, json_time_or_none(json, "oldest"));
+  read.entry.coverage = coverage_of(order.window, oldest);
+  TRY_ASSIGN(read.entry.gaps, gaps_from_json(json));
+  TRY_ASSIGN(read.entry.clock, clock_samples_from_json(json));
+  TRY_ASSIGN(read.entry.interfaces, interfaces_from_json(json));
+  TRY_ASSIGN(read.members, members_from_json(json));
+  for (const FrozenMember& member : read.members) {
+    if (!member.given_up) read.content_bytes += member.content_bytes;
+  }
+  TRY_ASSIGN(read.compressed_bytes, json_get_or<uint64_t>(json, "compressed_bytes", read.content_bytes));
+  read.compressed_bytes = std::min(read.compressed_bytes, read.content_bytes + read.content_bytes / 8 + (1 << 20));
+  TRY(check_node_entry(read.entry));
+  read.frozen = true;
+  node = std::move(read);
+  return {};
+}
+
+}  // namespace
+
+Result<NodeClient> NodeClient::create(const NodeAccess& access, const std::string& url, int64_t patience_ns) {
+  http::ClientOptions options;
+  options.base_url = url;
+  options.token = access.token;
+  options.ca_file = access.ca_file;
+  const int64_t third_ms = patience_ns / 3 / 1'000'000;
+  options.connect_timeout_ms = std::clamp(third_ms, kLeastMs, kMaxConnectMs);
+  options.stall_timeout_ms = std::clamp(third_ms, kLeastMs, kMaxStallMs);
+  options.least_bytes_per_second = kLeastBytesPerSecond;
+  options.total_timeout_ms = 0;
+  TRY_ASSIGN(http::Client client, http::Client::create(std::move(options)));
+  return NodeClient(std::move(client));
+}
+
+Result<> NodeClient::freeze(const FreezeOrder& order, NodeRecord& node, const std::atomic<bool>& cancelled) {
+  const Json request = {{"id", order.id},
+                        {"owner", order.owner},
+                        {"from", time_json(order.window.from_ns)},
+                        {"to", time_json(order.window.to_ns)},
+                        {"ttl_ns", kFreezeTimeToLive},
+                        {"networks", order.networks}};
+  std::vector<std::byte> body;
+  TRY_ASSIGN(const http::ClientResponse response,
+             client_.fetch("POST", "/api/v1/freezes", to_text(request), kMaxFreezeAnswer, body, &cancelled));
+  if (response.status >= 400) return tl::make_unexpected(http::Client::error_of(response, "the node"));
+  if (auto read = read_freeze(as_text(body), order, node); !read)
+    return fail(ErrorKind::corrupt, "the node's freeze cannot be used: {}", read.error().message);
+  return {};
+}
+
+Result<> NodeClient::renew(const std::string& freeze_id) {
+  TRY(client_.send("POST", freeze_path(freeze_id) + "/renew", to_text({{"ttl_ns", kFreezeTimeToLive}})));
+  return {};
+}
+
+Result<> NodeClient::release(const std::string& freeze_id) {
+  TRY_ASSIGN(const http::ClientResponse response, client_.request("DELETE", freeze_path(freeze_id)));
+  if (response.status >= 400 && response.status != 404) return tl::make_unexpected(http::Client::error_of(response, "the node"));
+  return {};
+}
+
+Result<FetchedMember> NodeClient::fetch(const std::string& freeze_id, uint32_t index, uint64_t wire_limit, const std::atomic<bool>& cancelled) {
+  FetchedMember member;
+  TRY_ASSIGN(const http::ClientResponse response,
+             client_.fetch("GET", fmt::format("{}/members/{}", freeze_path(freeze_id), index), {}, wire_limit, member.wire, &cancelled));
+  switch (response.status) {
+    case 200: return member;
+    case 204: member.kind = FetchedMember::Kind::empty; return member;
+    case 404: member.kind = FetchedMember::Kind::freeze_gone; return member;
+    case 410: member.kind = FetchedMember::Kind::given_up; return member;
+    default: break;
+  }
+  Error error = http::Client::error_of(response, "the node");
+  if (response.status >= 500 || response.status == 408 || response.status == 429) error.kind = ErrorKind::unreachable;
+  if (response.status < 400) error = {ErrorKind::corrupt, fmt::format("the node answers with status {}", response.status)};
+  return tl::make_unexpected(std::move(error));
+}
+
+}  // namespace lookback::hub

@@ -1,0 +1,386 @@
+#include "snapshot_job.hpp"
+
+#include <algorithm>
+
+#include "lookback/base/file.hpp"
+#include "lookback/base/log.hpp"
+#include "lookback/base/version.hpp"
+#include "parallel.hpp"
+
+namespace lookback::hub {
+
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr size_t kNodesAtATime = 8;
+constexpr milliseconds kFlushInterval{500};
+constexpr int64_t kRenewInterval = 3600 * kNsPerSecond;
+constexpr size_t kCallThreads = 64;
+constexpr int kReleaseTries = 3;
+constexpr int64_t kReleasePatience = 3 * kNsPerSecond;
+
+}  // namespace
+
+std::string_view to_string(SnapshotJob::State state) {
+  switch (state) {
+    case SnapshotJob::State::pending: return "pending";
+    case SnapshotJob::State::in_progress: return "in_progress";
+    case SnapshotJob::State::completed: return "completed";
+    case SnapshotJob::State::failed: return "failed";
+    case SnapshotJob::State::gone: return "failed";
+  }
+  return "failed";
+}
+
+SnapshotJob::SnapshotJob(JobEnvironment& environment, SnapshotRecord record)
+    : env_(environment), name_(record.name), id_(record.id), record_(std::move(record)) {
+  if (record_.state == "failed") {
+    state_ = State::failed;
+    error_ = Error{ErrorKind::failed, record_.reason};
+  } else if (record_.state == "in_progress") {
+    state_ = State::in_progress;
+    for (const NodeRecord& node : record_.nodes) transfers_.push_back(std::make_unique<NodeTransfer>(node, id_, record_.deadline_ns));
+  }
+}
+
+SnapshotJob::~SnapshotJob() {
+  suspend();
+  wait();
+}
+
+Result<> SnapshotJob::save() { return write_file_atomically(env_.paths.job_file(name_), record_.to_json(), 0600); }
+
+void SnapshotJob::set_state(State state) {
+  {
+    const std::lock_guard lock(mutex_);
+    state_ = state;
+  }
+  changed_.notify_all();
+  env_.changed(*this);
+}
+
+SnapshotJob::State SnapshotJob::state() const {
+  const std::lock_guard lock(mutex_);
+  return state_;
+}
+
+bool SnapshotJob::running() const { return running_; }
+
+uint64_t SnapshotJob::bytes_reserved() const {
+  uint64_t compressed = 0;
+  for (const NodeRecord& node : record_.nodes) compressed += node.compressed_bytes;
+  return compressed + compressed / 10;
+}
+
+Result<> SnapshotJob::start() {
+  running_ = true;
+  auto thread = try_thread([this] {
+    run();
+    const std::lock_guard lock(mutex_);
+    running_ = false;
+    changed_.notify_all();
+  });
+  if (!thread) {
+    running_ = false;
+    return fail(ErrorKind::failed, "the system gives no thread for snapshot {}", name_);
+  }
+  const std::lock_guard lock(mutex_);
+  thread_ = std::move(*thread);
+  return {};
+}
+
+void SnapshotJob::wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return !running_; });
+  if (thread_.joinable()) {
+    std::thread thread = std::move(thread_);
+    lock.unlock();
+    thread.join();
+  }
+}
+
+void SnapshotJob::suspend() {
+  suspended_ = true;
+  end_with({ErrorKind::cancelled, "the hub is stopping"});
+}
+
+Result<> SnapshotJob::cancel() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::completed || state_ == State::failed || state_ == State::gone || committing_)
+      return fail(ErrorKind::conflict, "snapshot {} has ended already; delete it instead", name_);
+    cancelled_ = true;
+  }
+  end_with({ErrorKind::cancelled, "cancelled"});
+  return {};
+}
+
+void SnapshotJob::end_with(const Error& error) {
+  std::shared_ptr<MemberStore> store;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!error_) error_ = error;
+    ended_ = true;
+    store = store_;
+  }
+  changed_.notify_all();
+  if (!store) return;
+  store->abandon(error);
+  store->wake();
+}
+
+void SnapshotJob::close_store() {
+  const std::lock_guard lock(mutex_);
+  store_.reset();
+}
+
+void SnapshotJob::pause(milliseconds time) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, time, [&] { return ended_.load(); });
+}
+
+std::string SnapshotJob::url_of(const NodeRecord& node) const {
+  const auto known = env_.nodes.find(node.entry.name);
+  return known ? known->url : node.url;
+}
+
+Result<> SnapshotJob::store(const NodeRecord& node, uint32_t index, const archive::MemberContent& member) {
+  auto stored = store_->append(node.entry.name, index, member);
+  if (stored) {
+    ++env_.counters.members_stored;
+    env_.counters.member_bytes += member.compressed.size();
+    return stored;
+  }
+  if (stored.error().kind != ErrorKind::corrupt) end_with(stored.error());
+  return stored;
+}
+
+void SnapshotJob::note(const NodeRecord& node, uint32_t index, MemberOutcome outcome, const std::string& reason) {
+  if (outcome == MemberOutcome::dropped) ++env_.counters.members_dropped;
+  store_->note({node.entry.name, index, outcome, reason, std::nullopt});
+}
+
+void SnapshotJob::run() {
+  const auto transferred = transfer();
+  if (transferred) {
+    const auto published = publish();
+    if (published) return;
+    end_with(published.error());
+  } else {
+    end_with(transferred.error());
+  }
+  if (cancelled_) {
+    close_store();
+    release_freezes();
+    remove_files();
+    log_info("snapshot {} was cancelled", name_);
+    return set_state(State::gone);
+  }
+  if (suspended_) return;  // the files stay as they are
+  Error error;
+  {
+    const std::lock_guard lock(mutex_);
+    error = *error_;
+  }
+  fail_with(error);
+}
+
+Result<> SnapshotJob::transfer() {
+  std::vector<JournalLine> restored;
+  {
+    TRY_ASSIGN(auto opened, MemberStore::open(env_.paths.job(name_), record_.created_ns, env_.budget, id_, restored));
+    const std::lock_guard lock(mutex_);
+    store_ = std::move(opened);
+    transfer_started_ns_ = env_.clock.monotonic_ns();
+  }
+  env_.budget.adopt(id_, bytes_reserved(), store_->bytes_written());
+  for (const JournalLine& line : restored) {
+    for (const auto& transfer : transfers_) {
+      if (transfer->record().entry.name == line.node && !transfer->restore(line))
+        log_warning("the journal of snapshot {} names a member {} of node {} that was not offered", name_, line.index, line.node);
+    }
+  }
+  std::vector<NodeTransfer*> queue;
+  for (const auto& transfer : transfers_) {
+    if (transfer->record().frozen && !transfer->totals().ended) queue.push_back(transfer.get());
+  }
+  // With few nodes a second thread on each keeps the node compressing while the hub decodes.
+  const size_t nodes = queue.size();
+  if (2 * nodes <= kNodesAtATime) {
+    for (size_t i = 0; i < nodes; ++i) queue.push_back(queue[i]);
+  }
+  std::atomic<size_t> next{0}, working{0};
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < std::min(queue.size(), kNodesAtATime); ++i) {
+    ++working;
+    auto thread = try_thread([&] {
+      for (size_t n = next++; n < queue.size() && !ended_; n = next++) {
+        queue[n]->run(*this, env_.slots, env_.access);
+        env_.changed(*this);
+      }
+      --working;
+      store_->wake();
+    });
+    if (!thread) {
+      --working;
+      if (threads.empty()) end_with({ErrorKind::failed, "the system gives no thread for the transfer"});
+      break;
+    }
+    threads.push_back(std::move(*thread));
+  }
+  flush_until_done(working);
+  for (std::thread& thread : threads) thread.join();
+  if (!cancelled_) {
+    const auto flushed = store_->flush();
+    if (!flushed) end_with(flushed.error());
+  }
+  const std::lock_guard lock(mutex_);
+  if (ended_) return tl::make_unexpected(*error_);
+  return {};
+}
+
+void SnapshotJob::flush_until_done(const std::atomic<size_t>& working) {
+  int64_t renewed_ns = env_.clock.monotonic_ns();
+  std::thread renewer;
+  while (working > 0) {
+    store_->wait_for_work(kFlushInterval);
+    if (ended_) continue;
+    if (const auto flushed = store_->flush(); !flushed) end_with(flushed.error());
+    env_.changed(*this);
+    if (env_.clock.monotonic_ns() - renewed_ns < kRenewInterval) continue;
+    renewed_ns = env_.clock.monotonic_ns();
+    if (renewer.joinable()) renewer.join();
+    if (auto thread = try_thread([this] { renew_freezes(); })) renewer = std::move(*thread);
+  }
+  if (renewer.joinable()) renewer.join();
+}
+
+void SnapshotJob::renew_freezes() {
+  for_each_parallel(transfers_.size(), kCallThreads, [&](size_t i) {
+    const NodeRecord& node = transfers_[i]->record();
+    if (!node.frozen || transfers_[i]->totals().ended || ended_) return;
+    auto client = NodeClient::create(env_.access, url_of(node), kReleasePatience);
+    const auto renewed = client ? client->renew(id_) : Result<>(tl::make_unexpected(client.error()));
+    // An hour later it is tried again; a freeze lives for a day.
+    if (!renewed) log_warning("cannot renew the freeze of snapshot {} on node {}: {}", name_, node.entry.name, renewed.error().message);
+  });
+}
+
+void SnapshotJob::release_freezes() {
+  for_each_parallel(record_.nodes.size(), kCallThreads, [&](size_t i) {
+    const NodeRecord& node = record_.nodes[i];
+    // A node that did not answer may have frozen all the same: it is asked once.
+    const int tries = node.frozen ? kReleaseTries : 1;
+    if (node.url.empty()) return;
+    Result<> released;
+    for (int n = 0; n < tries; ++n) {
+      if (n > 0) std::this_thread::sleep_for(milliseconds(100 << n));
+      auto client = NodeClient::create(env_.access, url_of(node), kReleasePatience);
+      released = client ? client->release(id_) : Result<>(tl::make_unexpected(client.error()));
+      if (released || suspended_ || (client && client->was_refused())) break;
+    }
+    if (!released && node.frozen)
+      log_warning("the freeze of snapshot {} on node {} is left to expire: {}", name_, node.entry.name, released.error().message);
+  });
+}
+
+archive::NodeEntry SnapshotJob::final_entry(size_t i) const {
+  const NodeRecord& node = record_.nodes[i];
+  archive::NodeEntry entry = node.entry;
+  if (!node.frozen) {
+    entry.status = "failed";
+    return entry;
+  }
+  const TransferTotals totals = transfers_[i]->totals();
+  entry.packets = totals.packets;
+  entry.bytes = totals.content_bytes;
+  const uint64_t missing = totals.members_total - totals.members_done;
+  std::string reason;
+  const auto add = [&](std::string text) {
+    if (!reason.empty()) reason += "; ";
+    reason += text;
+  };
+  if (totals.given_up_because) add(*totals.given_up_because);
+  if (missing > 0) add(fmt::format("{} of {} members were not transferred", missing, totals.members_total));
+  if (totals.given_up > 0) add(fmt::format("the node gave up {} of {} members to keep recording", totals.given_up, totals.members_total));
+  if (totals.dropped > 0)
+    add(fmt::format("{} of {} members were damaged and are left out ({})", totals.dropped, totals.members_total, totals.first_drop));
+  const bool lacks = missing + totals.given_up + totals.dropped > 0 || totals.given_up_because;
+  if (!node.covers_window) add(node.entry.reason.empty() ? "the node did not have all of the window" : node.entry.reason);
+  entry.reason = reason;
+  entry.status = !lacks && node.covers_window ? "complete" : lacks && totals.stored == 0 ? "failed" : "partial";
+  return entry;
+}
+
+Result<> SnapshotJob::publish() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (cancelled_ || suspended_) return tl::make_unexpected(*error_);
+    committing_ = true;
+  }
+  archive::Manifest manifest;
+  manifest.name = name_;
+  manifest.id = id_;
+  manifest.created_by = fmt::format("lookback {}", version());
+  manifest.created_ns = record_.created_ns;
+  manifest.window = record_.window;
+  manifest.ip_filter = record_.networks;
+  manifest.tags = record_.tags;
+  for (size_t i = 0; i < record_.nodes.size(); ++i) {
+    manifest.nodes.push_back(final_entry(i));
+    manifest.complete = manifest.complete && manifest.nodes.back().status == "complete";
+  }
+  const bool complete = manifest.complete;
+  auto committed = store_->commit(std::move(manifest), env_.paths.archive(name_));
+  if (!committed) {
+    const std::lock_guard lock(mutex_);
+    committing_ = false;
+    return tl::make_unexpected(committed.error());
+  }
+  const int64_t finished = env_.clock.realtime_ns();
+  env_.publish(name_, finished);
+  env_.budget.release(id_);
+  ++env_.counters.snapshots_completed;
+  {
+    const std::lock_guard lock(mutex_);
+    record_.finished_ns = finished;
+    size_bytes_ = *committed;
+  }
+  log_info("snapshot {} is {}: {} bytes", name_, complete ? "complete" : "done, but does not cover its window wholly", *committed);
+  set_state(State::completed);
+  release_freezes();
+  close_store();
+  remove_files();
+  return {};
+}
+
+void SnapshotJob::fail_with(const Error& error) {
+  log_error("snapshot {} failed: {}", name_, error.message);
+  ++env_.counters.snapshots_failed;
+  close_store();
+  // First the room, then the note about it: the disk may be full.
+  std::error_code ec;
+  std::filesystem::remove(env_.paths.partial(name_), ec);
+  std::filesystem::remove(env_.paths.journal(name_), ec);
+  env_.budget.release(id_);
+  SnapshotRecord& record = record_;
+  {
+    const std::lock_guard lock(mutex_);
+    record.state = "failed";
+    record.reason = error.message;
+    record.finished_ns = env_.clock.realtime_ns();
+  }
+  if (const auto saved = save(); !saved) log_error("{}", saved.error().message);
+  set_state(State::failed);
+  release_freezes();
+}
+
+void SnapshotJob::remove_files() {
+  env_.budget.release(id_);
+  std::error_code ec;
+  std::filesystem::remove_all(env_.paths.job(name_), ec);
+  if (ec) log_warning("cannot remove {}: {}", env_.paths.job(name_).string(), ec.message());
+}
+
+}  // namespace lookback::hub

@@ -1,0 +1,122 @@
+#pragma once
+// One snapshot from the order to the published archive.
+//
+//   pending ──freezes made──► in_progress ──commit──► completed (the library's from then on)
+//      │                         │  └──disk full, I/O error──► failed (job.json stays, to be seen and deleted)
+//      └──nothing froze, no room─┴──cancel──► gone
+//
+// suspend() ends the threads and keeps everything for the next start of the hub.
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "hub_paths.hpp"
+#include "lookback/base/clock.hpp"
+#include "member_store.hpp"
+#include "node_registry.hpp"
+#include "snapshot_record.hpp"
+#include "transfer.hpp"
+
+namespace lookback::hub {
+
+/// Counted over the hub's life, for the metrics.
+struct HubCounters {
+  std::atomic<uint64_t> snapshots_completed{0}, snapshots_failed{0};
+  std::atomic<uint64_t> members_stored{0}, members_dropped{0}, member_bytes{0};
+};
+
+class SnapshotJob;
+
+/// What jobs share; outlives them.
+struct JobEnvironment {
+  HubPaths paths;
+  std::string hub_id;
+  NodeAccess access;
+  const Clock& clock;
+  NodeRegistry& nodes;
+  DiskBudget& budget;
+  TransferSlots& slots;
+  HubCounters& counters;
+  /// Takes the archive NAME.tar.zst into the library.
+  std::function<void(const std::string& name, int64_t finished_ns)> publish;
+  /// Something that lists show has changed.
+  std::function<void(const SnapshotJob& job)> changed;
+};
+
+class SnapshotJob final : public MemberSink {
+ public:
+  enum class State { pending, in_progress, completed, failed, gone };
+
+  SnapshotJob(JobEnvironment& environment, SnapshotRecord record);
+  ~SnapshotJob() override;
+
+  /// Freezes on all nodes and checks the room; on failure nothing is left anywhere. unreachable: no node froze anything.
+  [[nodiscard]] Result<> prepare();
+  /// Transfers and publishes, on threads of its own. After prepare(), or for a record in_progress from an earlier run.
+  [[nodiscard]] Result<> start();
+  /// For a pending record of a killed hub: nobody got an answer about it.
+  void forget_freezes();
+  /// conflict: it has ended already.
+  [[nodiscard]] Result<> cancel();
+  void suspend();
+  void wait();  ///< until its threads have ended
+  [[nodiscard]] bool running() const;
+
+  [[nodiscard]] State state() const;
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const std::string& id() const { return id_; }
+  [[nodiscard]] uint64_t bytes_reserved() const;
+  /// The object of the API; without gaps and clock samples for lists.
+  [[nodiscard]] Json object(bool full) const;
+
+  // MemberSink
+  Result<> store(const NodeRecord& node, uint32_t index, const archive::MemberContent& member) override;
+  void note(const NodeRecord& node, uint32_t index, MemberOutcome outcome, const std::string& reason) override;
+  const std::atomic<bool>& ended() const override { return ended_; }
+  void pause(std::chrono::milliseconds time) override;
+  std::string url_of(const NodeRecord& node) const override;
+
+ private:
+  void freeze_all();
+  void freeze_node(NodeRecord& node, bool lost, int64_t clock_error_ns, const FreezeOrder& order);
+  [[nodiscard]] Result<> save();
+  void run();
+  [[nodiscard]] Result<> transfer();
+  void flush_until_done(const std::atomic<size_t>& working);
+  void renew_freezes();
+  void release_freezes();
+  [[nodiscard]] Result<> publish();
+  void fail_with(const Error& error);
+  void end_with(const Error& error);  ///< ended_ is set; the first error is the one
+  void remove_files();
+  void close_store();
+  void set_state(State state);
+  [[nodiscard]] archive::NodeEntry final_entry(size_t node) const;
+  [[nodiscard]] bool cancelled() const { return cancelled_; }
+
+  JobEnvironment& env_;
+  const std::string name_, id_;
+  SnapshotRecord record_;  // nodes: fixed once in_progress; the rest under mutex_
+  std::vector<std::unique_ptr<NodeTransfer>> transfers_;
+  std::shared_ptr<MemberStore> store_;  // set and reset under mutex_; the threads of transfer() use it as it is
+  std::thread thread_;
+
+  std::atomic<bool> ended_{false}, cancelled_{false}, suspended_{false}, running_{false};
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  State state_ = State::pending;
+  std::optional<Error> error_;
+  uint64_t size_bytes_ = 0;
+  int64_t transfer_started_ns_ = 0;  // CLOCK_MONOTONIC
+  bool committing_ = false;
+};
+
+[[nodiscard]] std::string_view to_string(SnapshotJob::State state);
+
+}  // namespace lookback::hub

@@ -1,0 +1,60 @@
+#pragma once
+// A snapshot under way, as job.json keeps it: what was asked for, and what each node froze. Members that were dealt with since are in the
+// journal.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lookback/archive/manifest.hpp"
+#include "lookback/base/json.hpp"
+#include "lookback/base/result.hpp"
+#include "lookback/base/time.hpp"
+
+namespace lookback::hub {
+
+/// A member that a node offers; the figures are upper bounds.
+struct FrozenMember {
+  uint32_t index = 0;
+  uint64_t packets = 0, content_bytes = 0;
+  bool given_up = false;
+};
+
+struct NodeRecord {
+  archive::NodeEntry entry;     ///< status "" until the node is dealt with; packets and bytes stay 0
+  std::string url;
+  bool frozen = false;
+  bool covers_window = false;   ///< the node had all of the window
+  uint64_t content_bytes = 0, compressed_bytes = 0;  ///< estimates
+  std::vector<FrozenMember> members;
+};
+
+struct SnapshotRecord {
+  std::string name, id;
+  std::string state;            ///< "pending", "in_progress", "failed"
+  std::string reason;           ///< why failed
+  TimeWindow window;            ///< hub time
+  int64_t created_ns = 0, finished_ns = 0;
+  int64_t deadline_ns = 0;
+  std::vector<std::string> networks;
+  std::map<std::string, std::string> tags;
+  std::vector<NodeRecord> nodes;
+
+  [[nodiscard]] std::string to_json() const;
+  [[nodiscard]] static Result<SnapshotRecord> from_json(std::string_view text);
+};
+
+/// Gaps, clock samples and interfaces of a node, in the manifest's form and its API's.
+[[nodiscard]] Json gaps_json(const std::vector<archive::Gap>& gaps);
+[[nodiscard]] Json clock_samples_json(const std::vector<archive::ClockSample>& samples);
+[[nodiscard]] Json coverage_json(const std::optional<TimeWindow>& coverage);
+/// What a node or job.json says of these; kind corrupt for anything that a manifest could not hold.
+[[nodiscard]] Result<std::vector<archive::Gap>> gaps_from_json(const Json& object);
+[[nodiscard]] Result<std::vector<archive::ClockSample>> clock_samples_from_json(const Json& object);
+[[nodiscard]] Result<std::vector<archive::InterfaceEntry>> interfaces_from_json(const Json& object);
+[[nodiscard]] Result<std::vector<FrozenMember>> members_from_json(const Json& object);
+/// A manifest with this node alone can be written and read: nothing that the node said can spoil the archive's own.
+[[nodiscard]] Result<> check_node_entry(const archive::NodeEntry& entry);
+
+}  // namespace lookback::hub
