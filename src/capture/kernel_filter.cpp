@@ -2,7 +2,12 @@
 
 #include <linux/filter.h>
 #include <linux/if_arp.h>
+#include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <array>
 
 namespace lookback::capture {
 namespace {
@@ -14,10 +19,12 @@ constexpr uint16_t kJumpEqual = BPF_JMP | BPF_JEQ | BPF_K;
 constexpr uint16_t kJumpAlways = BPF_JMP | BPF_JA;
 constexpr uint16_t kReturn = BPF_RET | BPF_K;
 
-constexpr uint32_t ancillary(int what) { return static_cast<uint32_t>(SKF_AD_OFF + what); }
+constexpr uint32_t ancillary(int what) {
+  return static_cast<uint32_t>(SKF_AD_OFF + what);
+}
 
-/// Emits instructions with far jumps to labels that are placed later. Conditional jumps reach 255 instructions only, so every
-/// far one is "if not equal skip one; jump always".
+/// Emits instructions with far jumps to labels that are placed later. Conditional jumps reach 255
+/// instructions only, so every far one is "if not equal skip one; jump always".
 class Assembler {
  public:
   using Label = size_t;
@@ -28,6 +35,24 @@ class Assembler {
   }
   void place(Label label) { targets_[label] = code_.size(); }
   void load(int what) { code_.push_back({kLoadAbsolute, 0, 0, ancillary(what)}); }
+  void load_length() { code_.push_back({BPF_LD | BPF_W | BPF_LEN, 0, 0, 0}); }
+  /// From the network header on.
+  void load_network(uint16_t size, uint32_t offset) {
+    code_.push_back({static_cast<uint16_t>(BPF_LD | size | BPF_ABS), 0, 0,
+                     static_cast<uint32_t>(SKF_NET_OFF) + offset});
+  }
+  void jump_unless_equal(uint32_t value, Label label) {
+    code_.push_back({kJumpEqual, 1, 0, value});
+    jump(label);
+  }
+  void jump_if_less(uint32_t value, Label label) {
+    code_.push_back({BPF_JMP | BPF_JGE | BPF_K, 1, 0, value});
+    jump(label);
+  }
+  void jump_if_any_bit(uint32_t bits, Label label) {
+    code_.push_back({BPF_JMP | BPF_JSET | BPF_K, 0, 1, bits});
+    jump(label);
+  }
   void jump(Label label) {
     fixups_.push_back({code_.size(), label});
     code_.push_back({kJumpAlways, 0, 0, 0});
@@ -38,7 +63,8 @@ class Assembler {
   }
   void give(uint32_t bytes) { code_.push_back({kReturn, 0, 0, bytes}); }
 
-  /// Puts a whole program in; its returns become jumps, which leaves its inner distances as they are.
+  /// Puts a whole program in; its returns become jumps, which leaves its inner distances as they
+  /// are.
   void inline_program(const Program& program, Label on_match, Label on_mismatch) {
     for (const auto& instruction : program) {
       if (BPF_CLASS(instruction.code) == BPF_RET && BPF_RVAL(instruction.code) == BPF_K)
@@ -67,6 +93,78 @@ class Assembler {
   std::vector<Fixup> fixups_;
 };
 
+/// The shortest frames that are looked at: 22 bytes of link layer and the headers up to the ports.
+/// A shorter one is none of ours, and a load behind its end would drop it.
+constexpr uint32_t kShortestV4 = 22 + 24, kShortestV6 = 22 + 44;
+
+uint32_t word(const packet::IpAddress& address, size_t at) {
+  const uint8_t* p = address.bytes.data() + at;
+  return static_cast<uint32_t>(p[0]) << 24 | static_cast<uint32_t>(p[1]) << 16 |
+         static_cast<uint32_t>(p[2]) << 8 | p[3];
+}
+
+/// From "it is TCP of this version" on: the ports of each exclusion, then its addresses.
+void exclude_tcp(Assembler& code, const std::vector<Exclusion>& exclusions, bool v6,
+                 Assembler::Label drop) {
+  const uint32_t ports_at = v6 ? 40 : 20;
+  const std::array<uint32_t, 2> addresses_at =
+      v6 ? std::array<uint32_t, 2>{8, 24} : std::array<uint32_t, 2>{12, 16};
+  for (const Exclusion& exclusion : exclusions) {
+    const auto check_addresses = code.new_label();
+    const auto next = code.new_label();
+    for (const uint32_t at : {ports_at, ports_at + 2}) {
+      code.load_network(BPF_H, at);
+      for (const uint16_t port : exclusion.ports) code.jump_if_equal(port, check_addresses);
+    }
+    code.jump(next);
+    code.place(check_addresses);
+    for (const packet::IpAddress& address : exclusion.addresses) {
+      if (address.is_v4() == v6) continue;
+      for (const uint32_t at : addresses_at) {
+        const auto other = code.new_label();
+        for (uint32_t i = v6 ? 0 : 12; i < 16; i += 4) {
+          code.load_network(BPF_W, at + (v6 ? i : 0));
+          code.jump_unless_equal(word(address, i), other);
+        }
+        code.jump(drop);
+        code.place(other);
+      }
+    }
+    code.place(next);
+  }
+}
+
+/// Our own connections have neither IP options nor extension headers nor fragments.
+void exclude(Assembler& code, const std::vector<Exclusion>& exclusions, Assembler::Label drop) {
+  const auto done = code.new_label();
+  const auto v4 = code.new_label();
+  const auto v6 = code.new_label();
+  code.load(SKF_AD_PROTOCOL);
+  code.jump_if_equal(ETH_P_IP, v4);
+  code.jump_if_equal(ETH_P_IPV6, v6);
+  code.jump(done);
+
+  code.place(v4);
+  code.load_length();
+  code.jump_if_less(kShortestV4, done);
+  code.load_network(BPF_B, 0);
+  code.jump_unless_equal(0x45, done);
+  code.load_network(BPF_B, 9);
+  code.jump_unless_equal(IPPROTO_TCP, done);
+  code.load_network(BPF_H, 6);
+  code.jump_if_any_bit(0x1fff, done);
+  exclude_tcp(code, exclusions, false, drop);
+  code.jump(done);
+
+  code.place(v6);
+  code.load_length();
+  code.jump_if_less(kShortestV6, done);
+  code.load_network(BPF_B, 6);
+  code.jump_unless_equal(IPPROTO_TCP, done);
+  exclude_tcp(code, exclusions, true, drop);
+  code.place(done);
+}
+
 }  // namespace
 
 Result<Program> compose_filter(const FilterPlan& plan) {
@@ -93,6 +191,8 @@ Result<Program> compose_filter(const FilterPlan& plan) {
     code.place(selected);
   }
 
+  if (!plan.exclusions.empty()) exclude(code, plan.exclusions, drop);
+
   std::vector<Assembler::Label> rule_labels;
   code.load(SKF_AD_HATYPE);
   for (const auto& rule : plan.rules) {
@@ -107,11 +207,6 @@ Result<Program> compose_filter(const FilterPlan& plan) {
     if (rule.reject) {
       code.jump(drop);
       continue;
-    }
-    if (!rule.exclude.empty()) {
-      const auto not_excluded = code.new_label();
-      code.inline_program(rule.exclude, drop, not_excluded);
-      code.place(not_excluded);
     }
     if (rule.include.empty())
       code.jump(accept);

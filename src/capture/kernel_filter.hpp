@@ -3,18 +3,22 @@
 //
 //   loopback's outgoing copy? drop           each loopback packet passes the socket twice
 //   interface not selected?   drop
+//   excluded connection?      drop
 //   which hardware type?      jump to its rule
-//   rule: exclusion program:  match → drop, else go on
-//         user's program:     match → accept, else drop
+//   rule: user's program:     match → accept, else drop
 //
 // Joining programs instead of expressions keeps the user's program exactly as libpcap compiled it (in an expression, `vlan`
 // shifts the offsets of all that follows it), and lets the exclusions change without compiling the user's filter again.
+//
+// Exclusions are written by hand, from the network header on (SKF_NET_OFF), once for all link types: what libpcap makes of `host` and
+// `port`, for each link type again, passes the kernel's limit on a machine with a handful of addresses.
 
 #include <cstdint>
 #include <vector>
 
 #include "lookback/base/result.hpp"
 #include "lookback/packet/filter.hpp"
+#include "lookback/packet/ip_address.hpp"
 
 namespace lookback::capture {
 
@@ -23,14 +27,20 @@ using Program = std::vector<packet::BpfInstruction>;
 /// What happens to frames of some ARPHRD_ hardware types.
 struct LinkRule {
   std::vector<uint16_t> hardware_types;  ///< empty: all that no other rule names; exactly one rule, the last, is so
-  Program exclude;                       ///< a match is dropped; empty: nothing is
   Program include;                       ///< a match is accepted; empty: all that is left
   bool reject = false;                   ///< nothing of these types can match
+};
+
+/// TCP connections with any of these addresses at one end and any of these ports at either.
+struct Exclusion {
+  std::vector<packet::IpAddress> addresses;
+  std::vector<uint16_t> ports;
 };
 
 struct FilterPlan {
   bool select_interfaces = false;
   std::vector<uint32_t> interface_indexes;  ///< with select_interfaces
+  std::vector<Exclusion> exclusions;
   std::vector<LinkRule> rules;
   uint32_t snaplen = 0;                     ///< 0: whole packets
 };

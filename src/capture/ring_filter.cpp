@@ -38,19 +38,18 @@ Result<> check_selection(const std::vector<std::string>& selection) {
 
 }  // namespace
 
-Result<std::string> exclusion_expression(const std::vector<ExcludedPeer>& exclude) {
-  std::string peers;
+Result<std::vector<Exclusion>> group_exclusions(const std::vector<ExcludedPeer>& exclude) {
+  std::map<std::vector<uint16_t>, std::vector<packet::IpAddress>> by_ports;
   for (const auto& peer : exclude) {
     const std::string address = peer.address.substr(0, peer.address.find('%'));  // without a zone
     TRY_ASSIGN(const auto parsed, packet::IpAddress::parse(address));
     if (peer.ports.empty())
       return fail(ErrorKind::invalid, "no port is given for the excluded address {}", address);
-    std::string ports;
-    for (const uint16_t port : peer.ports)
-      ports += fmt::format("{}port {}", ports.empty() ? "" : " or ", port);
-    peers += fmt::format("{}(host {} and ({}))", peers.empty() ? "" : " or ", parsed.to_string(), ports);
+    by_ports[peer.ports].push_back(parsed);
   }
-  return peers.empty() ? peers : fmt::format("tcp and ({})", peers);
+  std::vector<Exclusion> exclusions;
+  for (auto& [ports, addresses] : by_ports) exclusions.push_back({std::move(addresses), ports});
+  return exclusions;
 }
 
 Result<RingFilter> RingFilter::create(const RingOptions& options,
@@ -67,10 +66,11 @@ Result<RingFilter> RingFilter::create(const RingOptions& options,
     by_link_type[packet::link_type_of_hardware(type)].push_back(type);
   }
   for (auto& [link_type, hardware_types] : by_link_type)
-    filter.links_.push_back({link_type, std::move(hardware_types), {}, {}, false, false});
-  const auto most = std::max_element(
-      filter.links_.begin(), filter.links_.end(),
-      [](const Link& a, const Link& b) { return a.hardware_types.size() < b.hardware_types.size(); });
+    filter.links_.push_back({link_type, std::move(hardware_types), {}, false, false});
+  const auto most = std::max_element(filter.links_.begin(), filter.links_.end(),
+                                     [](const Link& a, const Link& b) {
+                                       return a.hardware_types.size() < b.hardware_types.size();
+                                     });
   most->hardware_types.clear();
   std::iter_swap(most, filter.links_.end() - 1);
   std::stable_partition(filter.links_.begin(), filter.links_.end() - 1, [](const Link& link) {
@@ -80,8 +80,8 @@ Result<RingFilter> RingFilter::create(const RingOptions& options,
   bool any = false;
   std::string first_error;
   for (auto& link : filter.links_) {
-    auto compiled = compile_for_link(filter.expression_, link.link_type,
-                                     names_up(interfaces, link.link_type));
+    auto compiled =
+        compile_for_link(filter.expression_, link.link_type, names_up(interfaces, link.link_type));
     if (compiled) {
       link.include = std::move(compiled->code);
       link.live = compiled->live;
@@ -102,7 +102,8 @@ Result<RingFilter> RingFilter::create(const RingOptions& options,
     if (!link.reject && !link.live && present && mentions_vlan(filter.expression_) &&
         link.link_type == packet::link_type::kEthernet)
       log_warning(
-          "no Ethernet interface is up to compile the filter for: until one is, 'vlan' does not see "
+          "no Ethernet interface is up to compile the filter for: until one is, 'vlan' does not "
+          "see "
           "tags that a card takes off");
   }
   for (const auto& name : filter.selection_) {
@@ -134,14 +135,7 @@ void RingFilter::improve(const std::vector<LinkEntry>& interfaces) {
 }
 
 Result<> RingFilter::set_excluded(const std::vector<ExcludedPeer>& exclude) {
-  TRY_ASSIGN(const std::string expression, exclusion_expression(exclude));
-  std::vector<Program> programs;
-  for (const auto& link : links_) {
-    auto compiled = compile_for_link(expression, link.link_type, {});
-    // A link type on which TCP cannot be found has nothing to exclude.
-    programs.push_back(compiled ? std::move(compiled->code) : Program{});
-  }
-  for (size_t i = 0; i < links_.size(); ++i) links_[i].exclude = std::move(programs[i]);
+  TRY_ASSIGN(exclusions_, group_exclusions(exclude));
   return {};
 }
 
@@ -154,6 +148,7 @@ bool RingFilter::selects(const std::string& interface_name) const {
 Result<Program> RingFilter::program(const std::vector<LinkEntry>& interfaces) const {
   FilterPlan plan;
   plan.snaplen = snaplen_;
+  plan.exclusions = exclusions_;
   plan.select_interfaces = !selection_.empty();
   if (plan.select_interfaces) {
     for (const auto& entry : interfaces)
@@ -161,11 +156,11 @@ Result<Program> RingFilter::program(const std::vector<LinkEntry>& interfaces) co
         plan.interface_indexes.push_back(entry.interface.index);
   }
   const bool trivial = std::all_of(links_.begin(), links_.end(), [](const Link& link) {
-    return link.include.empty() && link.exclude.empty() && !link.reject;
+    return link.include.empty() && !link.reject;
   });
   if (!trivial) {
     for (const auto& link : links_)
-      plan.rules.push_back({link.hardware_types, link.exclude, link.include, link.reject});
+      plan.rules.push_back({link.hardware_types, link.include, link.reject});
   }
   return compose_filter(plan);
 }

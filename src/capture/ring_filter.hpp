@@ -29,7 +29,7 @@ class RingFilter {
   struct Link {
     uint16_t link_type = 0;
     std::vector<uint16_t> hardware_types;  ///< empty for the type that stands for all others
-    Program include, exclude;
+    Program include;
     bool reject = false;
     bool live = false;
   };
@@ -38,11 +38,11 @@ class RingFilter {
   std::string expression_;
   std::vector<std::string> selection_;
   uint32_t snaplen_ = 0;
+  std::vector<Exclusion> exclusions_;
   std::vector<Link> links_;  ///< Ethernet first, the one without hardware types last
 };
 
-/// The pcap-filter expression for connections with any of the peers; empty for none. Invalid addresses and peers without ports
-/// are an error of kind invalid.
-[[nodiscard]] Result<std::string> exclusion_expression(const std::vector<ExcludedPeer>& exclude);
+/// Peers with the same ports together. Invalid addresses and peers without ports are an error of kind invalid.
+[[nodiscard]] Result<std::vector<Exclusion>> group_exclusions(const std::vector<ExcludedPeer>& exclude);
 
 }  // namespace lookback::capture

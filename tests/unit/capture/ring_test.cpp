@@ -432,11 +432,14 @@ TEST_CASE("wrong options are named", "[root]") {
   CHECK(message({.exclude = {{"nowhere", {1}}}}).find("nowhere") != std::string::npos);
 }
 
-TEST_CASE("exclusions are written as libpcap reads them") {
-  CHECK(exclusion_expression({}).value().empty());
-  CHECK(exclusion_expression({{"10.0.0.1", {7400, 7401}}, {"fe80::2%eth0", {7400}}}).value() ==
-        "tcp and ((host 10.0.0.1 and (port 7400 or port 7401)) or (host fe80::2 and (port 7400)))");
-  CHECK_FALSE(exclusion_expression({{"10.0.0.1", {}}}));
+TEST_CASE("exclusions with the same ports go together") {
+  CHECK(group_exclusions({}).value().empty());
+  const auto groups = group_exclusions({{"10.0.0.1", {7400, 7401}}, {"fe80::2%eth0", {7400}}, {"10.0.0.3", {7400}}}).value();
+  REQUIRE(groups.size() == 2);
+  CHECK(groups[0].ports == std::vector<uint16_t>{7400});
+  CHECK(groups[0].addresses.size() == 2);
+  CHECK(groups[1].addresses.front().to_string() == "10.0.0.1");
+  CHECK_FALSE(group_exclusions({{"10.0.0.1", {}}}));
 }
 
 TEST_CASE("vlan is found as a word") {
