@@ -199,7 +199,7 @@ struct Client::Impl {
   [[nodiscard]] bool is_too_slow(std::chrono::steady_clock::duration elapsed, uint64_t bytes) const {
     if (options.least_bytes_per_second == 0 || options.stall_timeout_ms <= 0) return false;
     const double seconds = std::chrono::duration<double>(elapsed).count();
-    return seconds * 1000 > static_cast<double>(options.stall_timeout_ms) &&
+    return seconds * 1000 > 2 * static_cast<double>(options.stall_timeout_ms) &&
            static_cast<double>(bytes) < seconds * static_cast<double>(options.least_bytes_per_second);
   }
 

@@ -22,7 +22,7 @@ struct ClientOptions {
   int64_t connect_timeout_ms = 5'000;
   int64_t total_timeout_ms = 30'000;   ///< 0: none (streams)
   int64_t stall_timeout_ms = 30'000;   ///< no byte for this long ends a transfer; 0: never
-  /// A transfer that goes on for longer than stall_timeout_ms with fewer bytes a second than this on average ends too; 0: never.
+  /// A transfer that goes on for longer than twice stall_timeout_ms with fewer bytes a second than this on average ends too; 0: never.
   uint64_t least_bytes_per_second = 0;
 };
 
