@@ -1,0 +1,102 @@
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "hub_fixture.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "lookback/base/time.hpp"
+
+namespace lookback::hub::test {
+
+TemporaryDirectory::TemporaryDirectory() {
+  std::string name = (std::filesystem::temp_directory_path() / "lookback-test-XXXXXX").string();
+  REQUIRE(::mkdtemp(name.data()) != nullptr);
+  path_ = name;
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+  std::error_code ec;
+  std::filesystem::remove_all(path_, ec);
+}
+
+HubClient::HubClient(uint16_t port)
+    : client_([&] {
+        http::ClientOptions options;
+        options.base_url = fmt::format("http://127.0.0.1:{}", port);
+        options.total_timeout_ms = 120'000;
+        options.stall_timeout_ms = 120'000;
+        auto client = http::Client::create(options);
+        REQUIRE(client);
+        return std::move(*client);
+      }()) {}
+
+Answer HubClient::call(const std::string& method, const std::string& path, const Json& body) {
+  const auto response = client_.request(method, path, body.is_null() ? std::string() : body.dump());
+  REQUIRE(response);
+  Answer answer;
+  answer.status = response->status;
+  answer.headers = response->headers;
+  answer.text = response->body;
+  if (auto json = parse_json(response->body, "answer")) answer.json = std::move(*json);
+  return answer;
+}
+
+Answer HubClient::beat(const FakeNode& node, int64_t offset_ns, int64_t error_ns) {
+  const auto response = client_.request("POST", "/api/v1/nodes/" + node.name() + "/heartbeat", node.heartbeat(offset_ns, error_ns));
+  REQUIRE(response);
+  Answer answer;
+  answer.status = response->status;
+  answer.text = response->body;
+  if (auto json = parse_json(response->body, "answer")) answer.json = std::move(*json);
+  return answer;
+}
+
+Answer HubClient::create(const std::string& name, const Json& more) {
+  Json order = {{"name", name}, {"last_ns", 60 * kNsPerSecond}};
+  for (const auto& [key, value] : more.items()) {
+    if (value.is_null()) {
+      order.erase(key);
+    } else {
+      order[key] = value;
+    }
+  }
+  return call("POST", "/api/v1/snapshots", order);
+}
+
+Json HubClient::wait(const std::string& name, int seconds) {
+  Json object;
+  const bool ended = eventually(
+      [&] {
+        const Answer answer = get("/api/v1/snapshots/" + name);
+        if (answer.status != 200) return false;
+        object = answer.json;
+        const std::string state = object.at("state");
+        return state == "completed" || state == "failed";
+      },
+      seconds * 100);
+  INFO(object.dump(2));
+  REQUIRE(ended);
+  return object;
+}
+
+HubFixture::HubFixture(HubOptions options, const Clock& clock) : options_(std::move(options)), clock_(clock) {
+  if (options_.data_dir.empty()) {
+    own_directory_ = std::make_unique<TemporaryDirectory>();
+    options_.data_dir = own_directory_->path() / "hub";
+  }
+  options_.listen = "127.0.0.1:0";
+  start();
+}
+
+HubFixture::~HubFixture() { stop(); }
+
+void HubFixture::stop() { daemon_.reset(); }
+
+void HubFixture::start() {
+  auto daemon = HubDaemon::start(options_, clock_);
+  if (!daemon) FAIL(daemon.error().message);
+  daemon_ = std::move(*daemon);
+}
+
+}  // namespace lookback::hub::test
