@@ -92,7 +92,7 @@ wait_for() {
 # arrival of the request counts.
 expect_resolved() {
   local name=$1
-  run_in_chroot nodes --hub "http://$name:7400" --insecure -o json >"$work/output" 2>&1 || true
+  run_in_chroot nodes --hub "http://$name:7400" -o json >"$work/output" 2>&1 || true
   grep -qx "$name:7400" "$work/hosts-seen" 2>/dev/null ||
     fail "no request for $name arrived: $(cat "$work/output")"
 }
@@ -100,7 +100,7 @@ expect_resolved() {
 # A name that nobody knows is a hub out of reach (status 5), said in one line, and no crash.
 expect_unresolved() {
   local name=$1 status=0
-  run_in_chroot nodes --hub "http://$name:7400" --insecure >"$work/output" 2>&1 || status=$?
+  run_in_chroot nodes --hub "http://$name:7400" >"$work/output" 2>&1 || status=$?
   ((status == 5)) || fail "unknown host $name: exit status $status: $(cat "$work/output")"
   [[ $(wc -l <"$work/output") == 1 ]] || fail "not one line: $(cat "$work/output")"
 }
@@ -123,6 +123,7 @@ case $check in
     enter_namespaces
     make_chroot
     run_in_chroot --version | grep . || fail "--version printed nothing"
+    run_in_chroot --help | grep -qw capture || fail "--help does not name capture"
     ;;
   resolve-dns)
     enter_namespaces
