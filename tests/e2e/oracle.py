@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import capfile
 from lab import Process, run, wait_for
@@ -27,6 +28,7 @@ class Oracle:
         wait_for(lambda: "listening on" in self.process.text(), f"tcpdump on {node.name} {interface}")
 
     def stop(self):
+        time.sleep(1.2)  # what waits in tcpdump's open block, for a second at most, is lost when it is told to end
         self.process.signal(signal.SIGINT)
         self.process.popen.wait(30)
         dropped = re.search(r"(\d+) packets dropped by kernel", self.process.text())

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from oracle import HERE, Oracle, compare, expected, per_interface, serve_everywhere, start_senders, start_tagged, wait_senders
+from oracle import HERE, Oracle, compare, per_interface, serve_everywhere, start_senders, start_tagged, wait_senders
 from test_snapshot import rfc3339
 
 TUN_WRITER = r'''
