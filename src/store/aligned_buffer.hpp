@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <span>
@@ -18,11 +19,14 @@ class AlignedBuffer {
   AlignedBuffer() = default;
   explicit AlignedBuffer(size_t bytes) { reserve(bytes); }
 
-  void reserve(size_t bytes) {
+  /// Only the first `keep` bytes of the content survive growing.
+  void reserve(size_t bytes, size_t keep = 0) {
     if (bytes <= size_) return;
     const size_t size = round_up(bytes, kPageBytes);
-    memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kPageBytes, size)));
-    if (!memory_) throw std::bad_alloc();
+    auto* fresh = static_cast<std::byte*>(std::aligned_alloc(kPageBytes, size));
+    if (fresh == nullptr) throw std::bad_alloc();
+    if (keep > 0) std::memcpy(fresh, memory_.get(), keep);
+    memory_.reset(fresh);
     size_ = size;
   }
   [[nodiscard]] std::byte* data() { return memory_.get(); }

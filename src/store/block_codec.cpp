@@ -81,19 +81,16 @@ void unseal_block(std::span<std::byte> block) {
     std::memcpy(at, saved, kTagBytes);
 }
 
-HeaderState read_header(std::span<const std::byte> head, uint64_t epoch, BlockHeader& header) {
+bool read_header(std::span<const std::byte> head, uint64_t epoch, BlockHeader& header) {
   std::memcpy(&header, head.data(), sizeof header);
-  const bool sane =
-      header.magic == kBlockMagic && header.version == kFormatVersion && header.epoch == epoch &&
-      header.used_bytes <= kMaxBlockBytes && header.payload_offset >= sizeof header &&
-      header.payload_offset <= header.used_bytes && header.used_bytes > sizeof header &&
-      header.payload_offset % 8 == 0 && header.kind >= static_cast<uint16_t>(BlockKind::kernel) &&
-      header.kind <= static_cast<uint16_t>(BlockKind::index);
-  if (sane && header.tagged_sectors == tagged_sectors(header.payload_offset, header.used_bytes) &&
-      header_and_table_bytes(header) <= header.payload_offset)
-    return HeaderState::valid;
-  const auto is_zero = [](std::byte b) { return b == std::byte{0}; };
-  return std::all_of(head.begin(), head.end(), is_zero) ? HeaderState::empty : HeaderState::alien;
+  return header.magic == kBlockMagic && header.version == kFormatVersion && header.epoch == epoch &&
+         header.kind >= static_cast<uint16_t>(BlockKind::kernel) &&
+         header.kind <= static_cast<uint16_t>(BlockKind::index) &&
+         header.used_bytes > sizeof header && header.used_bytes <= kMaxBlockBytes &&
+         header.payload_offset >= sizeof header && header.payload_offset % 8 == 0 &&
+         header.payload_offset <= header.used_bytes &&
+         header.tagged_sectors == tagged_sectors(header.payload_offset, header.used_bytes) &&
+         header_and_table_bytes(header) <= header.payload_offset;
 }
 
 bool checksum_matches(std::span<const std::byte> block, const BlockHeader& header) {

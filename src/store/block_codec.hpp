@@ -32,16 +32,10 @@ uint32_t seal_block(std::span<std::byte> block, BlockHeader header);
 /// Puts the payload back as it was before seal_block.
 void unseal_block(std::span<std::byte> block);
 
-enum class HeaderState {
-  valid,
-  empty,  ///< zeros: nothing was ever written here
-  alien,  ///< something else: another segment's block, payload, damage
-};
-
 /// Judges the fixed fields only: magic, version, epoch, offsets that fit each other. `head` holds
-/// sizeof(BlockHeader) bytes or more.
-[[nodiscard]] HeaderState read_header(std::span<const std::byte> head, uint64_t epoch,
-                                      BlockHeader& header);
+/// sizeof(BlockHeader) bytes or more. False: nothing of this segment starts here.
+[[nodiscard]] bool read_header(std::span<const std::byte> head, uint64_t epoch,
+                               BlockHeader& header);
 
 /// The bytes at the front of a block that hold header and tag table.
 [[nodiscard]] uint32_t header_and_table_bytes(const BlockHeader& header);

@@ -25,8 +25,12 @@ uint64_t cost(const struct stat& st) {
                             static_cast<uint64_t>(st.st_size));
 }
 
+/// A thousandth of the storage, which keeps a freeze of everything short. Less only costs: every
+/// segment is a file made and one removed; so up to 64 MiB where a storage has more than a hundred
+/// of them.
 uint64_t scaled_segment_bytes(uint64_t quota) {
-  const uint64_t wanted = std::clamp(std::bit_ceil(quota / 1024), 4 * kMiB, 1024 * kMiB);
+  const uint64_t few = std::clamp(std::bit_floor(quota / 128), 4 * kMiB, 64 * kMiB);
+  const uint64_t wanted = std::clamp(std::bit_ceil(quota / 1024), few, 1024 * kMiB);
   // Two kernel blocks at least, unless that makes too few segments.
   const uint64_t least = quota >= 128 * kMiB ? 8 * kMiB : 4 * kMiB;
   return std::max(wanted, least) + kSegmentExtraBytes;

@@ -1,7 +1,5 @@
 #include "store/run_reader.hpp"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -39,8 +37,6 @@ SegmentRunReader::SegmentRunReader(RunSource source)
       end_(source_.offset + source_.bytes),
       last_seen_ns_(source_.first_ns) {
   use_table(std::move(source_.interfaces));
-  ::posix_fadvise(source_.fd.get(), static_cast<off_t>(offset_), static_cast<off_t>(source_.bytes),
-                  POSIX_FADV_WILLNEED);
 }
 
 Result<std::optional<packet::PacketView>> SegmentRunReader::next() {
@@ -62,26 +58,22 @@ Result<std::optional<packet::PacketView>> SegmentRunReader::next() {
 Result<bool> SegmentRunReader::next_block() {
   while (offset_ < end_) {
     const uint64_t start = offset_;
-    TRY_ASSIGN(block_, load_block(source_.fd.get(), source_.epoch, start, buffer_));
+    TRY_ASSIGN(block_, load_block(source_.file, source_.epoch, start, end_));
     if (!block_) {
-      TRY_ASSIGN(offset_, find_block(source_.fd.get(), source_.epoch, start, end_, buffer_));
+      TRY_ASSIGN(offset_, find_block(source_.file, source_.epoch, start, end_));
       int64_t until = source_.last_ns;
       if (offset_ < end_) {
-        TRY_ASSIGN(const auto following,
-                   load_block(source_.fd.get(), source_.epoch, offset_, buffer_));
-        if (following) until = following->header.first_ns;
+        TRY_ASSIGN(const auto following, load_header(source_.file, source_.epoch, offset_, end_));
+        if (following) until = following->first_ns;
       }
       report(last_seen_ns_, until, 0);
       continue;
     }
     const BlockHeader& header = block_->header;
-    const uint64_t length = round_up(header.used_bytes, kPageBytes);
-    offset_ = start + length;
-    ::posix_fadvise(source_.fd.get(), static_cast<off_t>(start), static_cast<off_t>(length),
-                    POSIX_FADV_DONTNEED);
+    offset_ = start + round_up(header.used_bytes, kPageBytes);
     const auto kind = static_cast<BlockKind>(header.kind);
     if (kind == BlockKind::note) {
-      auto note = load_note(source_.fd.get(), source_.epoch, start, buffer_);
+      auto note = note_of(*block_);
       if (!note)
         report(header.first_ns, header.last_ns, 0);
       else if (note->interfaces)

@@ -7,22 +7,24 @@
 #include <unordered_map>
 #include <vector>
 
-#include "lookback/base/fd.hpp"
 #include "lookback/packet/kernel_block.hpp"
 #include "lookback/store/store.hpp"
-#include "store/aligned_buffer.hpp"
+#include "store/block_window.hpp"
 #include "store/segment_reader.hpp"
 
 namespace lookback::store {
 
 struct RunSource {
-  Fd fd;
+  BlockWindow file;
   uint64_t epoch = 0;
   uint64_t offset = 0, bytes = 0;             ///< whole pages
   int64_t first_ns = 0, last_ns = 0;          ///< to give damage a time where nothing else does
   std::vector<packet::Interface> interfaces;  ///< the table valid at `offset`
   std::function<void(const Gap&)> on_damage;  ///< may be empty; called from next()
 };
+
+/// How much a run reader has in memory, unless a block is larger.
+inline constexpr size_t kRunReadAhead = 1 << 20;
 
 class SegmentRunReader final : public RunReader {
  public:
@@ -46,7 +48,6 @@ class SegmentRunReader final : public RunReader {
   void put_tag_back(packet::KernelPacket& packet);
 
   RunSource source_;
-  AlignedBuffer buffer_;
   uint64_t offset_, end_;
   std::optional<LoadedBlock> block_;
   std::optional<packet::KernelBlockWalker> walker_;  ///< in a kernel block

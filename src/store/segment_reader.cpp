@@ -14,36 +14,6 @@ namespace lookback::store {
 
 namespace {
 
-/// Reads `bytes` at `offset` to buffer + at; what lies behind the file's end reads as zeros.
-Result<> read_padded(int fd, AlignedBuffer& buffer, size_t at, size_t bytes, uint64_t offset) {
-  const auto target = buffer.span(at + bytes).subspan(at);
-  TRY_ASSIGN(const size_t done, pread_some(fd, target, offset));
-  if (done < bytes) std::memset(target.data() + done, 0, bytes - done);
-  return {};
-}
-
-/// The header of the block at `offset` when it and its table are good; the buffer then has at least
-/// both.
-Result<std::optional<BlockHeader>> load_header(int fd, uint64_t epoch, uint64_t offset,
-                                               AlignedBuffer& buffer, HeaderState& state) {
-  buffer.reserve(kPageBytes);
-  TRY(read_padded(fd, buffer, 0, kPageBytes, offset));
-  BlockHeader header;
-  state = read_header(buffer.span(kPageBytes), epoch, header);
-  if (state != HeaderState::valid) return std::nullopt;
-  const size_t front = round_up(header_and_table_bytes(header), kPageBytes);
-  if (front > kPageBytes) {
-    // Growing loses what was read: read it all again.
-    buffer.reserve(front);
-    TRY(read_padded(fd, buffer, 0, front, offset));
-  }
-  if (!checksum_matches(buffer.span(front), header)) {
-    state = HeaderState::alien;
-    return std::nullopt;
-  }
-  return header;
-}
-
 /// Where the next data may be at or behind `offset`: holes and space allocated but never written to
 /// are skipped.
 uint64_t next_data(int fd, uint64_t offset, uint64_t end) {
@@ -65,18 +35,18 @@ IndexEntry entry_of(const BlockHeader& header, uint64_t offset) {
 }
 
 /// By the index block that a seal leaves at the end. False: there is none that can be trusted.
-Result<bool> read_index(int fd, uint64_t file_bytes, SegmentContents& contents,
-                        AlignedBuffer& buffer) {
+Result<bool> read_index(BlockWindow& file, uint64_t file_bytes, SegmentContents& contents) {
   if (file_bytes % kPageBytes != 0 || file_bytes < 2 * kPageBytes) return false;
   IndexTrailer trailer;
-  TRY(pread_exact(fd, std::as_writable_bytes(std::span(&trailer, 1)), file_bytes - sizeof trailer));
+  TRY_ASSIGN(const auto page, file.get(file_bytes - kPageBytes, kPageBytes, file_bytes));
+  std::memcpy(&trailer, page.data() + kPageBytes - sizeof trailer, sizeof trailer);
   if (trailer.magic != kIndexMagic || trailer.epoch != contents.header.epoch ||
       trailer.checksum !=
           crc32c(std::as_bytes(std::span(&trailer, 1)).first(offsetof(IndexTrailer, checksum))))
     return false;
   const uint64_t offset = uint64_t{trailer.index_page} * kPageBytes;
   if (offset < kPageBytes || offset >= file_bytes) return false;
-  TRY_ASSIGN(const auto block, load_block(fd, contents.header.epoch, offset, buffer));
+  TRY_ASSIGN(const auto block, load_block(file, contents.header.epoch, offset, file_bytes));
   if (!block || block->torn || block->header.kind != static_cast<uint16_t>(BlockKind::index) ||
       offset + block->header.used_bytes != file_bytes ||
       !payload_matches(block->bytes, block->header))
@@ -104,45 +74,42 @@ Result<bool> read_index(int fd, uint64_t file_bytes, SegmentContents& contents,
 
 /// Block after block. What cannot be read between two good blocks is damage; what follows the last
 /// good one is only what a killed writer had not finished.
-Result<> scan_blocks(int fd, uint64_t file_bytes, SegmentContents& contents,
-                     AlignedBuffer& buffer) {
+Result<> scan_blocks(BlockWindow& file, uint64_t file_bytes, SegmentContents& contents) {
   const uint64_t epoch = contents.header.epoch;
   const uint64_t file_end = round_up(file_bytes, kPageBytes);
   uint64_t offset = kPageBytes;
   bool lost = false;
   uint32_t sequence = 0;
   while (offset < file_end) {
-    HeaderState state;
-    TRY_ASSIGN(const auto header, load_header(fd, epoch, offset, buffer, state));
-    if (header && header->sequence >= sequence) {
-      sequence = header->sequence + 1;
-      if (header->kind != static_cast<uint16_t>(BlockKind::index)) {
-        if (lost) {
-          const int64_t start =
-              contents.blocks.empty() ? contents.header.opened_ns : contents.blocks.back().last_ns;
-          contents.damage.push_back(
-              {start, std::max(start, header->first_ns), 0, "damaged segment"});
-          lost = false;
-        }
-        contents.blocks.push_back(entry_of(*header, offset));
-      }
-      offset = round_up(offset + header->used_bytes, kPageBytes);
-      contents.end = std::min(offset, file_end);
+    TRY_ASSIGN(const auto header, load_header(file, epoch, offset, file_end));
+    if (!header || header->sequence < sequence) {
+      lost = true;
+      TRY_ASSIGN(offset, find_block(file, epoch, offset, file_end));
       continue;
     }
-    lost = lost || state == HeaderState::alien || header;
-    TRY_ASSIGN(offset, find_block(fd, epoch, offset, file_end, buffer));
+    sequence = header->sequence + 1;
+    if (header->kind != static_cast<uint16_t>(BlockKind::index)) {
+      if (lost) {
+        const int64_t start =
+            contents.blocks.empty() ? contents.header.opened_ns : contents.blocks.back().last_ns;
+        contents.damage.push_back({start, std::max(start, header->first_ns), 0, "damaged segment"});
+        lost = false;
+      }
+      contents.blocks.push_back(entry_of(*header, offset));
+    }
+    offset = round_up(offset + header->used_bytes, kPageBytes);
+    contents.end = std::min(offset, file_end);
   }
   return {};
 }
 
 }  // namespace
 
-Result<SegmentHeader> read_segment_header(int fd) {
+Result<SegmentHeader> read_segment_header(BlockWindow& file) {
   SegmentHeader header;
-  TRY_ASSIGN(const size_t done, pread_some(fd, std::as_writable_bytes(std::span(&header, 1)), 0));
-  if (done < sizeof header || header.magic != kSegmentMagic)
-    return fail(ErrorKind::corrupt, "not a segment file");
+  TRY_ASSIGN(const auto page, file.get(0, kPageBytes, kPageBytes));
+  std::memcpy(&header, page.data(), sizeof header);
+  if (header.magic != kSegmentMagic) return fail(ErrorKind::corrupt, "not a segment file");
   if (header.checksum !=
       crc32c(std::as_bytes(std::span(&header, 1)).first(offsetof(SegmentHeader, checksum))))
     return fail(ErrorKind::corrupt, "its header is damaged");
@@ -152,54 +119,59 @@ Result<SegmentHeader> read_segment_header(int fd) {
   return header;
 }
 
-Result<SegmentContents> read_segment(int fd) {
+Result<SegmentContents> read_segment(BlockWindow& file) {
   SegmentContents contents;
-  TRY_ASSIGN(contents.header, read_segment_header(fd));
-  TRY_ASSIGN(const uint64_t file_bytes, file_size(fd));
-  AlignedBuffer buffer;
-  TRY_ASSIGN(const bool indexed, read_index(fd, file_bytes, contents, buffer));
-  if (!indexed) TRY(scan_blocks(fd, file_bytes, contents, buffer));
+  TRY_ASSIGN(contents.header, read_segment_header(file));
+  TRY_ASSIGN(const uint64_t file_bytes, file_size(file.fd()));
+  TRY_ASSIGN(const bool indexed, read_index(file, file_bytes, contents));
+  if (!indexed) TRY(scan_blocks(file, file_bytes, contents));
   return contents;
 }
 
-Result<std::optional<LoadedBlock>> load_block(int fd, uint64_t epoch, uint64_t offset,
-                                              AlignedBuffer& buffer) {
-  HeaderState state;
-  TRY_ASSIGN(const auto header, load_header(fd, epoch, offset, buffer, state));
-  if (!header) return std::nullopt;
-  const size_t bytes = round_up(header->used_bytes, kPageBytes);
-  size_t have = round_up(header_and_table_bytes(*header), kPageBytes);
-  if (buffer.size() < bytes) {
-    buffer.reserve(bytes);
-    have = 0;
+Result<std::optional<BlockHeader>> load_header(BlockWindow& file, uint64_t epoch, uint64_t offset,
+                                               uint64_t limit) {
+  BlockHeader header;
+  TRY_ASSIGN(auto front, file.get(offset, kPageBytes, limit));
+  if (!read_header(front, epoch, header)) return std::nullopt;
+  const size_t bytes = round_up(header_and_table_bytes(header), kPageBytes);
+  if (bytes > kPageBytes) {
+    TRY_ASSIGN(front, file.get(offset, bytes, limit));
   }
-  if (bytes > have) TRY(read_padded(fd, buffer, have, bytes - have, offset + have));
-  LoadedBlock block;
-  block.header = *header;
-  const RestoredBlock restored = restore_block(buffer.span(bytes), *header);
-  block.torn = restored.torn;
-  block.bytes = buffer.span(restored.valid_bytes);
-  return block;
+  if (!checksum_matches(front, header)) return std::nullopt;
+  return header;
 }
 
-Result<uint64_t> find_block(int fd, uint64_t epoch, uint64_t offset, uint64_t end,
-                            AlignedBuffer& buffer) {
+Result<std::optional<LoadedBlock>> load_block(BlockWindow& file, uint64_t epoch, uint64_t offset,
+                                              uint64_t limit) {
+  TRY_ASSIGN(const auto header, load_header(file, epoch, offset, limit));
+  if (!header) return std::nullopt;
+  TRY_ASSIGN(const auto bytes, file.get(offset, round_up(header->used_bytes, kPageBytes), limit));
+  const RestoredBlock restored = restore_block(bytes, *header);
+  file.changed_up_to(offset + bytes.size());
+  return LoadedBlock{*header, bytes.first(restored.valid_bytes), restored.torn};
+}
+
+Result<uint64_t> find_block(BlockWindow& file, uint64_t epoch, uint64_t offset, uint64_t end) {
   for (offset += kPageBytes; offset < end; offset += kPageBytes) {
-    offset = next_data(fd, offset, end);
+    offset = next_data(file.fd(), offset, end);
     if (offset >= end) break;
-    HeaderState state;
-    TRY_ASSIGN(const auto header, load_header(fd, epoch, offset, buffer, state));
+    TRY_ASSIGN(const auto header, load_header(file, epoch, offset, end));
     if (header) return offset;
   }
   return end;
 }
 
-Result<Note> load_note(int fd, uint64_t epoch, uint64_t offset, AlignedBuffer& buffer) {
-  TRY_ASSIGN(const auto block, load_block(fd, epoch, offset, buffer));
-  if (!block || block->torn || block->header.kind != static_cast<uint16_t>(BlockKind::note) ||
-      !payload_matches(block->bytes, block->header))
+Result<Note> note_of(const LoadedBlock& block) {
+  if (block.torn || block.header.kind != static_cast<uint16_t>(BlockKind::note) ||
+      !payload_matches(block.bytes, block.header))
     return fail(ErrorKind::corrupt, "a note is damaged");
-  return note_from_json(as_text(block->bytes.subspan(block->header.payload_offset)));
+  return note_from_json(as_text(block.bytes.subspan(block.header.payload_offset)));
+}
+
+Result<Note> load_note(BlockWindow& file, uint64_t epoch, uint64_t offset) {
+  TRY_ASSIGN(const auto block, load_block(file, epoch, offset, offset + kPageBytes));
+  if (!block) return fail(ErrorKind::corrupt, "a note is damaged");
+  return note_of(*block);
 }
 
 }  // namespace lookback::store

@@ -10,7 +10,7 @@
 #include "lookback/base/result.hpp"
 #include "lookback/store/segment_format.hpp"
 #include "lookback/store/store.hpp"
-#include "store/aligned_buffer.hpp"
+#include "store/block_window.hpp"
 #include "store/note.hpp"
 
 namespace lookback::store {
@@ -26,28 +26,35 @@ struct SegmentContents {
 };
 
 /// Kind corrupt: not a segment, or its header is damaged. failed: it cannot be read.
-[[nodiscard]] Result<SegmentHeader> read_segment_header(int fd);
-[[nodiscard]] Result<SegmentContents> read_segment(int fd);
+[[nodiscard]] Result<SegmentHeader> read_segment_header(BlockWindow& file);
+/// The window reads nothing ahead.
+[[nodiscard]] Result<SegmentContents> read_segment(BlockWindow& file);
 
 /// A block as read: header, and bytes with the tags taken out.
 struct LoadedBlock {
   BlockHeader header;
-  std::span<std::byte> bytes;  ///< from the block's start to valid_bytes
+  /// From the block's start to used_bytes, or to the first stale sector; in the window.
+  std::span<std::byte> bytes;
   bool torn = false;
 };
 
-/// Reads the block at `offset` into `buffer`. Nothing: there is no block of this segment, or its
-/// header or table is damaged. Where the file ends inside the block, it is torn there.
-[[nodiscard]] Result<std::optional<LoadedBlock>> load_block(int fd, uint64_t epoch, uint64_t offset,
-                                                            AlignedBuffer& buffer);
+/// The header of the block at `offset` when it and its tag table are those of a block of this
+/// segment.
+[[nodiscard]] Result<std::optional<BlockHeader>> load_header(BlockWindow& file, uint64_t epoch,
+                                                             uint64_t offset, uint64_t limit);
 
-/// The first page behind `offset` that looks like the start of a block of this segment (header and
-/// table match their checksum), or `end`.
-[[nodiscard]] Result<uint64_t> find_block(int fd, uint64_t epoch, uint64_t offset, uint64_t end,
-                                          AlignedBuffer& buffer);
+/// The block at `offset`; nothing where load_header finds nothing. Where the file ends inside the
+/// block, it is torn there.
+[[nodiscard]] Result<std::optional<LoadedBlock>> load_block(BlockWindow& file, uint64_t epoch,
+                                                            uint64_t offset, uint64_t limit);
 
-/// The note block at `offset`; corrupt where it is damaged.
-[[nodiscard]] Result<Note> load_note(int fd, uint64_t epoch, uint64_t offset,
-                                     AlignedBuffer& buffer);
+/// The first page behind `offset` where load_header finds something, or `end`.
+[[nodiscard]] Result<uint64_t> find_block(BlockWindow& file, uint64_t epoch, uint64_t offset,
+                                          uint64_t end);
+
+/// What a note block says; corrupt where it is damaged or is no note.
+[[nodiscard]] Result<Note> note_of(const LoadedBlock& block);
+/// The note block at `offset`.
+[[nodiscard]] Result<Note> load_note(BlockWindow& file, uint64_t epoch, uint64_t offset);
 
 }  // namespace lookback::store

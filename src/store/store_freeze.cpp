@@ -86,8 +86,8 @@ Result<StoreImpl::Selection> StoreImpl::select_locked(TimeWindow window) {
         // ends come here.
         if (!blocks) {
           blocks.emplace();
-          if (const auto fd = open_file(segment_path(candidate.sequence), O_RDONLY)) {
-            if (auto contents = read_segment(fd->get())) blocks = std::move(contents->blocks);
+          if (auto file = BlockWindow::open(segment_path(candidate.sequence), 0)) {
+            if (auto contents = read_segment(*file)) blocks = std::move(contents->blocks);
           }
         }
         // Where the index cannot be read the whole chunk is taken.
@@ -304,8 +304,8 @@ void StoreImpl::expire_locked() {
 
 Result<std::unique_ptr<RunReader>> StoreImpl::read_run(const std::string& freeze_id,
                                                        size_t run_index) const {
-  RunSource source;
   FrozenRun run;
+  uint64_t epoch = 0;
   uint64_t sequence = 0;
   std::optional<uint32_t> table_page;
   {
@@ -323,25 +323,20 @@ Result<std::unique_ptr<RunReader>> StoreImpl::read_run(const std::string& freeze
     if (!segment->second.readable)
       return fail(ErrorKind::corrupt, "run {} of freeze {}: the segment's header is damaged",
                   run_index, freeze_id);
-    source.epoch = segment->second.epoch;
+    epoch = segment->second.epoch;
     for (const uint32_t page : segment->second.table_pages) {
       if (uint64_t{page} * kPageBytes < run.offset) table_page = page;
     }
   }
-  auto fd = open_file(freeze_path(freeze_id) / run.segment, O_RDONLY);
-  if (!fd)
+  auto file = BlockWindow::open(freeze_path(freeze_id) / run.segment, kRunReadAhead);
+  if (!file)
     return tl::make_unexpected(
-        fd.error().in(fmt::format("run {} of freeze {}", run_index, freeze_id)));
-  source.fd = std::move(*fd);
-  source.offset = run.offset;
-  source.bytes = run.bytes;
-  source.first_ns = run.first_ns;
-  source.last_ns = run.last_ns;
+        file.error().in(fmt::format("run {} of freeze {}", run_index, freeze_id)));
+  RunSource source{std::move(*file), epoch,       run.offset, run.bytes,
+                   run.first_ns,     run.last_ns, {},         {}};
   source.on_damage = [ledger = damage_, sequence](const Gap& gap) { ledger->add(sequence, gap); };
   if (table_page) {
-    AlignedBuffer buffer;
-    auto note =
-        load_note(source.fd.get(), source.epoch, uint64_t{*table_page} * kPageBytes, buffer);
+    auto note = load_note(source.file, epoch, uint64_t{*table_page} * kPageBytes);
     if (note && note->interfaces)
       source.interfaces = std::move(*note->interfaces);
     else

@@ -23,12 +23,11 @@ namespace {
 
 /// The last block of a segment that nobody sealed may be torn: said now, so that it is known before
 /// anybody reads.
-void judge_last_block(int fd, const SegmentContents& contents, Segment& segment) {
+void judge_last_block(BlockWindow& file, const SegmentContents& contents, Segment& segment) {
   if (contents.blocks.empty()) return;
   const IndexEntry& last = contents.blocks.back();
-  AlignedBuffer buffer;
   const auto block =
-      load_block(fd, contents.header.epoch, uint64_t{last.page} * kPageBytes, buffer);
+      load_block(file, contents.header.epoch, uint64_t{last.page} * kPageBytes, contents.end);
   if (!block || !*block || !(*block)->torn) return;
   segment.damaged = true;
   segment.add_gap({last.first_ns, last.last_ns + 1, last.packets, "damaged segment"});
@@ -36,9 +35,9 @@ void judge_last_block(int fd, const SegmentContents& contents, Segment& segment)
 
 /// Fills in what the file says. An error: it says nothing.
 Result<> read_into(const fs::path& path, Segment& segment) {
-  TRY_ASSIGN(const Fd fd, open_file(path, O_RDWR));
-  segment.disk_bytes = cost_of(fd.get());
-  TRY_ASSIGN(const SegmentContents contents, read_segment(fd.get()));
+  segment.disk_bytes = cost_of(path);
+  TRY_ASSIGN(BlockWindow file, BlockWindow::open(path, 0));
+  TRY_ASSIGN(const SegmentContents contents, read_segment(file));
   if (contents.header.sequence != segment.sequence)
     return fail(ErrorKind::corrupt, "its header says that it is segment {}",
                 contents.header.sequence);
@@ -48,12 +47,11 @@ Result<> read_into(const fs::path& path, Segment& segment) {
   segment.opened_ns = segment.ended_ns = contents.header.opened_ns;
   segment.damaged = !contents.damage.empty();
   for (const Gap& gap : contents.damage) segment.add_gap(gap);
-  AlignedBuffer buffer;
   for (const IndexEntry& entry : contents.blocks) {
     segment.add_block(entry);
     segment.ended_ns = std::max(segment.ended_ns, entry.last_ns);
     if (entry.kind != static_cast<uint16_t>(BlockKind::note)) continue;
-    const auto note = load_note(fd.get(), segment.epoch, uint64_t{entry.page} * kPageBytes, buffer);
+    const auto note = load_note(file, segment.epoch, uint64_t{entry.page} * kPageBytes);
     if (!note) {
       segment.damaged = true;
       continue;
@@ -66,11 +64,12 @@ Result<> read_into(const fs::path& path, Segment& segment) {
     segment.ended_ns = contents.sealed_ns;
     return {};
   }
-  judge_last_block(fd.get(), contents, segment);
-  TRY_ASSIGN(const uint64_t length, file_size(fd.get()));
-  if (length > contents.end && ::ftruncate(fd.get(), static_cast<off_t>(contents.end)) != 0)
+  judge_last_block(file, contents, segment);
+  // What was allocated ahead and never written goes back.
+  TRY_ASSIGN(const uint64_t length, file_size(file.fd()));
+  if (length > contents.end && ::truncate(path.c_str(), static_cast<off_t>(contents.end)) != 0)
     return fail_errno(errno, "cannot cut it to its length");
-  segment.disk_bytes = cost_of(fd.get());
+  segment.disk_bytes = cost_of(path);
   return {};
 }
 

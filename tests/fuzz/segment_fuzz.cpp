@@ -56,22 +56,26 @@ void mend(std::span<std::byte> file) {
 }
 
 void read_everything(int fd) {
-  const auto contents = read_segment(fd);
+  BlockWindow file(Fd(::dup(fd)), 0);
+  const auto contents = read_segment(file);
   if (!contents) return;
   uint64_t previous = 0;
-  AlignedBuffer buffer;
   for (const IndexEntry& entry : contents->blocks) {
     const uint64_t offset = uint64_t{entry.page} * kPageBytes;
     if (offset < previous) std::abort();  // blocks never overlap
     previous = offset + kPageBytes;
     if (entry.kind == static_cast<uint16_t>(BlockKind::note))
-      static_cast<void>(load_note(fd, contents->header.epoch, offset, buffer));
+      static_cast<void>(load_note(file, contents->header.epoch, offset));
   }
-  RunSource source;
-  source.fd = Fd(::dup(fd));
-  source.epoch = contents->header.epoch;
-  source.offset = kPageBytes;
-  source.bytes = contents->end > kPageBytes ? contents->end - kPageBytes : 0;
+  const uint64_t bytes = contents->end > kPageBytes ? contents->end - kPageBytes : 0;
+  RunSource source{BlockWindow(Fd(::dup(fd)), kRunReadAhead),
+                   contents->header.epoch,
+                   kPageBytes,
+                   bytes,
+                   0,
+                   0,
+                   {},
+                   {}};
   SegmentRunReader reader(std::move(source));
   uint64_t sum = 0;
   for (;;) {

@@ -140,7 +140,7 @@ TEST_CASE("a block is restored byte by byte, and its bytes can be taken back") {
   }
   SECTION("read") {
     BlockHeader header;
-    REQUIRE(read_header(made.block, 42, header) == HeaderState::valid);
+    REQUIRE(read_header(made.block, 42, header));
     REQUIRE(checksum_matches(made.block, header));
     const auto restored = restore_block(made.block.first(bytes), header);
     CHECK_FALSE(restored.torn);
@@ -149,7 +149,7 @@ TEST_CASE("a block is restored byte by byte, and its bytes can be taken back") {
   }
   SECTION("another segment's") {
     BlockHeader header;
-    CHECK(read_header(made.block, 43, header) == HeaderState::alien);
+    CHECK_FALSE(read_header(made.block, 43, header));
   }
   SECTION("the kernel sees a block in use") {
     // struct tpacket_block_desc: version, offset_to_priv, then the block's status.

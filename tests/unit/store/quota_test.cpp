@@ -111,7 +111,8 @@ TEST_CASE("segment sizes scale with the storage") {
     if (quota <= (1ULL << 40)) CHECK(quota / segment <= 1024);
     CHECK(quota / segment >= 7);
   }
-  CHECK(size(10 * kGiB) == 16 * kMiB + (64 << 10));
+  CHECK(size(10 * kGiB) == 64 * kMiB + (64 << 10));
+  CHECK(size(1024 * kGiB) == 1024 * kMiB + (64 << 10));
 }
 
 TEST_CASE("gap lists stay short and lose no count") {

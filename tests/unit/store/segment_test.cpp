@@ -91,22 +91,25 @@ class Scratch {
   /// Everything that can be read, by whatever the segment says of its blocks; nothing where it is
   /// no segment.
   std::optional<ReadResult> read() {
-    const auto contents = read_segment(fd_.get());
+    BlockWindow file(Fd(::dup(fd_.get())), 0);
+    const auto contents = read_segment(file);
     if (!contents) {
       REQUIRE(contents.error().kind == ErrorKind::corrupt);
       return std::nullopt;
     }
-    RunSource source;
-    source.fd = Fd(::dup(fd_.get()));
-    source.epoch = contents->header.epoch;
-    source.offset = kPageBytes;
-    source.bytes = contents->end > kPageBytes ? contents->end - kPageBytes : 0;
-    source.first_ns = kStart;
-    source.last_ns = kStart;
+    const uint64_t bytes = contents->end > kPageBytes ? contents->end - kPageBytes : 0;
+    RunSource source{BlockWindow(Fd(::dup(fd_.get())), kRunReadAhead),
+                     contents->header.epoch,
+                     kPageBytes,
+                     bytes,
+                     kStart,
+                     kStart,
+                     {},
+                     {}};
     SegmentRunReader reader(std::move(source));
     return read_all(reader);
   }
-  [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] BlockWindow window() const { return BlockWindow(Fd(::dup(fd_.get())), 0); }
 
  private:
   TempDir dir_;
@@ -133,7 +136,8 @@ TEST_CASE("a segment gives back its packets, with and without its index") {
   const Sample sample = make_sample(1, 100, sealed);
   Scratch file;
   file.set(sample.bytes);
-  const auto contents = read_segment(file.fd());
+  BlockWindow window = file.window();
+  const auto contents = read_segment(window);
   REQUIRE(contents);
   CHECK(contents->sealed == sealed);
   CHECK(contents->end == sample.bytes.size());
@@ -303,7 +307,8 @@ TEST_CASE("a damaged block header costs that block, and the others stand") {
   CHECK(read->packets.size() == 60);
   CHECK(read->damaged_blocks == 1);
   check_subsequence(read->packets, sample.packets);
-  const auto contents = read_segment(file.fd());
+  BlockWindow window = file.window();
+  const auto contents = read_segment(window);
   REQUIRE(contents);
   CHECK(contents->sealed == sealed);
   if (!sealed) {
@@ -319,10 +324,10 @@ TEST_CASE("packet bytes that look like a block are not taken for one") {
   const Sample sample = make_sample(1, 100, false);
   Scratch file;
   file.set(sample.bytes);
-  const auto contents = read_segment(file.fd());
+  BlockWindow window = file.window();
+  const auto contents = read_segment(window);
   REQUIRE(contents);
-  AlignedBuffer buffer;
-  const auto found = find_block(file.fd(), 101, 0, sample.bytes.size(), buffer);
+  const auto found = find_block(window, 101, 0, sample.bytes.size());
   REQUIRE(found);
   CHECK(*found == sample.bytes.size());  // of another epoch there is none
 }
