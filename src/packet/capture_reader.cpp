@@ -24,7 +24,8 @@ Result<CaptureReader> CaptureReader::open(Source source) {
   CaptureReader reader;
   reader.impl_ = std::make_unique<Impl>();
   reader.impl_->pcapng = load<uint32_t>(stream.data()) == kPcapngSectionHeader;
-  auto format = reader.impl_->pcapng ? open_pcapng(std::move(stream)) : open_pcap(std::move(stream));
+  auto format =
+      reader.impl_->pcapng ? open_pcapng(std::move(stream)) : open_pcap(std::move(stream));
   if (!format) return tl::make_unexpected(std::move(format).error());
   reader.impl_->format = std::move(*format);
   return reader;
@@ -41,6 +42,8 @@ const std::vector<PcapngInterface>& CaptureReader::interfaces() const {
   return impl_->format->interfaces;
 }
 
-bool CaptureReader::is_pcapng() const { return impl_->pcapng; }
+bool CaptureReader::is_pcapng() const {
+  return impl_->pcapng;
+}
 
 }  // namespace lookback::packet

@@ -6,13 +6,14 @@ namespace lookback::packet {
 
 namespace {
 
-constexpr uint16_t kEtherIpv4 = 0x0800, kEtherArp = 0x0806, kEtherRarp = 0x8035, kEtherIpv6 = 0x86dd,
-                   kEtherBridged = 0x6558;
+constexpr uint16_t kEtherIpv4 = 0x0800, kEtherArp = 0x0806, kEtherRarp = 0x8035,
+                   kEtherIpv6 = 0x86dd, kEtherBridged = 0x6558;
 constexpr uint16_t kSmallestEtherType = 0x0600;  // below it the field is a length (IEEE 802.3)
-constexpr uint8_t kHopByHop = 0, kIpInIp = 4, kTcp = 6, kUdp = 17, kDccp = 33,
-                  kIpv6InIp = 41, kRouting = 43, kFragment = 44, kGre = 47, kAuthentication = 51,
-                  kDestinationOptions = 60, kEtherIp = 97, kL2tp = 115, kSctp = 132, kMobility = 135,
-                  kUdpLite = 136, kMplsInIp = 137, kHostIdentity = 139, kShim6 = 140;
+constexpr uint8_t kHopByHop = 0, kIpInIp = 4, kTcp = 6, kUdp = 17, kDccp = 33, kIpv6InIp = 41,
+                  kRouting = 43, kFragment = 44, kGre = 47, kAuthentication = 51,
+                  kDestinationOptions = 60, kEtherIp = 97, kL2tp = 115, kSctp = 132,
+                  kMobility = 135, kUdpLite = 136, kMplsInIp = 137, kHostIdentity = 139,
+                  kShim6 = 140;
 constexpr uint16_t kVxlanPort = 4789, kVxlanPortOfLinux = 8472, kGenevePort = 6081;
 constexpr int kMaxTags = 8, kMaxExtensionHeaders = 16;
 
@@ -44,7 +45,6 @@ constexpr bool carries_no_ip(uint16_t ether_type) {
     case 0x88cc:  // LLDP
     case 0x88e1:  // HomePlug AV
     case 0x88e3:  // MRP
-    case 0x88e5:  // MACsec: encrypted
     case 0x88f5:  // MVRP
     case 0x88f6:  // MMRP
     case 0x88f7:  // PTP
@@ -53,7 +53,6 @@ constexpr bool carries_no_ip(uint16_t ether_type) {
     case 0x8906:  // FCoE
     case 0x890d:  // TDLS, 802.11 management
     case 0x8914:  // FCoE initialization
-    case 0x892f:  // HSR
     case 0x9000:  // configuration testing
       return true;
     default:
@@ -64,22 +63,31 @@ constexpr bool carries_no_ip(uint16_t ether_type) {
 class Decoder {
  public:
   Decoder(std::span<const std::byte> data, Headers& headers)
-      : base_(data.data()), size_(data.size() > kLimit ? kLimit : static_cast<uint32_t>(data.size())),
+      : base_(data.data()),
+        size_(data.size() > kLimit ? kLimit : static_cast<uint32_t>(data.size())),
         out_(headers) {}
 
   void link(uint16_t link_type) {
     switch (link_type) {
-      case link_type::kEthernet: return ethernet(0, true);
+      case link_type::kEthernet:
+        return ethernet(0, true);
       case link_type::kRaw:
       case 12:  // what BSD systems wrote for raw IP
-      case 14: return raw_ip(0);
-      case link_type::kIpv4: return network(kEtherIpv4, 0);
-      case link_type::kIpv6: return network(kEtherIpv6, 0);
-      case link_type::kLinuxSll: return has(0, 16) ? tagged(load_be16(base_ + 14), 16, true) : opaque();
-      case link_type::kLinuxSll2: return has(0, 20) ? tagged(load_be16(base_), 20, true) : opaque();
+      case 14:
+        return raw_ip(0);
+      case link_type::kIpv4:
+        return network(kEtherIpv4, 0);
+      case link_type::kIpv6:
+        return network(kEtherIpv6, 0);
+      case link_type::kLinuxSll:
+        return has(0, 16) ? tagged(load_be16(base_ + 14), 16, true) : opaque();
+      case link_type::kLinuxSll2:
+        return has(0, 20) ? tagged(load_be16(base_), 20, true) : opaque();
       case link_type::kNull:
-      case link_type::kLoop: return address_family();
-      default: return opaque();
+      case link_type::kLoop:
+        return address_family();
+      default:
+        return opaque();
     }
   }
 
@@ -91,27 +99,34 @@ class Decoder {
   }
   void opaque() { out_.opaque = true; }
 
-  /// BSD loopback: the address family in the byte order of the machine that recorded (LOOP: network order).
+  /// BSD loopback: the address family in the byte order of the machine that recorded (LOOP: network
+  /// order).
   void address_family() {
     if (!has(0, 4)) return opaque();
     uint32_t family = load<uint32_t>(base_);
     if (family > 0xffff) family = __builtin_bswap32(family);
     switch (family) {
-      case 2: return network(kEtherIpv4, 4);
-      case 10:                // Linux
-      case 24: case 28:       // NetBSD and OpenBSD, FreeBSD
-      case 30:                // Darwin
+      case 2:
+        return network(kEtherIpv4, 4);
+      case 10:  // Linux
+      case 24:
+      case 28:  // NetBSD and OpenBSD, FreeBSD
+      case 30:  // Darwin
         return network(kEtherIpv6, 4);
-      default: return opaque();
+      default:
+        return opaque();
     }
   }
 
   void raw_ip(uint32_t offset) {
     if (!has(offset, 1)) return opaque();
     switch (load8(base_ + offset) >> 4) {
-      case 4: return network(kEtherIpv4, offset);
-      case 6: return network(kEtherIpv6, offset);
-      default: return opaque();
+      case 4:
+        return network(kEtherIpv4, offset);
+      case 6:
+        return network(kEtherIpv6, offset);
+      default:
+        return opaque();
     }
   }
 
@@ -125,7 +140,8 @@ class Decoder {
     for (int tags = 0; is_vlan(ether_type); ++tags) {
       if (tags == kMaxTags || !has(offset, 4)) return opaque();
       if (outermost) {
-        if (out_.vlan_count < 2) out_.vlan_ids[out_.vlan_count] = load_be16(base_ + offset) & 0x0fff;
+        if (out_.vlan_count < 2)
+          out_.vlan_ids[out_.vlan_count] = load_be16(base_ + offset) & 0x0fff;
         ++out_.vlan_count;
       }
       ether_type = load_be16(base_ + offset + 2);
@@ -139,14 +155,16 @@ class Decoder {
     network(ether_type, offset);
   }
 
-  /// IEEE 802.2. SNAP with OUI 0 carries an EtherType (RFC 1042); the rest is spanning tree, IS-IS and the like.
+  /// IEEE 802.2. SNAP with OUI 0 carries an EtherType (RFC 1042); the rest is spanning tree, IS-IS
+  /// and the like.
   void logical_link(uint16_t length_or_type, uint32_t offset, bool outermost) {
     if (length_or_type == 1) return;  // in cooked captures: Novell's frames without 802.2
     if (!has(offset, 3)) return opaque();
     const uint8_t destination = load8(base_ + offset);
     if (destination == 0xaa) {
       if (!has(offset, 8)) return opaque();
-      const bool ether_type_follows = load8(base_ + offset + 3) == 0 && load_be16(base_ + offset + 4) == 0;
+      const bool ether_type_follows =
+          load8(base_ + offset + 3) == 0 && load_be16(base_ + offset + 4) == 0;
       if (!ether_type_follows) return;  // CDP, PVST+ and other vendors' protocols
       const uint16_t ether_type = load_be16(base_ + offset + 6);
       if (ether_type < kSmallestEtherType) return opaque();
@@ -162,17 +180,20 @@ class Decoder {
 
   void network(uint16_t ether_type, uint32_t offset) {
     switch (ether_type) {
-      case kEtherIpv4: return ipv4(offset);
-      case kEtherIpv6: return ipv6(offset);
+      case kEtherIpv4:
+        return ipv4(offset);
+      case kEtherIpv6:
+        return ipv6(offset);
       case kEtherArp:
-      case kEtherRarp: return arp(offset);
+      case kEtherRarp:
+        return arp(offset);
       default:
         if (!carries_no_ip(ether_type)) opaque();
     }
   }
 
-  /// RFC 826. The addresses are taken at the places they have for Ethernet and IPv4, as pcap-filter does, whatever the
-  /// types and lengths in front of them say.
+  /// RFC 826. The addresses are taken at the places they have for Ethernet and IPv4, as pcap-filter
+  /// does, whatever the types and lengths in front of them say.
   void arp(uint32_t offset) {
     if (!has(offset, 28)) {
       opaque();
@@ -228,14 +249,15 @@ class Decoder {
     transport(*layer, offset + 40);
   }
 
-  /// Walks extension headers (RFC 8200 section 4; AH, RFC 4302, behind IPv4 too) to the transport header.
+  /// Walks extension headers (RFC 8200 section 4; AH, RFC 4302, behind IPv4 too) to the transport
+  /// header.
   void transport(IpLayer& layer, uint32_t offset) {
     for (int count = 0;; ++count) {
       if (layer.fragment) return;  // what follows is the middle of something
-      const bool extension = layer.v6 && (layer.protocol == kHopByHop || layer.protocol == kRouting ||
-                                          layer.protocol == kDestinationOptions ||
-                                          layer.protocol == kMobility || layer.protocol == kHostIdentity ||
-                                          layer.protocol == kShim6);
+      const bool extension =
+          layer.v6 && (layer.protocol == kHopByHop || layer.protocol == kRouting ||
+                       layer.protocol == kDestinationOptions || layer.protocol == kMobility ||
+                       layer.protocol == kHostIdentity || layer.protocol == kShim6);
       const bool fragment_header = layer.v6 && layer.protocol == kFragment;
       if (!extension && !fragment_header && layer.protocol != kAuthentication) break;
       if (count == kMaxExtensionHeaders || !has(offset, 8)) return opaque();
@@ -258,14 +280,20 @@ class Decoder {
       case kUdp:
       case kSctp:
       case kDccp:
-      case kUdpLite: return ports(layer, offset);
-      case kIpInIp: return network(kEtherIpv4, offset);
-      case kIpv6InIp: return network(kEtherIpv6, offset);
-      case kGre: return gre(offset);
+      case kUdpLite:
+        return ports(layer, offset);
+      case kIpInIp:
+        return network(kEtherIpv4, offset);
+      case kIpv6InIp:
+        return network(kEtherIpv6, offset);
+      case kGre:
+        return gre(offset);
       case kEtherIp:
       case kL2tp:
-      case kMplsInIp: return opaque();
-      default: return;
+      case kMplsInIp:
+        return opaque();
+      default:
+        return;
     }
   }
 
@@ -277,9 +305,12 @@ class Decoder {
     if (layer.protocol != kUdp) return;
     switch (layer.destination_port) {
       case kVxlanPort:
-      case kVxlanPortOfLinux: return vxlan(offset + 8);
-      case kGenevePort: return geneve(offset + 8);
-      default: return;
+      case kVxlanPortOfLinux:
+        return vxlan(offset + 8);
+      case kGenevePort:
+        return geneve(offset + 8);
+      default:
+        return;
     }
   }
 
@@ -341,7 +372,8 @@ std::optional<TcpHeader> decode_tcp(const IpLayer& ip, std::span<const std::byte
   tcp.flags = load8(header + 13);
   tcp.window = load_be16(header + 14);
   tcp.payload_offset = ip.transport_offset + header_bytes;
-  tcp.payload_length = ip.payload_end > tcp.payload_offset ? ip.payload_end - tcp.payload_offset : 0;
+  tcp.payload_length =
+      ip.payload_end > tcp.payload_offset ? ip.payload_end - tcp.payload_offset : 0;
   return tcp;
 }
 

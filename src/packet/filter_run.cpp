@@ -16,10 +16,10 @@ struct Input {
   uint32_t original_length;
 };
 
-/// Runs a prepared program. With kChecked false the packet is known to reach every fixed offset; offsets by X are held
-/// against its length in both cases. Loads outside end the program: no match, as in libpcap.
-/// Each operation jumps to the next one's code itself, which gives the branch predictor one jump per operation to learn
-/// instead of one for all.
+/// Runs a prepared program. With kChecked false the packet is known to reach every fixed offset;
+/// offsets by X are held against its length in both cases. Loads outside end the program: no match,
+/// as in libpcap. Each operation jumps to the next one's code itself, which gives the branch
+/// predictor one jump per operation to learn instead of one for all.
 template <bool kChecked>
 bool run_code(const FilterOp* const ops, const Input input, uint32_t* const memory) {
   static const void* const kLabels[] = {
@@ -38,23 +38,23 @@ bool run_code(const FilterOp* const ops, const Input input, uint32_t* const memo
     ++op;       \
     DISPATCH(); \
   } while (false)
-#define JUMP(condition)                                      \
-  do {                                                       \
+#define JUMP(condition)                                        \
+  do {                                                         \
     op = ops + ((condition) ? op->next_true : op->next_false); \
-    DISPATCH();                                              \
+    DISPATCH();                                                \
   } while (false)
-#define LOAD(bytes, value)                                                  \
-  do {                                                                      \
-    if (kChecked && uint64_t{op->k} + (bytes) > length) return false;       \
-    const std::byte* const from = data + op->k;                             \
-    a = (value);                                                            \
+#define LOAD(bytes, value)                                            \
+  do {                                                                \
+    if (kChecked && uint64_t{op->k} + (bytes) > length) return false; \
+    const std::byte* const from = data + op->k;                       \
+    a = (value);                                                      \
   } while (false)
-#define LOAD_AT(bytes, value)                       \
-  do {                                              \
-    const uint64_t offset = uint64_t{x} + op->k;    \
-    if (offset + (bytes) > length) return false;    \
-    const std::byte* const from = data + offset;    \
-    a = (value);                                    \
+#define LOAD_AT(bytes, value)                    \
+  do {                                           \
+    const uint64_t offset = uint64_t{x} + op->k; \
+    if (offset + (bytes) > length) return false; \
+    const std::byte* const from = data + offset; \
+    a = (value);                                 \
   } while (false)
 
   DISPATCH();
@@ -268,8 +268,10 @@ bool run_for(const FilterCode& code, const Input& input, uint32_t* memory) {
 
 }  // namespace
 
-bool Filter::run(const FilterCode& code, std::span<const std::byte> data, uint32_t original_length) {
-  const Input input{data.data(), static_cast<uint32_t>(std::min<size_t>(data.size(), UINT32_MAX - 8)),
+bool Filter::run(const FilterCode& code, std::span<const std::byte> data,
+                 uint32_t original_length) {
+  const Input input{data.data(),
+                    static_cast<uint32_t>(std::min<size_t>(data.size(), UINT32_MAX - 8)),
                     original_length};
   if (!code.uses_memory) return run_for(code, input, nullptr);
   uint32_t memory[bpf::kMemoryWords] = {};

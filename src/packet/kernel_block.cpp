@@ -34,12 +34,24 @@ constexpr uint16_t kTpidDot1q = 0x8100;
 void set_direction(uint8_t packet_type, PacketView& view) {
   view.direction = Direction::inbound;
   switch (packet_type) {
-    case PACKET_HOST: view.reception = Reception::unicast; break;
-    case PACKET_BROADCAST: view.reception = Reception::broadcast; break;
-    case PACKET_MULTICAST: view.reception = Reception::multicast; break;
-    case PACKET_OTHERHOST: view.reception = Reception::promiscuous; break;
-    case PACKET_OUTGOING: view.direction = Direction::outbound; break;
-    default: view.direction = Direction::unknown; break;
+    case PACKET_HOST:
+      view.reception = Reception::unicast;
+      break;
+    case PACKET_BROADCAST:
+      view.reception = Reception::broadcast;
+      break;
+    case PACKET_MULTICAST:
+      view.reception = Reception::multicast;
+      break;
+    case PACKET_OTHERHOST:
+      view.reception = Reception::promiscuous;
+      break;
+    case PACKET_OUTGOING:
+      view.direction = Direction::outbound;
+      break;
+    default:
+      view.direction = Direction::unknown;
+      break;
   }
 }
 

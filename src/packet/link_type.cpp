@@ -13,9 +13,10 @@ uint16_t link_type_of_hardware(uint16_t arphrd) {
   switch (arphrd) {
     case ARPHRD_ETHER:
     case ARPHRD_METRICOM:
-    case ARPHRD_LOOPBACK: return link_type::kEthernet;
-    // Devices without a link-layer header, and those (GRE) whose link-layer header is an IP header: either way the
-    // first byte says which IP it is.
+    case ARPHRD_LOOPBACK:
+      return link_type::kEthernet;
+    // Devices without a link-layer header, and those (GRE) whose link-layer header is an IP header:
+    // either way the first byte says which IP it is.
     case ARPHRD_NONE:
     case ARPHRD_PPP:
     case ARPHRD_TUNNEL:
@@ -30,28 +31,46 @@ uint16_t link_type_of_hardware(uint16_t arphrd) {
     case ARPHRD_CSLIP6:
     case ARPHRD_ADAPT:
     case ARPHRD_RAWHDLC:
-    case ARPHRD_DLCI: return link_type::kRaw;
-    case ARPHRD_EETHER: return 2;
-    case ARPHRD_AX25: return 202;
-    case ARPHRD_PRONET: return 4;
-    case ARPHRD_CHAOS: return 5;
+    case ARPHRD_DLCI:
+      return link_type::kRaw;
+    case ARPHRD_EETHER:
+      return 2;
+    case ARPHRD_AX25:
+      return 202;
+    case ARPHRD_PRONET:
+      return 4;
+    case ARPHRD_CHAOS:
+      return 5;
     case ARPHRD_IEEE802:
-    case ARPHRD_IEEE802_TR: return 6;
-    case ARPHRD_ARCNET: return 129;
-    case ARPHRD_FDDI: return 10;
-    case ARPHRD_CISCO: return 104;
-    case ARPHRD_FRAD: return 107;
-    case ARPHRD_LOCALTLK: return 114;
-    case ARPHRD_IEEE80211: return 105;
-    case ARPHRD_IEEE80211_PRISM: return 119;
-    case ARPHRD_IEEE80211_RADIOTAP: return link_type::kIeee80211Radiotap;
-    case ARPHRD_IEEE802154: return 230;
+    case ARPHRD_IEEE802_TR:
+      return 6;
+    case ARPHRD_ARCNET:
+      return 129;
+    case ARPHRD_FDDI:
+      return 10;
+    case ARPHRD_CISCO:
+      return 104;
+    case ARPHRD_FRAD:
+      return 107;
+    case ARPHRD_LOCALTLK:
+      return 114;
+    case ARPHRD_IEEE80211:
+      return 105;
+    case ARPHRD_IEEE80211_PRISM:
+      return 119;
+    case ARPHRD_IEEE80211_RADIOTAP:
+      return link_type::kIeee80211Radiotap;
+    case ARPHRD_IEEE802154:
+      return 230;
     case ARPHRD_FCPP:
     case ARPHRD_FCAL:
     case ARPHRD_FCPL:
-    case ARPHRD_FCFABRIC: return 224;
-    case kArphrdVsockmon: return 271;
-    default: return link_type::kUser0;
+    case ARPHRD_FCFABRIC:
+      return 224;
+    case kArphrdVsockmon:
+      return 271;
+    default:
+      return link_type::kUser0;
   }
 }
 

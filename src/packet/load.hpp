@@ -16,7 +16,9 @@ template <class T>
   std::memcpy(&value, from, sizeof value);
   return value;
 }
-[[nodiscard]] inline uint8_t load8(const std::byte* from) { return static_cast<uint8_t>(*from); }
+[[nodiscard]] inline uint8_t load8(const std::byte* from) {
+  return static_cast<uint8_t>(*from);
+}
 [[nodiscard]] inline uint16_t load_be16(const std::byte* from) {
   return __builtin_bswap16(load<uint16_t>(from));
 }

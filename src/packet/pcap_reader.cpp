@@ -26,10 +26,16 @@ class PcapReader final : public FormatReader {
                      magic == __builtin_bswap32(kNanoseconds) ||
                      magic == __builtin_bswap32(kLongRecords);
     switch (order_.u32(header)) {
-      case kMicroseconds: break;
-      case kNanoseconds: tick_ns_ = 1; break;
-      case kLongRecords: record_header_ = kLongRecordHeader; break;
-      default: return unknown(load_be32(header));
+      case kMicroseconds:
+        break;
+      case kNanoseconds:
+        tick_ns_ = 1;
+        break;
+      case kLongRecords:
+        record_header_ = kLongRecordHeader;
+        break;
+      default:
+        return unknown(load_be32(header));
     }
     if (!has_header) return fail(ErrorKind::corrupt, "the pcap file ends inside its header");
     const uint16_t major = order_.u16(header + 4), minor = order_.u16(header + 6);
@@ -58,11 +64,12 @@ class PcapReader final : public FormatReader {
     }
     uint32_t captured = order_.u32(stream_.data() + 8);
     uint32_t original = order_.u32(stream_.data() + 12);
-    if (lengths_ == Lengths::exchanged || (lengths_ == Lengths::perhaps_exchanged && captured > original))
+    if (lengths_ == Lengths::exchanged ||
+        (lengths_ == Lengths::perhaps_exchanged && captured > original))
       std::swap(captured, original);
     if (captured > kMaxBlockBytes)
-      return fail(ErrorKind::corrupt, "a packet of {} bytes at offset {} of the pcap file", captured,
-                  stream_.offset());
+      return fail(ErrorKind::corrupt, "a packet of {} bytes at offset {} of the pcap file",
+                  captured, stream_.offset());
     TRY_ASSIGN(const bool whole, stream_.fill(record_header_ + captured));
     if (!whole) return cut();
     const std::byte* record = stream_.data();
@@ -83,12 +90,14 @@ class PcapReader final : public FormatReader {
     if (first_bytes >> 16 == kGzip || first_bytes == kZstd)
       return fail(ErrorKind::invalid, "the file is compressed; unpack it first with {} -d",
                   first_bytes == kZstd ? "zstd" : "gzip");
-    return fail(ErrorKind::invalid, "no capture file: pcap and pcapng can be read, this begins with {:08x}",
+    return fail(ErrorKind::invalid,
+                "no capture file: pcap and pcapng can be read, this begins with {:08x}",
                 first_bytes);
   }
 
   tl::unexpected<Error> cut() const {
-    return fail(ErrorKind::corrupt, "the pcap file ends inside the packet at offset {}", stream_.offset());
+    return fail(ErrorKind::corrupt, "the pcap file ends inside the packet at offset {}",
+                stream_.offset());
   }
 
   ByteStream stream_;

@@ -15,7 +15,8 @@ constexpr uint32_t kUnlimitedSnaplen = 262144;
 
 void append_pcap_header(Buffer& out, uint16_t link_type, uint32_t snaplen) {
   const uint32_t header[6] = {
-      kMagicNanoseconds, 2u | 4u << 16, 0, 0, snaplen == 0 ? kUnlimitedSnaplen : snaplen, link_type};
+      kMagicNanoseconds, 2u | 4u << 16, 0, 0, snaplen == 0 ? kUnlimitedSnaplen : snaplen,
+      link_type};
   const auto bytes = std::as_bytes(std::span(header));
   out.insert(out.end(), bytes.begin(), bytes.end());
 }

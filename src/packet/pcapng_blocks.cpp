@@ -64,25 +64,35 @@ Result<InterfaceBlock> parse_interface_block(std::span<const std::byte> body, By
   while (const auto option = options.next()) {
     const auto value = option->value;
     switch (option->code) {
-      case kIfName: block.interface.name = text_of(value); break;
-      case kIfDescription: block.interface.description = text_of(value); break;
-      case kIfOs: block.interface.os = text_of(value); break;
+      case kIfName:
+        block.interface.name = text_of(value);
+        break;
+      case kIfDescription:
+        block.interface.description = text_of(value);
+        break;
+      case kIfOs:
+        block.interface.os = text_of(value);
+        break;
       case kIfFilter:
         // First byte 0: pcap-filter text. Other kinds (1: BPF code) have no text to show.
-        if (!value.empty() && load8(value.data()) == 0) block.interface.filter = text_of(value.subspan(1));
+        if (!value.empty() && load8(value.data()) == 0)
+          block.interface.filter = text_of(value.subspan(1));
         break;
       case kIfTsresol:
-        if (value.size() != 1) return fail(ErrorKind::corrupt, "a time resolution of a wrong length");
+        if (value.size() != 1)
+          return fail(ErrorKind::corrupt, "a time resolution of a wrong length");
         block.scale.resolution = load8(value.data());
         break;
       case kIfTsoffset:
         if (value.size() != 8) return fail(ErrorKind::corrupt, "a time offset of a wrong length");
         block.scale.offset_seconds = static_cast<int64_t>(order.u64(value.data()));
         break;
-      default: break;
+      default:
+        break;
     }
   }
-  if (options.damaged()) return fail(ErrorKind::corrupt, "an interface option that leaves its block");
+  if (options.damaged())
+    return fail(ErrorKind::corrupt, "an interface option that leaves its block");
   return block;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// Parts of pcapng blocks (draft-ietf-opsawg-pcapng) that the reader and the section walker both take apart.
+// Parts of pcapng blocks (draft-ietf-opsawg-pcapng) that the reader and the section walker both
+// take apart.
 
 #include <cstdint>
 #include <optional>
@@ -32,7 +33,8 @@ struct ByteOrder {
 /// Goes through the options of a block; ends at the end marker or the last byte.
 class OptionReader {
  public:
-  OptionReader(std::span<const std::byte> options, ByteOrder order) : left_(options), order_(order) {}
+  OptionReader(std::span<const std::byte> options, ByteOrder order)
+      : left_(options), order_(order) {}
   struct Option {
     uint16_t code;
     std::span<const std::byte> value;
@@ -49,7 +51,7 @@ class OptionReader {
 
 /// From an interface's time stamps to nanoseconds (if_tsresol, if_tsoffset).
 struct TimeScale {
-  uint8_t resolution = 6;    ///< bit 7: power of 2, otherwise of 10; the rest is the negated exponent
+  uint8_t resolution = 6;  ///< bit 7: power of 2, otherwise of 10; the rest is the negated exponent
   int64_t offset_seconds = 0;
   friend bool operator==(const TimeScale&, const TimeScale&) = default;
   /// Clamped to what an int64_t can hold.
@@ -62,6 +64,7 @@ struct InterfaceBlock {
 };
 
 /// `body` is what stands between the two lengths. Kind corrupt.
-[[nodiscard]] Result<InterfaceBlock> parse_interface_block(std::span<const std::byte> body, ByteOrder order);
+[[nodiscard]] Result<InterfaceBlock> parse_interface_block(std::span<const std::byte> body,
+                                                           ByteOrder order);
 
 }  // namespace lookback::packet

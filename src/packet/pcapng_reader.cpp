@@ -45,12 +45,20 @@ class PcapngReader final : public FormatReader {
       pending_ = length;
       const std::span<const std::byte> body(stream_.data() + 8, length - kBlockFrame);
       switch (type == kPcapngSectionHeader ? type : order_.u32(stream_.data())) {
-        case kPcapngSectionHeader: TRY(section(body)); break;
-        case kPcapngInterface: TRY(interface(body)); break;
-        case kPcapngEnhancedPacket: return enhanced_packet(body);
-        case kPcapngSimplePacket: return simple_packet(body);
-        case kOldPacket: return old_packet(body);
-        default: break;
+        case kPcapngSectionHeader:
+          TRY(section(body));
+          break;
+        case kPcapngInterface:
+          TRY(interface(body));
+          break;
+        case kPcapngEnhancedPacket:
+          return enhanced_packet(body);
+        case kPcapngSimplePacket:
+          return simple_packet(body);
+        case kOldPacket:
+          return old_packet(body);
+        default:
+          break;
       }
     }
   }
@@ -95,7 +103,8 @@ class PcapngReader final : public FormatReader {
   static std::string identity(const PcapngInterface& interface) {
     // Texts have no zero byte inside.
     std::string key = fmt::format("{} {}", interface.link_type, interface.snaplen);
-    for (const std::string* text : {&interface.name, &interface.description, &interface.filter, &interface.os})
+    for (const std::string* text :
+         {&interface.name, &interface.description, &interface.filter, &interface.os})
       key.append(1, '\0').append(*text);
     return key;
   }
@@ -115,15 +124,16 @@ class PcapngReader final : public FormatReader {
     return packet;
   }
 
-  /// Both kinds of packet blocks have time, lengths, data and options at the same places, and flags and comments under the
-  /// same codes (the old kind's other options differ).
-  Result<std::optional<ReadPacket>> timed_packet(std::span<const std::byte> body, size_t header_bytes,
-                                                 uint32_t interface) {
+  /// Both kinds of packet blocks have time, lengths, data and options at the same places, and flags
+  /// and comments under the same codes (the old kind's other options differ).
+  Result<std::optional<ReadPacket>> timed_packet(std::span<const std::byte> body,
+                                                 size_t header_bytes, uint32_t interface) {
     static_assert(kOldPacketFlags == kEpbFlags);
     const bool old = order_.u32(stream_.data()) == kOldPacket;
     if (interface >= section_.size())
       return damage(fmt::format("a packet of interface {}, which was not described,", interface));
-    const uint64_t ticks = uint64_t{order_.u32(body.data() + 4)} << 32 | order_.u32(body.data() + 8);
+    const uint64_t ticks =
+        uint64_t{order_.u32(body.data() + 4)} << 32 | order_.u32(body.data() + 8);
     const uint32_t captured = order_.u32(body.data() + 12);
     if (captured > body.size() - header_bytes) return damage("a packet longer than its block");
     ReadPacket packet;
@@ -131,7 +141,8 @@ class PcapngReader final : public FormatReader {
     packet.view.data = body.subspan(header_bytes, captured);
     packet.view.original_length = order_.u32(body.data() + 16);
     packet.view.interface = section_[interface].index;
-    const size_t data_end = std::min(body.size(), header_bytes + ((captured + size_t{3}) & ~size_t{3}));
+    const size_t data_end =
+        std::min(body.size(), header_bytes + ((captured + size_t{3}) & ~size_t{3}));
     OptionReader options(body.subspan(data_end), order_);
     while (const auto option = options.next()) {
       const auto value = option->value;
@@ -147,7 +158,8 @@ class PcapngReader final : public FormatReader {
     return std::optional(packet);
   }
 
-  /// No time, no interface number, and no captured length but what the section's first interface and the block allow.
+  /// No time, no interface number, and no captured length but what the section's first interface
+  /// and the block allow.
   Result<std::optional<ReadPacket>> simple_packet(std::span<const std::byte> body) {
     if (body.size() < 4) return damage("a packet block that is too short");
     if (section_.empty()) return damage("a packet of interface 0, which was not described,");
@@ -166,7 +178,8 @@ class PcapngReader final : public FormatReader {
   ByteOrder order_;
   size_t pending_ = 0;  // bytes of the block that the caller still looks at
   std::vector<Described> section_;
-  std::unordered_map<std::string, std::vector<uint32_t>> known_;  // by identity(): indexes into interfaces
+  std::unordered_map<std::string, std::vector<uint32_t>>
+      known_;  // by identity(): indexes into interfaces
   std::unordered_map<std::string, size_t> used_in_section_;
 };
 

@@ -17,10 +17,14 @@ constexpr uint16_t kIfName = 2, kIfDescription = 3, kIfTsresol = 9, kIfFilter = 
 constexpr uint16_t kIsbStart = 2, kIsbEnd = 3, kIsbReceived = 4, kIsbDropped = 5;
 constexpr size_t kMaxOption = 0xffff;
 
-constexpr size_t padded(size_t bytes) { return (bytes + 3) & ~size_t{3}; }
+constexpr size_t padded(size_t bytes) {
+  return (bytes + 3) & ~size_t{3};
+}
 
 /// Time stamps are unsigned on disk: what lies before 1970 is written as 1970.
-uint64_t unsigned_time(int64_t time_ns) { return static_cast<uint64_t>(std::max<int64_t>(time_ns, 0)); }
+uint64_t unsigned_time(int64_t time_ns) {
+  return static_cast<uint64_t>(std::max<int64_t>(time_ns, 0));
+}
 
 void put_bytes(Buffer& out, const void* from, size_t bytes) {
   const auto* data = static_cast<const std::byte*>(from);
@@ -52,7 +56,9 @@ void put_option(Buffer& out, uint16_t code, std::string_view value) {
 void put_text_option(Buffer& out, uint16_t code, std::string_view text) {
   if (!text.empty()) put_option(out, code, option_text(text));
 }
-void put_end_of_options(Buffer& out) { put(out, uint32_t{kOptEnd}); }
+void put_end_of_options(Buffer& out) {
+  put(out, uint32_t{kOptEnd});
+}
 
 /// A 64-bit time as two words, the high one first whatever the byte order (draft, section 4.6).
 void put_time_option(Buffer& out, uint16_t code, int64_t time_ns) {

@@ -13,7 +13,8 @@ PrefilterNode joined(Node::Kind kind, PrefilterNode left, PrefilterNode right) {
   auto node = std::make_shared<Node>();
   node->kind = kind;
   // A chain of the same kind stays flat: long lists of hosts would otherwise nest deeply.
-  for (PrefilterNode& side : std::initializer_list<std::reference_wrapper<PrefilterNode>>{left, right}) {
+  for (PrefilterNode& side :
+       std::initializer_list<std::reference_wrapper<PrefilterNode>>{left, right}) {
     if (side->kind == kind) {
       node->children.insert(node->children.end(), side->children.begin(), side->children.end());
     } else {
@@ -24,12 +25,18 @@ PrefilterNode joined(Node::Kind kind, PrefilterNode left, PrefilterNode right) {
 }
 
 bool may_match_node(const Node& node, const Summary& summary) {
-  const auto child_may = [&](const PrefilterNode& child) { return may_match_node(*child, summary); };
+  const auto child_may = [&](const PrefilterNode& child) {
+    return may_match_node(*child, summary);
+  };
   switch (node.kind) {
-    case Node::Kind::network: return summary.may_have_network(node.network);
-    case Node::Kind::ports: return summary.may_have_port_in(node.first_port, node.last_port);
-    case Node::Kind::all_of: return std::all_of(node.children.begin(), node.children.end(), child_may);
-    case Node::Kind::any_of: return std::any_of(node.children.begin(), node.children.end(), child_may);
+    case Node::Kind::network:
+      return summary.may_have_network(node.network);
+    case Node::Kind::ports:
+      return summary.may_have_port_in(node.first_port, node.last_port);
+    case Node::Kind::all_of:
+      return std::all_of(node.children.begin(), node.children.end(), child_may);
+    case Node::Kind::any_of:
+      return std::any_of(node.children.begin(), node.children.end(), child_may);
   }
   return true;
 }
@@ -39,9 +46,11 @@ std::string text_of(const Node& node) {
     case Node::Kind::network:
       return (node.network.is_host() ? "host " : "net ") + node.network.to_string();
     case Node::Kind::ports:
-      return node.first_port == node.last_port ? fmt::format("port {}", node.first_port)
-                                               : fmt::format("portrange {}-{}", node.first_port, node.last_port);
-    default: break;
+      return node.first_port == node.last_port
+                 ? fmt::format("port {}", node.first_port)
+                 : fmt::format("portrange {}-{}", node.first_port, node.last_port);
+    default:
+      break;
   }
   std::string text = "(";
   for (const PrefilterNode& child : node.children) {
@@ -89,7 +98,8 @@ Prefilter Prefilter::of_networks(std::span<const Cidr> any_of) {
   Prefilter prefilter;
   for (size_t i = 0; i < any_of.size(); ++i) {
     PrefilterNode node = network_node(any_of[i]);
-    prefilter.root_ = i == 0 ? std::move(node) : either(std::move(prefilter.root_), std::move(node));
+    prefilter.root_ =
+        i == 0 ? std::move(node) : either(std::move(prefilter.root_), std::move(node));
   }
   return prefilter;
 }
@@ -98,6 +108,8 @@ bool Prefilter::may_match(const Summary& summary) const {
   return root_ == nullptr || may_match_node(*root_, summary);
 }
 
-std::string Prefilter::to_string() const { return root_ == nullptr ? "anything" : text_of(*root_); }
+std::string Prefilter::to_string() const {
+  return root_ == nullptr ? "anything" : text_of(*root_);
+}
 
 }  // namespace lookback::packet

@@ -1,8 +1,9 @@
-// Reads pcap-filter(7) just far enough to know what a packet must have. The rule of safety: a construct is either understood
-// exactly, or it ends at the next connective of its own depth and counts as "anything" (a null node).
+// Reads pcap-filter(7) just far enough to know what a packet must have. The rule of safety: a
+// construct is either understood exactly, or it ends at the next connective of its own depth and
+// counts as "anything" (a null node).
 //
-// Grammar, as libpcap's: "and" and "or" bind equally and to the left, "not" binds tighter; behind a connective a bare id
-// takes the qualifiers of the primitive before it ("port 80 or 443").
+// Grammar, as libpcap's: "and" and "or" bind equally and to the left, "not" binds tighter; behind a
+// connective a bare id takes the qualifiers of the primitive before it ("port 80 or 443").
 
 #include <array>
 #include <charconv>
@@ -25,11 +26,14 @@ bool is_one_of(std::string_view word, const std::array<std::string_view, N>& wor
 }
 
 /// These move the place where the rest of the expression looks.
-constexpr std::array<std::string_view, 8> kTunnelWords = {"vlan", "mpls", "pppoed", "pppoes", "geneve", "vxlan", "gtp", "lane"};
+constexpr std::array<std::string_view, 8> kTunnelWords = {"vlan",   "mpls",  "pppoed", "pppoes",
+                                                          "geneve", "vxlan", "gtp",    "lane"};
 constexpr std::array<std::string_view, 45> kProtocols = {
-    "link", "ether", "ppp", "slip", "fddi", "tr", "wlan", "arp", "rarp", "ip", "sctp", "tcp", "udp", "icmp", "igmp",
-    "igrp", "pim", "vrrp", "carp", "radio", "ip6", "icmp6", "ah", "esp", "atalk", "aarp", "decnet", "lat", "moprc",
-    "mopdl", "iso", "esis", "es-is", "isis", "is-is", "l1", "l2", "iih", "lsp", "snp", "csnp", "psnp", "clnp", "stp", "ipx"};
+    "link", "ether", "ppp",   "slip",  "fddi", "tr",    "wlan",  "arp",   "rarp",
+    "ip",   "sctp",  "tcp",   "udp",   "icmp", "igmp",  "igrp",  "pim",   "vrrp",
+    "carp", "radio", "ip6",   "icmp6", "ah",   "esp",   "atalk", "aarp",  "decnet",
+    "lat",  "moprc", "mopdl", "iso",   "esis", "es-is", "isis",  "is-is", "l1",
+    "l2",   "iih",   "lsp",   "snp",   "csnp", "psnp",  "clnp",  "stp",   "ipx"};
 constexpr std::array<std::string_view, 4> kAddressProtocols = {"ip", "ip6", "arp", "rarp"};
 constexpr std::array<std::string_view, 3> kPortProtocols = {"tcp", "udp", "sctp"};
 
@@ -39,8 +43,8 @@ struct Token {
 };
 
 bool is_word_character(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
-         c == ':' || c == '-' || c == '\\' || c == '$';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '.' || c == ':' || c == '-' || c == '\\' || c == '$';
 }
 
 /// Nothing for a character that pcap-filter does not know.
@@ -57,7 +61,8 @@ std::optional<std::vector<Token>> tokens_of(std::string_view text) {
       while (end < text.size() && is_word_character(text[end])) ++end;
       tokens.push_back({Token::Kind::word, text.substr(at, end - at)});
     } else if (std::string_view("()[]!&|<>=+*/%^,").find(c) != std::string_view::npos) {
-      static constexpr std::array<std::string_view, 8> kDouble = {"&&", "||", "!=", "<=", ">=", "==", "<<", ">>"};
+      static constexpr std::array<std::string_view, 8> kDouble = {
+          "&&", "||", "!=", "<=", ">=", "==", "<<", ">>"};
       if (is_one_of(text.substr(at, 2), kDouble)) ++end;
       tokens.push_back({Token::Kind::symbol, text.substr(at, end - at)});
     } else {
@@ -79,7 +84,8 @@ std::optional<unsigned> number_of(std::string_view text, unsigned largest) {
   if (text.empty() || text.size() > 5 || (text.size() > 1 && text[0] == '0')) return std::nullopt;
   unsigned value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value > largest) return std::nullopt;
+  if (error != std::errc() || end != text.data() + text.size() || value > largest)
+    return std::nullopt;
   return value;
 }
 
@@ -98,7 +104,8 @@ std::optional<Dotted> dotted_of(std::string_view text) {
     if (dot == std::string_view::npos) break;
     text.remove_prefix(dot + 1);
   }
-  if (dotted.parts < 2) return std::nullopt;  // a bare number, whose meaning changed between versions of libpcap
+  if (dotted.parts < 2)
+    return std::nullopt;  // a bare number, whose meaning changed between versions of libpcap
   return dotted;
 }
 
@@ -120,8 +127,12 @@ class Parser {
   [[nodiscard]] bool next_is(std::string_view text, size_t ahead = 0) const {
     return peek(ahead).kind != Token::Kind::end && peek(ahead).text == text;
   }
-  [[nodiscard]] bool is_and(size_t ahead = 0) const { return next_is("and", ahead) || next_is("&&", ahead); }
-  [[nodiscard]] bool is_or(size_t ahead = 0) const { return next_is("or", ahead) || next_is("||", ahead); }
+  [[nodiscard]] bool is_and(size_t ahead = 0) const {
+    return next_is("and", ahead) || next_is("&&", ahead);
+  }
+  [[nodiscard]] bool is_or(size_t ahead = 0) const {
+    return next_is("or", ahead) || next_is("||", ahead);
+  }
   [[nodiscard]] bool is_not() const { return next_is("not") || next_is("!"); }
   [[nodiscard]] bool is_boundary() const {
     return peek().kind == Token::Kind::end || is_and() || is_or() || next_is(")");
@@ -132,14 +143,16 @@ class Parser {
     return true;
   }
 
-  /// `last` holds the qualifiers that a bare id would take: on entry those from outside, on exit those of the last primitive.
+  /// `last` holds the qualifiers that a bare id would take: on entry those from outside, on exit
+  /// those of the last primitive.
   PrefilterNode expression(Qualifiers& last, int depth) {
     PrefilterNode node = term(last, depth);
     while (!failed_ && (is_and() || is_or())) {
       const bool conjunction = is_and();
       ++at_;
       PrefilterNode right = term(last, depth);
-      node = conjunction ? both(std::move(node), std::move(right)) : either(std::move(node), std::move(right));
+      node = conjunction ? both(std::move(node), std::move(right))
+                         : either(std::move(node), std::move(right));
     }
     return node;
   }
@@ -216,14 +229,15 @@ class Parser {
     }
     if (typed) ++at_;
     qualified = qualified || typed;
-    if (!qualified && !protocol.empty()) {  // "ip proto", "ether[0]", "ip6 protochain", "ip broadcast"
+    if (!qualified &&
+        !protocol.empty()) {  // "ip proto", "ether[0]", "ip6 protochain", "ip broadcast"
       last = Qualifiers{};
       skip_to_boundary();
       return nullptr;
     }
     if (qualified) {
-      const bool ports =
-          qualifiers.type == Qualifiers::Type::port || qualifiers.type == Qualifiers::Type::portrange;
+      const bool ports = qualifiers.type == Qualifiers::Type::port ||
+                         qualifiers.type == Qualifiers::Type::portrange;
       const bool known = protocol.empty() || (ports ? is_one_of(protocol, kPortProtocols)
                                                     : is_one_of(protocol, kAddressProtocols));
       if (!known) qualifiers.type = Qualifiers::Type::unknown;
@@ -249,7 +263,8 @@ class Parser {
         const bool conjunction = is_and();
         ++at_;
         PrefilterNode right = id(qualifiers, depth + 1);
-        node = conjunction ? both(std::move(node), std::move(right)) : either(std::move(node), std::move(right));
+        node = conjunction ? both(std::move(node), std::move(right))
+                           : either(std::move(node), std::move(right));
       }
       if (!take(")")) failed_ = true;
       return node;
@@ -263,11 +278,16 @@ class Parser {
       at_ += 2;
     }
     switch (qualifiers.type) {
-      case Qualifiers::Type::host: return mask.empty() ? host(word) : nullptr;
-      case Qualifiers::Type::net: return net(word, mask);
-      case Qualifiers::Type::port: return mask.empty() ? port(word) : nullptr;
-      case Qualifiers::Type::portrange: return mask.empty() ? port_range(word) : nullptr;
-      case Qualifiers::Type::unknown: break;
+      case Qualifiers::Type::host:
+        return mask.empty() ? host(word) : nullptr;
+      case Qualifiers::Type::net:
+        return net(word, mask);
+      case Qualifiers::Type::port:
+        return mask.empty() ? port(word) : nullptr;
+      case Qualifiers::Type::portrange:
+        return mask.empty() ? port_range(word) : nullptr;
+      case Qualifiers::Type::unknown:
+        break;
     }
     return nullptr;
   }
@@ -275,7 +295,8 @@ class Parser {
   static PrefilterNode host(std::string_view word) {
     if (const auto dotted = dotted_of(word)) {
       // "host 10.1" is a network for one libpcap and the address 0.0.10.1 for another.
-      return dotted->parts == 4 ? network_node({IpAddress::v4(dotted->bytes.data()), 128}) : nullptr;
+      return dotted->parts == 4 ? network_node({IpAddress::v4(dotted->bytes.data()), 128})
+                                : nullptr;
     }
     if (word.find(':') == std::string_view::npos) return nullptr;
     const auto address = IpAddress::parse(word);
@@ -293,10 +314,11 @@ class Parser {
     const auto address = IpAddress::parse(word);
     const auto bits = mask.empty() ? std::optional(128u) : number_of(mask, 128);
     if (!address || !bits) return nullptr;
-    // IPv6 packets may carry mapped addresses, which a Cidr and a Summary take for IPv4: a network around them needs
-    // care that is not worth its code.
+    // IPv6 packets may carry mapped addresses, which a Cidr and a Summary take for IPv4: a network
+    // around them needs care that is not worth its code.
     if (*bits <= 96) {
-      const Cidr around{IpAddress::v4(std::array<std::byte, 4>{}.data()), static_cast<uint8_t>(*bits)};
+      const Cidr around{IpAddress::v4(std::array<std::byte, 4>{}.data()),
+                        static_cast<uint8_t>(*bits)};
       if (same_prefix(*address, around.network, *bits)) return nullptr;
     }
     return network_of(*address, *bits);
@@ -325,7 +347,8 @@ class Parser {
   static PrefilterNode port_range(std::string_view word) {
     const size_t dash = word.find('-');
     const auto first = number_of(word.substr(0, dash), UINT16_MAX);
-    const auto last = dash == std::string_view::npos ? first : number_of(word.substr(dash + 1), UINT16_MAX);
+    const auto last =
+        dash == std::string_view::npos ? first : number_of(word.substr(dash + 1), UINT16_MAX);
     if (!first || !last) return nullptr;
     return port_node(static_cast<uint16_t>(*first), static_cast<uint16_t>(*last));
   }

@@ -11,7 +11,8 @@ bool SectionWalker::at_end() {
 }
 
 bool SectionWalker::damage(std::string_view what) {
-  error_ = Error{ErrorKind::corrupt, fmt::format("{} at offset {} of a pcapng section", what, offset())};
+  error_ =
+      Error{ErrorKind::corrupt, fmt::format("{} at offset {} of a pcapng section", what, offset())};
   left_ = 0;
   expect_section_header_ = false;
   return false;
@@ -31,7 +32,8 @@ bool SectionWalker::other_block(uint32_t type, uint32_t length) {
   if (type == kPcapngInterface) {
     auto block = parse_interface_block({at_ + 8, length - kSmallestBlock}, ByteOrder{});
     if (!block) return damage(block.error().message);
-    if (block->scale != TimeScale{9, 0}) return damage("an interface whose times are not in nanoseconds");
+    if (block->scale != TimeScale{9, 0})
+      return damage("an interface whose times are not in nanoseconds");
     interfaces_.push_back(std::move(block->interface));
     interface_count_ = interfaces_.size();
   }
@@ -44,7 +46,8 @@ bool SectionWalker::other_block(uint32_t type, uint32_t length) {
 bool SectionWalker::find_flags(std::span<const std::byte> options, uint32_t& flags) {
   OptionReader reader(options, ByteOrder{});
   while (const auto option = reader.next()) {
-    if (option->code == kEpbFlags && option->value.size() == 4) flags = load<uint32_t>(option->value.data());
+    if (option->code == kEpbFlags && option->value.size() == 4)
+      flags = load<uint32_t>(option->value.data());
   }
   return !reader.damaged();
 }

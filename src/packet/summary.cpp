@@ -35,7 +35,9 @@ IpAddress last_of(const Cidr& network) {
   return last;
 }
 
-tl::unexpected<Error> damaged() { return fail(ErrorKind::corrupt, "a damaged frame summary"); }
+tl::unexpected<Error> damaged() {
+  return fail(ErrorKind::corrupt, "a damaged frame summary");
+}
 
 }  // namespace
 
@@ -45,7 +47,8 @@ std::string Summary::to_text() const {
   out += static_cast<char>(kSummaryVersion);
   out += static_cast<char>(impl_->addresses);
   switch (impl_->addresses) {
-    case Impl::Addresses::anything: break;
+    case Impl::Addresses::anything:
+      break;
     case Impl::Addresses::exact:
       append_set(out, impl_->v4);
       append_varint(out, impl_->v6.size());
@@ -87,7 +90,8 @@ Result<Summary> Summary::parse(std::string_view text) {
       std::memcpy(address.bytes.data(), raw->data(), raw->size());
     }
     // Strictly ascending, or searching would not find what is there.
-    if (std::adjacent_find(impl->v6.begin(), impl->v6.end(), std::greater_equal<>()) != impl->v6.end())
+    if (std::adjacent_find(impl->v6.begin(), impl->v6.end(), std::greater_equal<>()) !=
+        impl->v6.end())
       return damaged();
   } else if (impl->addresses == Impl::Addresses::bloom) {
     const auto count = reader.varint();
@@ -110,11 +114,15 @@ Result<Summary> Summary::parse(std::string_view text) {
 bool Summary::may_have_address(const IpAddress& address) const {
   if (impl_ == nullptr) return true;
   switch (impl_->addresses) {
-    case Impl::Addresses::anything: return true;
-    case Impl::Addresses::bloom: return bloom_has(impl_->bloom, address);
-    case Impl::Addresses::exact: break;
+    case Impl::Addresses::anything:
+      return true;
+    case Impl::Addresses::bloom:
+      return bloom_has(impl_->bloom, address);
+    case Impl::Addresses::exact:
+      break;
   }
-  if (address.is_v4()) return std::binary_search(impl_->v4.begin(), impl_->v4.end(), v4_number(address));
+  if (address.is_v4())
+    return std::binary_search(impl_->v4.begin(), impl_->v4.end(), v4_number(address));
   return std::binary_search(impl_->v6.begin(), impl_->v6.end(), address);
 }
 

@@ -11,8 +11,9 @@ namespace lookback::packet {
 
 namespace {
 
-// What an exact set of addresses may cost before a Bloom filter takes its place: up to kExactAddresses they are listed in any
-// case; more only where they lie close together (pods of one network) and so cost little.
+// What an exact set of addresses may cost before a Bloom filter takes its place: up to
+// kExactAddresses they are listed in any case; more only where they lie close together (pods of one
+// network) and so cost little.
 constexpr size_t kExactAddresses = 32;
 constexpr uint64_t kExactBitsPerAddress = 16, kBloomBitsPerAddress = 10;
 
@@ -31,7 +32,8 @@ class AddressSet {
   void add(const IpAddress& address) {
     Key key;
     std::memcpy(&key, address.bytes.data(), sizeof key);
-    // Packets of one flow come in runs. (The zero key, "::", is rare and would meet the empty memory.)
+    // Packets of one flow come in runs. (The zero key, "::", is rare and would meet the empty
+    // memory.)
     if ((key == recent_[0] || key == recent_[1]) && !key.is_zero()) return;
     recent_[1] = recent_[0];
     recent_[0] = key;
@@ -166,7 +168,8 @@ Summary SummaryBuilder::take() {
       made->addresses = Summary::Impl::Addresses::exact;
       impl.addresses.for_each([&](const IpAddress& address) {
         if (address.is_v4()) {
-          made->v4.push_back(load_be32(reinterpret_cast<const std::byte*>(address.bytes.data()) + 12));
+          made->v4.push_back(
+              load_be32(reinterpret_cast<const std::byte*>(address.bytes.data()) + 12));
         } else {
           made->v6.push_back(address);
         }

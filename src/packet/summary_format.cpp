@@ -58,7 +58,8 @@ void BitWriter::flush() {
 }
 
 uint64_t set_bits(std::span<const uint32_t> set, unsigned& order) {
-  // How many deltas have how many bits tells nearly which order is best; the orders next to it are tried on the deltas.
+  // How many deltas have how many bits tells nearly which order is best; the orders next to it are
+  // tried on the deltas.
   std::array<uint64_t, 33> widths{};
   uint64_t expected = 0;
   for (const uint32_t element : set) {
@@ -77,7 +78,8 @@ uint64_t set_bits(std::span<const uint32_t> set, unsigned& order) {
     }
   }
   uint64_t best = UINT64_MAX;
-  for (unsigned candidate = guess - (guess > 0); candidate <= std::min(guess + 1, 31u); ++candidate) {
+  for (unsigned candidate = guess - (guess > 0); candidate <= std::min(guess + 1, 31u);
+       ++candidate) {
     uint64_t bits = 0;
     expected = 0;
     for (const uint32_t element : set) {
@@ -169,7 +171,8 @@ std::optional<std::vector<uint32_t>> SummaryReader::set(uint64_t largest) {
       if (++zeros > 32) return std::nullopt;
     }
     const uint64_t q = (uint64_t{1} << zeros | number(zeros)) - 1;
-    if (q > largest >> *order) return std::nullopt;  // too large, and the shift below could overflow
+    if (q > largest >> *order)
+      return std::nullopt;  // too large, and the shift below could overflow
     const uint64_t element = expected + (q << *order | number(*order));
     if (position > end || element > largest) return std::nullopt;
     elements.push_back(static_cast<uint32_t>(element));

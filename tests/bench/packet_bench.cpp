@@ -1,5 +1,6 @@
-// What a packet costs on its way out of the archive and into it: walking a section, decoding headers, collecting a summary, writing a
-// packet block, reading a capture. Nanoseconds a packet and GB of pcapng a second, the best of many rounds.
+// What a packet costs on its way out of the archive and into it: walking a section, decoding
+// headers, collecting a summary, writing a packet block, reading a capture. Nanoseconds a packet
+// and GB of pcapng a second, the best of many rounds.
 //
 //   bench_packet [HOSTS]     how many hosts talk in the made-up frame (default 50)
 
@@ -29,10 +30,12 @@ Buffer make_frame(unsigned hosts) {
     const auto put = [&](size_t at, std::initializer_list<unsigned> values) {
       for (const unsigned value : values) data[at++] = static_cast<std::byte>(value);
     };
-    const unsigned from = random() % hosts, to = random() % hosts, port = 32768 + (from * 7 + to) % 20000;
+    const unsigned from = random() % hosts, to = random() % hosts,
+                   port = 32768 + (from * 7 + to) % 20000;
     put(12, {8, 0, 0x45});
     put(23, {6});
-    put(26, {10, 244, from >> 8, from & 0xff, 10, 244, to >> 8, to & 0xff, port >> 8, port & 0xff, 1, 187});
+    put(26, {10, 244, from >> 8, from & 0xff, 10, 244, to >> 8, to & 0xff, port >> 8, port & 0xff,
+             1, 187});
     put(46, {0x50});
     PacketView packet;
     packet.time_ns = time;
@@ -50,7 +53,9 @@ void report(const char* what, size_t bytes, const std::function<size_t()>& run) 
   for (int round = 0; round < 200; ++round) {
     const auto start = std::chrono::steady_clock::now();
     packets = run();
-    best = std::min(best, std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count());
+    best = std::min(
+        best,
+        std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count());
   }
   std::printf("%-28s %8.1f ns/packet %8.2f GB/s\n", what, best / static_cast<double>(packets),
               static_cast<double>(bytes) / best);
@@ -59,7 +64,8 @@ void report(const char* what, size_t bytes, const std::function<size_t()>& run) 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const Buffer frame = make_frame(argc > 1 ? static_cast<unsigned>(std::max(1, std::atoi(argv[1]))) : 50);
+  const Buffer frame =
+      make_frame(argc > 1 ? static_cast<unsigned>(std::max(1, std::atoi(argv[1]))) : 50);
   volatile uint64_t sink = 0;
   const auto walk = [&](const auto& use) {
     SectionWalker walker(frame);
@@ -73,20 +79,23 @@ int main(int argc, char** argv) {
   };
   report("walk", frame.size(), [&] {
     uint64_t sum = 0;
-    const size_t packets = walk([&](const RawPacket& packet) { sum += static_cast<uint64_t>(packet.view.time_ns); });
+    const size_t packets =
+        walk([&](const RawPacket& packet) { sum += static_cast<uint64_t>(packet.view.time_ns); });
     sink = sum;
     return packets;
   });
   report("walk, decode", frame.size(), [&] {
     uint64_t sum = 0;
-    const size_t packets = walk([&](const RawPacket& packet) { sum += decode(1, packet.view.data).ip[0].source_port; });
+    const size_t packets = walk(
+        [&](const RawPacket& packet) { sum += decode(1, packet.view.data).ip[0].source_port; });
     sink = sum;
     return packets;
   });
   SummaryBuilder builder;
   std::string text;
   report("walk, decode, summary", frame.size(), [&] {
-    const size_t packets = walk([&](const RawPacket& packet) { builder.add(decode(1, packet.view.data)); });
+    const size_t packets =
+        walk([&](const RawPacket& packet) { builder.add(decode(1, packet.view.data)); });
     text = builder.take().to_text();
     return packets;
   });
@@ -105,7 +114,8 @@ int main(int argc, char** argv) {
       return n;
     });
     size_t packets = 0;
-    while (const auto packet = reader->next().value_or(std::nullopt)) packets += !packet->view.data.empty();
+    while (const auto packet = reader->next().value_or(std::nullopt))
+      packets += !packet->view.data.empty();
     return packets;
   });
 }

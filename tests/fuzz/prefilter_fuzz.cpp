@@ -1,5 +1,5 @@
-// Input: an expression, a zero byte, an Ethernet frame. Where libpcap takes the expression and the frame matches, the
-// prefilter must let a run of packets through that holds the frame.
+// Input: an expression, a zero byte, an Ethernet frame. Where libpcap takes the expression and the
+// frame matches, the prefilter must let a run of packets through that holds the frame.
 #include <algorithm>
 #include <array>
 #include <string_view>
@@ -14,15 +14,19 @@ using namespace lookback::packet;
 namespace {
 
 constexpr std::string_view kWords[] = {
-    "host", "net", "port", "portrange", "src", "dst", "and", "or", "not", "ip", "ip6", "arp", "rarp", "tcp", "udp", "sctp",
-    "icmp", "icmp6", "ether", "proto", "protochain", "vlan", "mpls", "pppoes", "pppoed", "geneve", "len", "less", "greater",
-    "broadcast", "multicast", "mask", "link", "ah", "esp", "igmp", "iso", "stp", "llc", "tcpflags", "tcp-syn", "tcp-fin",
-    "icmptype", "icmp-echo", "atalk", "decnet", "ipx"};
+    "host",     "net",       "port",      "portrange", "src",      "dst",     "and",
+    "or",       "not",       "ip",        "ip6",       "arp",      "rarp",    "tcp",
+    "udp",      "sctp",      "icmp",      "icmp6",     "ether",    "proto",   "protochain",
+    "vlan",     "mpls",      "pppoes",    "pppoed",    "geneve",   "len",     "less",
+    "greater",  "broadcast", "multicast", "mask",      "link",     "ah",      "esp",
+    "igmp",     "iso",       "stp",       "llc",       "tcpflags", "tcp-syn", "tcp-fin",
+    "icmptype", "icmp-echo", "atalk",     "decnet",    "ipx"};
 
 /// libpcap asks the resolver for every other word; a fuzzer must not.
 bool needs_no_resolver(std::string_view text) {
   const auto in_word = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_';
   };
   for (size_t at = 0; at < text.size();) {
     if (!in_word(text[at])) {
@@ -51,7 +55,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   LOOKBACK_CHECK(prefilter.matches_anything() == (prefilter.to_string() == "anything"));
   LOOKBACK_CHECK(prefilter.may_match(Summary()));
   constexpr size_t kLongestForLibpcap = 200;  // its optimizer takes long over some long ones
-  if (expression.size() > kLongestForLibpcap || expression.size() == size || !needs_no_resolver(expression)) return 0;
+  if (expression.size() > kLongestForLibpcap || expression.size() == size ||
+      !needs_no_resolver(expression))
+    return 0;
   const auto filter = Filter::compile(std::string(expression), link_type::kEthernet);
   if (!filter) return 0;
   const auto frame = std::as_bytes(std::span(data, size)).subspan(expression.size() + 1);

@@ -20,11 +20,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   LOOKBACK_CHECK(again.has_value());
   LOOKBACK_CHECK(again->to_text() == summary->to_text());
   IpAddress address;
-  for (size_t i = 0; i < address.bytes.size() && i < size; ++i) address.bytes[i] = data[size - 1 - i];
+  for (size_t i = 0; i < address.bytes.size() && i < size; ++i)
+    address.bytes[i] = data[size - 1 - i];
   LOOKBACK_CHECK(summary->may_have_address(address) == again->may_have_address(address));
   for (const uint8_t bits : {128, 120, 96, 7, 0}) {
     IpAddress masked = address;
-    for (unsigned i = bits; i < 128; ++i) masked.bytes[i / 8] &= static_cast<uint8_t>(~(0x80u >> i % 8));
+    for (unsigned i = bits; i < 128; ++i)
+      masked.bytes[i / 8] &= static_cast<uint8_t>(~(0x80u >> i % 8));
     const Cidr network{masked, bits};
     LOOKBACK_CHECK(summary->may_have_network(network) == again->may_have_network(network));
     if (network.contains(address) && summary->may_have_address(address))

@@ -1,8 +1,9 @@
 #pragma once
-// Finds the network and transport headers of a packet: Ethernet (with VLAN tags and 802.2 SNAP), Linux cooked v1 and v2, raw IP and
-// BSD loopback; IPv4 (RFC 791), IPv6 with extension headers (RFC 8200), ARP (RFC 826), and IP inside IP, GRE (RFC 2784, 2890), VXLAN
-// (RFC 7348) and Geneve (RFC 8926). Malformed or cut packets are values: what could not be read is absent.
-// Never reads outside the span; allocates nothing; pure functions, any thread.
+// Finds the network and transport headers of a packet: Ethernet (with VLAN tags and 802.2 SNAP),
+// Linux cooked v1 and v2, raw IP and BSD loopback; IPv4 (RFC 791), IPv6 with extension headers (RFC
+// 8200), ARP (RFC 826), and IP inside IP, GRE (RFC 2784, 2890), VXLAN (RFC 7348) and Geneve (RFC
+// 8926). Malformed or cut packets are values: what could not be read is absent. Never reads outside
+// the span; allocates nothing; pure functions, any thread.
 
 #include <cstdint>
 #include <optional>
@@ -13,18 +14,20 @@
 
 namespace lookback::packet {
 
-/// One IP header and the transport header behind it. Offsets count from the start of the packet's data.
+/// One IP header and the transport header behind it. Offsets count from the start of the packet's
+/// data.
 struct IpLayer {
   bool v6 = false;
   IpAddress source, destination;
-  uint8_t protocol = 0;           ///< after IPv6 extension headers
-  bool fragment = false;          ///< not the first fragment: no ports
+  uint8_t protocol = 0;   ///< after IPv6 extension headers
+  bool fragment = false;  ///< not the first fragment: no ports
   bool more_fragments = false;
-  bool has_ports = false;         ///< TCP, UDP, SCTP, UDP-Lite, DCCP with the ports inside the capture
+  bool has_ports = false;  ///< TCP, UDP, SCTP, UDP-Lite, DCCP with the ports inside the capture
   uint16_t source_port = 0, destination_port = 0;
   uint32_t ip_offset = 0;         ///< of the IP header
   uint32_t transport_offset = 0;  ///< 0 in later fragments and where the headers were cut
-  uint32_t payload_end = 0;       ///< end of the IP datagram by its length field (may pass the captured bytes)
+  /// End of the IP datagram by its length field; may pass the captured bytes.
+  uint32_t payload_end = 0;
 };
 
 /// TCP fields (RFC 9293 3.1), present when the whole fixed header was captured.
@@ -37,24 +40,27 @@ struct TcpHeader {
 };
 
 struct Headers {
-  uint16_t ether_type = 0;      ///< after VLAN tags; 0 where the link type has none
-  uint8_t vlan_count = 0;       ///< tags of the outermost link layer; the first two ids are kept
+  uint16_t ether_type = 0;  ///< after VLAN tags; 0 where the link type has none
+  uint8_t vlan_count = 0;   ///< tags of the outermost link layer; the first two ids are kept
   uint16_t vlan_ids[2] = {0, 0};
   uint32_t network_offset = 0;
-  /// Outermost IP header, then those inside IP-in-IP, GRE, VXLAN (4789, 8472) and Geneve (6081), at most 4.
+  /// Outermost IP header, then those inside IP-in-IP, GRE, VXLAN (4789, 8472) and Geneve (6081), at
+  /// most 4.
   uint8_t ip_count = 0;
   IpLayer ip[4];
   /// ARP or RARP, also inside a tunnel; the addresses are IPv4.
   bool arp = false;
   IpAddress arp_sender, arp_target;
-  /// Something on the way was not understood or not captured (unknown link type, MPLS, PPPoE, cut header, deeper nesting):
-  /// addresses and ports may exist that are not listed here.
+  /// Something on the way was not understood or not captured (unknown link type, MPLS, PPPoE, cut
+  /// header, deeper nesting): addresses and ports may exist that are not listed here.
   bool opaque = false;
 };
 
 /// `link_type` is a LINKTYPE_ value; `data` starts at the link layer and may be cut anywhere.
 [[nodiscard]] Headers decode(uint16_t link_type, std::span<const std::byte> data);
-/// `ip` comes from decode() of the same data. Nothing for another protocol, a later fragment, a cut or impossible header.
-[[nodiscard]] std::optional<TcpHeader> decode_tcp(const IpLayer& ip, std::span<const std::byte> data);
+/// `ip` comes from decode() of the same data. Nothing for another protocol, a later fragment, a cut
+/// or impossible header.
+[[nodiscard]] std::optional<TcpHeader> decode_tcp(const IpLayer& ip,
+                                                  std::span<const std::byte> data);
 
 }  // namespace lookback::packet

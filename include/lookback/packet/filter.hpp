@@ -1,6 +1,7 @@
 #pragma once
-// pcap-filter(7) programs, compiled by libpcap and run over recorded packets, whose VLAN tags stand in the data.
-// (Programs for the kernel's ring are the capture module's business: there a tag may be stripped.)
+// pcap-filter(7) programs, compiled by libpcap and run over recorded packets, whose VLAN tags stand
+// in the data. (Programs for the kernel's ring are the capture module's business: there a tag may
+// be stripped.)
 
 #include <cstdint>
 #include <memory>
@@ -22,17 +23,19 @@ static_assert(sizeof(BpfInstruction) == 8);
 
 struct FilterCode;  // the program as the interpreter wants it
 
-/// A compiled expression for one link type. Immutable; copies share the program; matches() may run on many threads at once.
+/// A compiled expression for one link type. Immutable; copies share the program; matches() may run
+/// on many threads at once.
 class Filter {
  public:
   /// Matches everything.
   Filter() = default;
 
-  /// An empty expression matches everything. Errors are libpcap's own message, kind invalid. compile() is thread-safe
-  /// (libpcap's compiler is not: it is locked inside). A name in the expression ("host web-1") is resolved, as tcpdump does:
-  /// that may take as long as the resolver takes.
-  /// An expression that no packet of this link type can satisfy ("arp" on raw IP) compiles to matches_nothing(): a capture may have
-  /// interfaces of several kinds. "inbound", "ifindex" and the like are refused where the link type does not record them.
+  /// An empty expression matches everything. Errors are libpcap's own message, kind invalid.
+  /// compile() is thread-safe (libpcap's compiler is not: it is locked inside). A name in the
+  /// expression ("host web-1") is resolved, as tcpdump does: that may take as long as the resolver
+  /// takes. An expression that no packet of this link type can satisfy ("arp" on raw IP) compiles
+  /// to matches_nothing(): a capture may have interfaces of several kinds. "inbound", "ifindex" and
+  /// the like are refused where the link type does not record them.
   [[nodiscard]] static Result<Filter> compile(const std::string& expression, uint16_t link_type);
 
   /// Checks a program and takes it over; kind invalid for one that jumps or stores out of bounds.
@@ -51,7 +54,8 @@ class Filter {
 
  private:
   static constexpr uint16_t kReturn = 0x06;  // BPF_RET | BPF_K
-  static bool run(const FilterCode& code, std::span<const std::byte> data, uint32_t original_length);
+  static bool run(const FilterCode& code, std::span<const std::byte> data,
+                  uint32_t original_length);
 
   std::vector<BpfInstruction> program_;
   std::shared_ptr<const FilterCode> code_;

@@ -1,6 +1,7 @@
 #pragma once
-// IPv4 and IPv6 addresses and prefixes. IPv4 is held as an IPv4-mapped IPv6 address (RFC 4291 2.5.5.2), so that one
-// comparison serves both. Plain values; parse() and to_string() may be called from any thread.
+// IPv4 and IPv6 addresses and prefixes. IPv4 is held as an IPv4-mapped IPv6 address (RFC
+// 4291 2.5.5.2), so that one comparison serves both. Plain values; parse() and to_string() may be
+// called from any thread.
 
 #include <array>
 #include <compare>
@@ -39,8 +40,9 @@ struct IpAddress {
   friend auto operator<=>(const IpAddress&, const IpAddress&) = default;
 };
 
-/// "10.0.0.0/8", "fd00::/64", or a lone address (then a full-length prefix). Host bits must be zero.
-/// An IPv6 prefix never contains an IPv4 address: "::/0" is all of IPv6 and "0.0.0.0/0" all of IPv4.
+/// "10.0.0.0/8", "fd00::/64", or a lone address (then a full-length prefix). Host bits must be
+/// zero. An IPv6 prefix never contains an IPv4 address: "::/0" is all of IPv6 and "0.0.0.0/0" all
+/// of IPv4.
 struct Cidr {
   IpAddress network;
   uint8_t prefix_bits = 128;  ///< counted in the 128-bit form: an IPv4 /8 is 104

@@ -1,6 +1,6 @@
 #pragma once
-// The packet chain inside a TPACKET_V3 block (linux/if_packet.h: struct tpacket3_hdr followed by sockaddr_ll, linked by
-// tp_next_offset), in a ring or in a copy of one on disk.
+// The packet chain inside a TPACKET_V3 block (linux/if_packet.h: struct tpacket3_hdr followed by
+// sockaddr_ll, linked by tp_next_offset), in a ring or in a copy of one on disk.
 
 #include <cstdint>
 #include <optional>
@@ -10,23 +10,27 @@
 
 namespace lookback::packet {
 
-/// One packet of the chain. VLAN tags stripped by the card or the kernel are reported for the caller to put back.
+/// One packet of the chain. VLAN tags stripped by the card or the kernel are reported for the
+/// caller to put back.
 struct KernelPacket {
-  PacketView view;       ///< `interface` is the kernel's ifindex; a stripped tag is not in `data`
+  PacketView view;  ///< `interface` is the kernel's ifindex; a stripped tag is not in `data`
   bool has_vlan = false;
-  uint16_t vlan_tci = 0, vlan_tpid = 0;  ///< host order; the TPID is 0x8100 where the kernel names none
-  uint16_t hardware_type = 0;            ///< ARPHRD_
+  uint16_t vlan_tci = 0;       ///< host order, like the TPID
+  uint16_t vlan_tpid = 0;      ///< 0x8100 where the kernel names none
+  uint16_t hardware_type = 0;  ///< ARPHRD_
 };
 
-/// Walks the chain, checking every bound: stops at the first header that does not fit its block, has a packet longer
-/// than on the wire, or whose successor would overlap it. Only bounds are checked: time stamps and interface numbers are handed
-/// on as they stand. Allocates nothing; views live as long as the block. One thread.
+/// Walks the chain, checking every bound: stops at the first header that does not fit its block,
+/// has a packet longer than on the wire, or whose successor would overlap it. Only bounds are
+/// checked: time stamps and interface numbers are handed on as they stand. Allocates nothing; views
+/// live as long as the block. One thread.
 class KernelBlockWalker {
  public:
   /// `first_packet` is the offset of the first header in `block`, whose size is the used length.
   KernelBlockWalker(std::span<const std::byte> block, uint32_t first_packet, uint32_t packets)
       : block_(block), offset_(first_packet), left_(packets) {}
-  /// The next packet, or nothing at the end or where the chain leaves the block (then damaged() is true).
+  /// The next packet, or nothing at the end or where the chain leaves the block (then damaged() is
+  /// true).
   [[nodiscard]] std::optional<KernelPacket> next();
   [[nodiscard]] bool damaged() const { return damaged_; }
 

@@ -1,9 +1,10 @@
 #pragma once
 // pcapng (draft-ietf-opsawg-pcapng) and classic pcap (draft-ietf-opsawg-pcap), written and read.
-// The writer appends to a caller's buffer in host byte order (little-endian); the reader takes both orders, every
-// block type (unknown ones are skipped), several sections, any time resolution, and any bytes at all: what is wrong
-// comes back as an Error with the offset. The exporter's fast path over our own sections is section_walker.hpp.
-// Free functions may run on any thread; a reader belongs to one.
+// The writer appends to a caller's buffer in host byte order (little-endian); the reader takes both
+// orders, every block type (unknown ones are skipped), several sections, any time resolution, and
+// any bytes at all: what is wrong comes back as an Error with the offset. The exporter's fast path
+// over our own sections is section_walker.hpp. Free functions may run on any thread; a reader
+// belongs to one.
 
 #include <cstddef>
 #include <cstdint>
@@ -22,9 +23,9 @@ namespace lookback::packet {
 
 using Buffer = std::vector<std::byte>;
 
-inline constexpr uint32_t kPcapngSectionHeader = 0x0A0D0D0A, kPcapngInterface = 1, kPcapngSimplePacket = 3,
-                          kPcapngNameResolution = 4, kPcapngStatistics = 5, kPcapngEnhancedPacket = 6,
-                          kPcapngDecryptionSecrets = 10;
+inline constexpr uint32_t kPcapngSectionHeader = 0x0A0D0D0A, kPcapngInterface = 1,
+                          kPcapngSimplePacket = 3, kPcapngNameResolution = 4, kPcapngStatistics = 5,
+                          kPcapngEnhancedPacket = 6, kPcapngDecryptionSecrets = 10;
 /// Option codes used here.
 inline constexpr uint16_t kOptComment = 1, kEpbFlags = 2, kEpbDropCount = 4, kEpbProcess = 8;
 
@@ -33,8 +34,8 @@ struct PcapngInterface {
   std::string name;
   std::string description;  ///< "node web-1"
   uint16_t link_type = link_type::kEthernet;
-  uint32_t snaplen = 0;     ///< 0: no limit
-  std::string filter;       ///< pcap-filter text, empty for none
+  uint32_t snaplen = 0;  ///< 0: no limit
+  std::string filter;    ///< pcap-filter text, empty for none
   std::string os;
   friend bool operator==(const PcapngInterface&, const PcapngInterface&) = default;
 };
@@ -47,44 +48,51 @@ struct PcapngStatistics {
   std::string comment;
 };
 
-/// Each function appends one whole block to `out`. Texts longer than an option can be (65535 bytes) are cut, times before
-/// 1970 become 1970: neither format can say them.
-void append_section_header(Buffer& out, std::string_view application, std::string_view comment = {});
+/// Each function appends one whole block to `out`. Texts longer than an option can be (65535 bytes)
+/// are cut, times before 1970 become 1970: neither format can say them.
+void append_section_header(Buffer& out, std::string_view application,
+                           std::string_view comment = {});
 void append_interface(Buffer& out, const PcapngInterface& interface);
-/// `packet.interface` is the index of the interface block within the section; comments may be empty.
-void append_packet(Buffer& out, const PacketView& packet, std::span<const std::string> comments = {});
+/// `packet.interface` is the index of the interface block within the section; comments may be
+/// empty.
+void append_packet(Buffer& out, const PacketView& packet,
+                   std::span<const std::string> comments = {});
 void append_statistics(Buffer& out, const PcapngStatistics& statistics);
 /// secrets_type as in the pcapng draft (TLS key log: 0x544c534b).
 void append_decryption_secrets(Buffer& out, uint32_t secrets_type, std::string_view secrets);
-/// Bytes that append_packet will append for a packet without comments; `with_flags` where its direction or reception
-/// is known.
+/// Bytes that append_packet will append for a packet without comments; `with_flags` where its
+/// direction or reception is known.
 [[nodiscard]] size_t packet_block_size(size_t captured_length, bool with_flags);
 
-/// Classic pcap with nanosecond magic (0xa1b23c4d). A snaplen of 0 is written as 262144, the largest packet that readers
-/// take without suspicion.
+/// Classic pcap with nanosecond magic (0xa1b23c4d). A snaplen of 0 is written as 262144, the
+/// largest packet that readers take without suspicion.
 void append_pcap_header(Buffer& out, uint16_t link_type, uint32_t snaplen);
 void append_pcap_record(Buffer& out, const PacketView& packet);
 
-/// A packet as read: `view.interface` indexes interfaces() of the reader, which only grows. Sections are flattened: an
-/// interface block that says the same as one of an earlier section is the same interface.
-/// Lengths are the file's: an original_length below the captured one is handed on.
+/// A packet as read: `view.interface` indexes interfaces() of the reader, which only grows.
+/// Sections are flattened: an interface block that says the same as one of an earlier section is
+/// the same interface. Lengths are the file's: an original_length below the captured one is handed
+/// on.
 struct ReadPacket {
-  PacketView view;                 ///< time_ns is 0 for simple packet blocks, which have none; clamped to int64_t
+  PacketView view;  ///< time_ns is 0 for simple packet blocks, which have none; clamped to int64_t
   std::string_view first_comment;
-  uint64_t drop_count = 0;         ///< packets lost before this one, where the recorder said so
+  uint64_t drop_count = 0;  ///< packets lost before this one, where the recorder said so
 };
 
-/// Reads pcap and pcapng from a source of bytes. Memory: one block (at most 16 MiB; larger is an error) and the interface
-/// table (at most 65536). One thread. After an error the reader stays at it: everything before was handed out.
+/// Reads pcap and pcapng from a source of bytes. Memory: one block (at most 16 MiB; larger is an
+/// error) and the interface table (at most 65536). One thread. After an error the reader stays at
+/// it: everything before was handed out.
 class CaptureReader {
  public:
   /// Fills the span, returns how many bytes it gave (0 at the end).
   using Source = std::function<Result<size_t>(std::span<std::byte>)>;
-  /// Reads the magic; kind invalid when it is neither pcap (µs or ns, both byte orders, also with the longer record headers of
-  /// magic 0xa1b2cd34) nor pcapng. The source lives as long as the reader.
+  /// Reads the magic; kind invalid when it is neither pcap (µs or ns, both byte orders, also with
+  /// the longer record headers of magic 0xa1b2cd34) nor pcapng. The source lives as long as the
+  /// reader.
   [[nodiscard]] static Result<CaptureReader> open(Source source);
-  /// The next packet, or nothing at the end. Views live until the next call. Kind corrupt, with the offset in the file,
-  /// for a file that is cut or damaged; the source's own errors come back as they are.
+  /// The next packet, or nothing at the end. Views live until the next call. Kind corrupt, with the
+  /// offset in the file, for a file that is cut or damaged; the source's own errors come back as
+  /// they are.
   [[nodiscard]] Result<std::optional<ReadPacket>> next();
   /// The table so far; the reference is good for the reader's life, its contents grow with next().
   [[nodiscard]] const std::vector<PcapngInterface>& interfaces() const;

@@ -1,7 +1,8 @@
 #pragma once
-// The exporter's fast path: packets of one pcapng section as append_section_header(), append_interface() and append_packet()
-// write it (little-endian, times in nanoseconds), in memory, whole or cut at block boundaries. The bytes may come from an
-// archive that somebody else altered: every bound is checked, and what our writer does not write is damage.
+// The exporter's fast path: packets of one pcapng section as append_section_header(),
+// append_interface() and append_packet() write it (little-endian, times in nanoseconds), in memory,
+// whole or cut at block boundaries. The bytes may come from an archive that somebody else altered:
+// every bound is checked, and what our writer does not write is damage.
 
 #include <cstddef>
 #include <cstdint>
@@ -22,18 +23,22 @@ struct RawPacket {
   std::span<const std::byte> block;  ///< type to trailing length
 };
 
-/// Allocates only for interface blocks. Views live as long as the bytes given. One thread; cheap to make per frame.
+/// Allocates only for interface blocks. Views live as long as the bytes given. One thread; cheap to
+/// make per frame.
 class SectionWalker {
  public:
   /// The first part of a section, from its section header block on.
   explicit SectionWalker(std::span<const std::byte> bytes) : SectionWalker(bytes, {}) {
     expect_section_header_ = true;
   }
-  /// A later part, which starts at a block boundary. `interfaces` are those of the parts before it: usually
-  /// interfaces() of a walker over the first part.
+  /// A later part, which starts at a block boundary. `interfaces` are those of the parts before it:
+  /// usually interfaces() of a walker over the first part.
   SectionWalker(std::span<const std::byte> bytes, std::vector<PcapngInterface> interfaces)
-      : start_(bytes.data()), at_(bytes.data()), left_(bytes.size()),
-        interface_count_(interfaces.size()), interfaces_(std::move(interfaces)) {}
+      : start_(bytes.data()),
+        at_(bytes.data()),
+        left_(bytes.size()),
+        interface_count_(interfaces.size()),
+        interfaces_(std::move(interfaces)) {}
 
   /// The next packet; false at the end or at damage (then error() says what and where).
   [[nodiscard]] bool next(RawPacket& packet) {
@@ -64,7 +69,8 @@ class SectionWalker {
       packet.view.original_length = word(at_ + 24);
       packet.view.interface = interface;
       packet.block = {at_, length};
-      const uint32_t padded = (captured + 3) & ~3u;  // at most length - kPacketFrame, itself a multiple of 4
+      const uint32_t padded =
+          (captured + 3) & ~3u;  // at most length - kPacketFrame, itself a multiple of 4
       const uint32_t options = length - kPacketFrame - padded;
       uint32_t flags = 0;
       if (options != 0) {
@@ -99,7 +105,8 @@ class SectionWalker {
 
  private:
   static constexpr uint32_t kSmallestBlock = 12, kPacketData = 28;
-  static constexpr uint32_t kPacketFrame = kPacketData + 4;  // all of the block but data and options
+  static constexpr uint32_t kPacketFrame =
+      kPacketData + 4;  // all of the block but data and options
 
   [[nodiscard]] static uint32_t word(const std::byte* from) {
     uint32_t value;

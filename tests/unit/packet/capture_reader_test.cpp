@@ -151,7 +151,8 @@ TEST_CASE("classic pcap in all its dialects") {
     int64_t tick_ns;
     bool long_records;
   };
-  for (const Row& row : {Row{0xa1b2c3d4, 1000, false}, Row{0xa1b23c4d, 1, false}, Row{0xa1b2cd34, 1000, true}}) {
+  for (const Row& row :
+       {Row{0xa1b2c3d4, 1000, false}, Row{0xa1b23c4d, 1, false}, Row{0xa1b2cd34, 1000, true}}) {
     for (const bool big_endian : {false, true}) {
       CAPTURE(row.magic, big_endian);
       BlockWriter file(big_endian);
@@ -190,7 +191,8 @@ TEST_CASE("very old pcap files have their lengths the other way round") {
 
 TEST_CASE("what is no capture is refused with a reason") {
   const auto open_error = [](std::string_view bytes) {
-    const auto reader = CaptureReader::open(source_of(std::as_bytes(std::span(bytes.data(), bytes.size()))));
+    const auto reader =
+        CaptureReader::open(source_of(std::as_bytes(std::span(bytes.data(), bytes.size()))));
     REQUIRE_FALSE(reader);
     CHECK(reader.error().kind == ErrorKind::invalid);
     return reader.error().message;
@@ -199,8 +201,9 @@ TEST_CASE("what is no capture is refused with a reason") {
   CHECK(open_error("GIF89a").find("47494638") != std::string::npos);
   CHECK(open_error("\x1f\x8b\x08\x08 and so on").find("gzip -d") != std::string::npos);
   CHECK(open_error("\x28\xb5\x2f\xfd and so on").find("zstd -d") != std::string::npos);
-  const auto failing = CaptureReader::open(
-      [](std::span<std::byte>) -> Result<size_t> { return fail(ErrorKind::failed, "the disk is gone"); });
+  const auto failing = CaptureReader::open([](std::span<std::byte>) -> Result<size_t> {
+    return fail(ErrorKind::failed, "the disk is gone");
+  });
   REQUIRE_FALSE(failing);
   CHECK(failing.error().message == "the disk is gone");
 }
@@ -214,19 +217,41 @@ TEST_CASE("damaged blocks are named with their offset") {
   };
   CHECK(error_after_header([](auto& f) { f.begin(6).u32(1).u32(0).u32(0).u32(0).u32(0).end(); }) ==
         "a packet of interface 1, which was not described, at offset 48 of the pcapng file");
-  CHECK(error_after_header([](auto& f) { f.begin(6).u32(0).u32(0).u32(0).u32(9).u32(0).u32(0).end(); })
-            .starts_with("a packet longer than its block at offset 48"));
-  CHECK(error_after_header([](auto& f) { f.begin(6).u32(0).end(); }).starts_with("a packet block that is too short"));
+  CHECK(error_after_header([](auto& f) {
+          f.begin(6).u32(0).u32(0).u32(0).u32(9).u32(0).u32(0).end();
+        }).starts_with("a packet longer than its block at offset 48"));
+  CHECK(error_after_header([](auto& f) {
+          f.begin(6).u32(0).end();
+        }).starts_with("a packet block that is too short"));
   CHECK(error_after_header([](auto& f) {
           f.begin(6).u32(0).u32(0).u32(0).u32(0).u32(0).u16(1).u16(40).end();
         }).starts_with("a packet option that leaves its block"));
-  CHECK(error_after_header([](auto& f) { f.u32(6).u32(0xfffffff0).u32(0); }).starts_with("a block of 4294967280 bytes"));
-  CHECK(error_after_header([](auto& f) { f.u32(6).u32(12).u32(16); }).starts_with("a block whose two lengths differ"));
-  CHECK(error_after_header([](auto& f) { f.u32(6).u32(13).u64(13); }).starts_with("a block of 13 bytes"));
-  CHECK(error_after_header([](auto& f) { f.u32(6).u32(0).u32(0); }).starts_with("a block of 0 bytes"));
+  CHECK(error_after_header([](auto& f) {
+          f.u32(6).u32(0xfffffff0).u32(0);
+        }).starts_with("a block of 4294967280 bytes"));
+  CHECK(error_after_header([](auto& f) {
+          f.u32(6).u32(12).u32(16);
+        }).starts_with("a block whose two lengths differ"));
+  CHECK(error_after_header([](auto& f) {
+          f.u32(6).u32(13).u64(13);
+        }).starts_with("a block of 13 bytes"));
+  CHECK(error_after_header([](auto& f) {
+          f.u32(6).u32(0).u32(0);
+        }).starts_with("a block of 0 bytes"));
   BlockWriter big(false);
-  big.u32(0xa1b2c3d4).u16(2).u16(4).u32(0).u32(0).u32(0).u32(1).u32(0).u32(0).u32(0x7fffffff).u32(0);
-  CHECK(read_all(big.bytes()).error == "a packet of 2147483647 bytes at offset 24 of the pcap file");
+  big.u32(0xa1b2c3d4)
+      .u16(2)
+      .u16(4)
+      .u32(0)
+      .u32(0)
+      .u32(0)
+      .u32(1)
+      .u32(0)
+      .u32(0)
+      .u32(0x7fffffff)
+      .u32(0);
+  CHECK(read_all(big.bytes()).error ==
+        "a packet of 2147483647 bytes at offset 24 of the pcap file");
 }
 
 TEST_CASE("a file cut anywhere gives its whole packets, then an error or its end") {
@@ -270,6 +295,7 @@ TEST_CASE("flipped bits never lead outside the file") {
     size_t bytes = 0;
     for (const Read& read : outcome.packets) bytes += read.data.size();
     REQUIRE(bytes <= file.size());
-    for (const Read& read : outcome.packets) REQUIRE(read.view.interface < outcome.interfaces.size());
+    for (const Read& read : outcome.packets)
+      REQUIRE(read.view.interface < outcome.interfaces.size());
   }
 }

@@ -24,7 +24,8 @@ const Sample& sample() {
   static const Sample kSample = [] {
     Sample made;
     for (size_t i = 0; i < 40; ++i)
-      made.data.push_back(ethernet(0x0800, ipv4("10.0.0.1", "10.0.0.2", 6, tcp(1, 2, Bytes(i, 'x')))));
+      made.data.push_back(
+          ethernet(0x0800, ipv4("10.0.0.1", "10.0.0.2", 6, tcp(1, 2, Bytes(i, 'x')))));
     for (size_t i = 0; i < made.data.size(); ++i) {
       PacketView packet;
       packet.time_ns = 1'700'000'000'000'000'000 + static_cast<int64_t>(i) * 1'234'567;
@@ -61,17 +62,20 @@ Buffer write_pcapng() {
 }
 
 std::string path_for(const char* name) {
-  return (std::filesystem::temp_directory_path() / fmt::format("lookback-packet-{}-{}", getpid(), name)).string();
+  return (std::filesystem::temp_directory_path() /
+          fmt::format("lookback-packet-{}-{}", getpid(), name))
+      .string();
 }
 void write_file(const std::string& path, const Buffer& bytes) {
   std::ofstream(path, std::ios::binary)
-      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+      .write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
 }
 std::string expected_fields() {
   std::string text;
   for (const PacketView& packet : sample().packets)
-    text += fmt::format("{}.{:09}\t{}\t{}\n", packet.time_ns / 1'000'000'000, packet.time_ns % 1'000'000'000,
-                        packet.original_length, packet.data.size());
+    text += fmt::format("{}.{:09}\t{}\t{}\n", packet.time_ns / 1'000'000'000,
+                        packet.time_ns % 1'000'000'000, packet.original_length, packet.data.size());
   return text;
 }
 
@@ -81,7 +85,8 @@ TEST_CASE("the size of a packet block is known before it is written") {
   for (const PacketView& packet : sample().packets) {
     Buffer out;
     append_packet(out, packet);
-    const bool flags = packet.direction != Direction::unknown || packet.reception != Reception::unspecified;
+    const bool flags =
+        packet.direction != Direction::unknown || packet.reception != Reception::unspecified;
     CHECK(out.size() == packet_block_size(packet.data.size(), flags));
   }
 }
@@ -161,8 +166,8 @@ TEST_CASE("tshark and capinfos read the same from our files") {
     CAPTURE(name);
     const std::string path = path_for(name);
     write_file(path, *bytes);
-    const auto fields =
-        output_of("tshark -n -r " + path + " -T fields -e frame.time_epoch -e frame.len -e frame.cap_len");
+    const auto fields = output_of("tshark -n -r " + path +
+                                  " -T fields -e frame.time_epoch -e frame.len -e frame.cap_len");
     const auto info = output_of("capinfos -c -E -M -T -r " + path);
     std::filesystem::remove(path);
     if (!fields || !info) {
@@ -180,9 +185,10 @@ TEST_CASE("tshark sees names, directions and comments") {
   append_packet(out, sample().packets[1], comments);
   const std::string path = path_for("b.pcapng");
   write_file(path, out);
-  const auto fields = output_of("tshark -n -r " + path +
-                                " -T fields -E separator=, -e frame.interface_name -e frame.interface_description"
-                                " -e frame.packet_flags_direction -e frame.comment");
+  const auto fields =
+      output_of("tshark -n -r " + path +
+                " -T fields -E separator=, -e frame.interface_name -e frame.interface_description"
+                " -e frame.packet_flags_direction -e frame.comment");
   std::filesystem::remove(path);
   if (!fields) {
     WARN("tshark is not installed: not compared");

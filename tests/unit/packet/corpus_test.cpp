@@ -17,9 +17,11 @@ using namespace lookback::packet::testing;
 namespace {
 
 void write_seed(const std::string& target, const std::string& name, std::string_view bytes) {
-  const std::filesystem::path folder = std::filesystem::path(std::getenv("LOOKBACK_CORPUS")) / target;
+  const std::filesystem::path folder =
+      std::filesystem::path(std::getenv("LOOKBACK_CORPUS")) / target;
   std::filesystem::create_directories(folder);
-  std::ofstream(folder / name, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(folder / name, std::ios::binary)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 std::string_view text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -44,9 +46,15 @@ std::vector<Frame> frames() {
           {"vlan", 1, ethernet(0x88a8, vlan(7, 0x8100, vlan(8, 0x0800, inner)))},
           {"snap", 1, ethernet(60, Bytes("\xaa\xaa\x03\0\0\0", 6) + be16(0x0800) + inner)},
           {"arp", 1, ethernet(0x0806, arp("10.0.0.1", "10.0.0.2"))},
-          {"vxlan", 1, ethernet(0x0800, ipv4("192.0.2.1", "192.0.2.2", 17, udp(9, 4789, vxlan(5, ethernet(0x0800, inner)))))},
-          {"geneve", 1, ethernet(0x0800, ipv4("192.0.2.1", "192.0.2.2", 17, udp(9, 6081, geneve(0x6558, ethernet(0x86dd, six), 2))))},
-          {"gre", 1, ethernet(0x0800, ipv4("192.0.2.1", "192.0.2.2", 47, gre(0x6558, ethernet(0x0800, inner), 0xb000)))},
+          {"vxlan", 1,
+           ethernet(0x0800, ipv4("192.0.2.1", "192.0.2.2", 17,
+                                 udp(9, 4789, vxlan(5, ethernet(0x0800, inner)))))},
+          {"geneve", 1,
+           ethernet(0x0800, ipv4("192.0.2.1", "192.0.2.2", 17,
+                                 udp(9, 6081, geneve(0x6558, ethernet(0x86dd, six), 2))))},
+          {"gre", 1,
+           ethernet(0x0800, ipv4("192.0.2.1", "192.0.2.2", 47,
+                                 gre(0x6558, ethernet(0x0800, inner), 0xb000)))},
           {"extensions", 101, ipv6("fd00::1", "fd00::2", 0, extension + fragment + tcp(1, 2))},
           {"raw", 101, inner},
           {"sll", 113, Bytes(14, '\0') + be16(0x0800) + inner},
@@ -86,8 +94,25 @@ TEST_CASE("the seeds of the packet module's fuzz targets", "[.][corpus]") {
   write_seed("pcapng", "nanoseconds.pcap", text(pcap));
   for (const bool big_endian : {false, true}) {
     BlockWriter file(big_endian);
-    file.section().begin(kPcapngInterface).u16(1).u16(0).u32(96).option(2, "eth0").option(9, "\x8a").u32(0).end();
-    file.begin(kPcapngEnhancedPacket).u32(0).u32(1).u32(2).u32(5).u32(60).raw("hello").option(1, "text").u32(0).end();
+    file.section()
+        .begin(kPcapngInterface)
+        .u16(1)
+        .u16(0)
+        .u32(96)
+        .option(2, "eth0")
+        .option(9, "\x8a")
+        .u32(0)
+        .end();
+    file.begin(kPcapngEnhancedPacket)
+        .u32(0)
+        .u32(1)
+        .u32(2)
+        .u32(5)
+        .u32(60)
+        .raw("hello")
+        .option(1, "text")
+        .u32(0)
+        .end();
     file.begin(kPcapngSimplePacket).u32(3).raw("abc").end();
     file.begin(2).u16(0).u16(4).u32(0).u32(9).u32(3).u32(3).raw("old").end();
     file.begin(0x80000001).raw("unknown").end();
@@ -95,14 +120,18 @@ TEST_CASE("the seeds of the packet module's fuzz targets", "[.][corpus]") {
     BlockWriter classic(big_endian);
     classic.u32(0xa1b2cd34).u16(2).u16(4).u32(0).u32(0).u32(65535).u32(1);
     classic.u32(1).u32(2).u32(5).u32(60).u64(0).unpadded("hello");
-    write_seed("pcapng", big_endian ? "long_records_be.pcap" : "long_records_le.pcap", text(classic.bytes()));
+    write_seed("pcapng", big_endian ? "long_records_be.pcap" : "long_records_le.pcap",
+               text(classic.bytes()));
   }
 
   const auto write_summary = [](const std::string& name, uint32_t hosts, uint32_t step) {
     SummaryBuilder builder;
     for (uint32_t i = 0; i < hosts; ++i) {
-      const std::string host = fmt::format("10.{}.{}.{}", i * step >> 16 & 255, i * step >> 8 & 255, i * step & 255);
-      builder.add(decode(1, view(ethernet(0x0800, ipv4(host, "8.8.8.8", 6, tcp(static_cast<uint16_t>(40000 + i), 443))))));
+      const std::string host =
+          fmt::format("10.{}.{}.{}", i * step >> 16 & 255, i * step >> 8 & 255, i * step & 255);
+      builder.add(decode(
+          1, view(ethernet(0x0800,
+                           ipv4(host, "8.8.8.8", 6, tcp(static_cast<uint16_t>(40000 + i), 443))))));
       builder.add(decode(1, view(ethernet(0x86dd, ipv6("fd00::1", "fd00::2", 58, icmp())))));
     }
     write_seed("summary", name, from_base64(builder.take().to_text()).value());
@@ -111,14 +140,19 @@ TEST_CASE("the seeds of the packet module's fuzz targets", "[.][corpus]") {
   write_summary("near", 60, 3);
   write_summary("bloom", 60, 267913);
 
-  const char* const expressions[] = {
-      "host 10.9.0.1 and not port 22", "tcp port 80 or 443", "src net 10.9.0.0/16 or ip6 host fd00::2",
-      "(port 1 or port 80) and (host 10.0.0.1 or 10.9.0.2)", "tcp[tcpflags] & tcp-syn = 0 && portrange 79-81",
-      "vlan and host 10.9.0.1", "arp host 10.0.0.2", "host (10.0.0.1 or 10.9.0.1) and len > 20"};
+  const char* const expressions[] = {"host 10.9.0.1 and not port 22",
+                                     "tcp port 80 or 443",
+                                     "src net 10.9.0.0/16 or ip6 host fd00::2",
+                                     "(port 1 or port 80) and (host 10.0.0.1 or 10.9.0.2)",
+                                     "tcp[tcpflags] & tcp-syn = 0 && portrange 79-81",
+                                     "vlan and host 10.9.0.1",
+                                     "arp host 10.0.0.2",
+                                     "host (10.0.0.1 or 10.9.0.1) and len > 20"};
   int number = 0;
   for (const char* expression : expressions) {
     const Bytes& frame = all[number % 5 == 2 ? 1 : number == 5 ? 2 : number == 6 ? 4 : 0].data;
-    write_seed("prefilter", fmt::format("expression_{}", number++), expression + Bytes(1, '\0') + frame);
+    write_seed("prefilter", fmt::format("expression_{}", number++),
+               expression + Bytes(1, '\0') + frame);
   }
 
   // A block of two packets as linux/if_packet.h lays them out, in a machine's byte order.
@@ -127,7 +161,13 @@ TEST_CASE("the seeds of the packet module's fuzz targets", "[.][corpus]") {
   for (const uint32_t next : {96u, 0u}) {
     block.u32(next).u32(1700000000).u32(5).u32(6).u32(60).u32(0x51).u16(82).u16(96);
     block.u32(0).u32(7).u16(0x88a8).u16(0).u64(0);
-    block.u16(17).u16(8).u32(2).u16(1).unpadded(Bytes("\4\6", 2)).u64(0).unpadded(Bytes(14, '\0') + "packet" + Bytes(8, '\0'));
+    block.u16(17)
+        .u16(8)
+        .u32(2)
+        .u16(1)
+        .unpadded(Bytes("\4\6", 2))
+        .u64(0)
+        .unpadded(Bytes(14, '\0') + "packet" + Bytes(8, '\0'));
   }
   write_seed("kernel_block", "two", text(block.bytes()));
 }

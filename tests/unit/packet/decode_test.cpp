@@ -9,8 +9,12 @@ using namespace lookback::packet;
 using namespace lookback::packet::testing;
 
 namespace {
-Headers decode_ethernet(const Bytes& frame) { return decode(link_type::kEthernet, view(frame)); }
-IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
+Headers decode_ethernet(const Bytes& frame) {
+  return decode(link_type::kEthernet, view(frame));
+}
+IpAddress ip(const char* text) {
+  return IpAddress::parse(text).value();
+}
 }  // namespace
 
 TEST_CASE("a plain TCP segment") {
@@ -38,7 +42,8 @@ TEST_CASE("a plain TCP segment") {
   CHECK(segment->payload_offset == 54);
   CHECK(segment->payload_length == 5);
   // Padding behind the datagram is not payload, a cut packet still has its length.
-  const Bytes padded = ethernet(0x0800, ipv4("10.0.0.1", "10.0.0.2", 6, tcp(1, 2))) + Bytes(6, '\0');
+  const Bytes padded =
+      ethernet(0x0800, ipv4("10.0.0.1", "10.0.0.2", 6, tcp(1, 2))) + Bytes(6, '\0');
   const Headers padded_headers = decode_ethernet(padded);
   CHECK(decode_tcp(padded_headers.ip[0], view(padded))->payload_length == 0);
   const Bytes cut = frame.substr(0, 54);
@@ -82,8 +87,8 @@ TEST_CASE("IPv6 extension headers lead to the transport") {
   ah[1] = 4;
   Bytes destination(8, '\0');
   destination[0] = 6;
-  const Bytes frame =
-      ethernet(0x86dd, ipv6("fd00::1", "fd00::2", 0, options + routing + ah + destination + tcp(1, 443)));
+  const Bytes frame = ethernet(
+      0x86dd, ipv6("fd00::1", "fd00::2", 0, options + routing + ah + destination + tcp(1, 443)));
   const Headers headers = decode_ethernet(frame);
   REQUIRE(headers.ip_count == 1);
   CHECK(headers.ip[0].v6);
@@ -104,8 +109,11 @@ TEST_CASE("only the first fragment has ports") {
   const auto fragment_header = [](uint16_t field) {
     return Bytes("\x11\0", 2) + be16(field) + be32(7) + udp(53, 99);
   };
-  CHECK(decode_ethernet(ethernet(0x86dd, ipv6("::1", "::2", 44, fragment_header(1)))).ip[0].source_port == 53);
-  const Headers v6_later = decode_ethernet(ethernet(0x86dd, ipv6("::1", "::2", 44, fragment_header(8))));
+  CHECK(decode_ethernet(ethernet(0x86dd, ipv6("::1", "::2", 44, fragment_header(1))))
+            .ip[0]
+            .source_port == 53);
+  const Headers v6_later =
+      decode_ethernet(ethernet(0x86dd, ipv6("::1", "::2", 44, fragment_header(8))));
   CHECK(v6_later.ip[0].fragment);
   CHECK(v6_later.ip[0].protocol == 17);
   CHECK_FALSE(v6_later.ip[0].has_ports);
@@ -117,7 +125,8 @@ TEST_CASE("tunnels are opened") {
   const auto inner_is_found = [&](const Bytes& frame) {
     const Headers headers = decode_ethernet(frame);
     return headers.ip_count == 2 && headers.ip[1].source == ip("10.9.0.1") &&
-           headers.ip[1].destination_port == 8080 && !headers.opaque && decode_tcp(headers.ip[1], view(frame));
+           headers.ip[1].destination_port == 8080 && !headers.opaque &&
+           decode_tcp(headers.ip[1], view(frame));
   };
   const auto outer = [](uint8_t protocol, const Bytes& payload) {
     return ethernet(0x0800, ipv4("192.0.2.1", "192.0.2.2", protocol, payload));
@@ -135,7 +144,8 @@ TEST_CASE("tunnels are opened") {
   CHECK(six.ip_count == 2);
   CHECK(six.ip[1].v6);
   // Inner tags do not count as the frame's.
-  CHECK(decode_ethernet(outer(47, gre(0x6558, ethernet(0x8100, vlan(3, 0x0800, inner))))).vlan_count == 0);
+  CHECK(decode_ethernet(outer(47, gre(0x6558, ethernet(0x8100, vlan(3, 0x0800, inner)))))
+            .vlan_count == 0);
   Bytes deep = inner;
   for (int i = 0; i < 4; ++i) deep = ipv4("1.1.1.1", "2.2.2.2", 4, deep);
   const Headers headers = decode_ethernet(ethernet(0x0800, deep));
@@ -154,9 +164,12 @@ TEST_CASE("what is not followed is opaque, what needs no following is not") {
   }
   CHECK(decode(9, view(Bytes(60, '\0'))).opaque);
   CHECK(decode_ethernet(ethernet(0x0800, Bytes(40, '\x11'))).opaque);  // not version 4
-  CHECK(decode_ethernet(ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", 47, gre(0x88be, Bytes(40, '\0'))))).opaque);
+  CHECK(decode_ethernet(
+            ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", 47, gre(0x88be, Bytes(40, '\0')))))
+            .opaque);
   CHECK_FALSE(decode_ethernet(ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", 1, icmp()))).opaque);
-  CHECK_FALSE(decode_ethernet(ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", 50, Bytes(30, 'x')))).opaque);
+  CHECK_FALSE(
+      decode_ethernet(ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", 50, Bytes(30, 'x')))).opaque);
 }
 
 TEST_CASE("ARP has its addresses") {
@@ -187,7 +200,8 @@ TEST_CASE("link types other than Ethernet") {
                       {link_type::kNull, Bytes("\0\0\0\x1e", 4), inner6, 0},
                       {link_type::kLoop, Bytes("\0\0\0\2", 4), inner4, 0},
                       {link_type::kLinuxSll, Bytes(14, '\0') + be16(0x0800), inner4, 0x0800},
-                      {link_type::kLinuxSll, Bytes(14, '\0') + be16(0x8100) + be16(5) + be16(0x86dd), inner6, 0x86dd},
+                      {link_type::kLinuxSll,
+                       Bytes(14, '\0') + be16(0x8100) + be16(5) + be16(0x86dd), inner6, 0x86dd},
                       {link_type::kLinuxSll2, be16(0x86dd) + Bytes(18, '\0'), inner6, 0x86dd}};
   for (const Row& row : rows) {
     CAPTURE(row.link_type);
@@ -202,8 +216,8 @@ TEST_CASE("link types other than Ethernet") {
 
 TEST_CASE("a packet cut anywhere is opaque or whole, never read past its end") {
   const Bytes inner = ethernet(0x8100, vlan(3, 0x86dd, ipv6("fd00::1", "fd00::2", 6, tcp(1, 2))));
-  const Bytes frame = ethernet(
-      0x0800, ipv4("1.1.1.1", "2.2.2.2", 17, udp(1, 4789, vxlan(1, inner)), 0, Bytes("\1\1\1\0", 4)));
+  const Bytes frame = ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", 17, udp(1, 4789, vxlan(1, inner)),
+                                            0, Bytes("\1\1\1\0", 4)));
   const size_t ports_end = frame.size() - 16;  // the rest of the TCP header
   for (size_t length = 0; length <= frame.size(); ++length) {
     CAPTURE(length);
@@ -218,9 +232,10 @@ TEST_CASE("a packet cut anywhere is opaque or whole, never read past its end") {
 
 TEST_CASE("random bytes decode to something on every link type") {
   std::mt19937 random(2);
-  const Bytes frame = ethernet(
-      0x0800, ipv4("1.1.1.1", "2.2.2.2", 47,
-                   gre(0x6558, ethernet(0x86dd, ipv6("fd00::1", "fd00::2", 44, Bytes(8, '\0') + tcp(1, 2))))));
+  const Bytes frame =
+      ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", 47,
+                            gre(0x6558, ethernet(0x86dd, ipv6("fd00::1", "fd00::2", 44,
+                                                              Bytes(8, '\0') + tcp(1, 2))))));
   for (int round = 0; round < 50000; ++round) {
     Bytes bytes = frame.substr(0, random() % (frame.size() + 1));
     for (size_t i = 0; i < 3 && !bytes.empty(); ++i)

@@ -10,15 +10,16 @@ using namespace lookback;
 using namespace lookback::packet;
 using namespace lookback::packet::testing;
 
-// libpcap's interpreter, the reference. Declared here with our layout of its instruction: the sizes are held against each
-// other where both are known.
-extern "C" unsigned bpf_filter(const BpfInstruction* program, const unsigned char* packet, unsigned original_length,
-                               unsigned captured_length);
+// libpcap's interpreter, the reference. Declared here with our layout of its instruction: the sizes
+// are held against each other where both are known.
+extern "C" unsigned bpf_filter(const BpfInstruction* program, const unsigned char* packet,
+                               unsigned original_length, unsigned captured_length);
 
 namespace {
 
 bool libpcap_matches(const Filter& filter, const RandomPacket& packet) {
-  return bpf_filter(filter.program().data(), reinterpret_cast<const unsigned char*>(packet.data.data()),
+  return bpf_filter(filter.program().data(),
+                    reinterpret_cast<const unsigned char*>(packet.data.data()),
                     packet.original_length, static_cast<unsigned>(packet.data.size())) != 0;
 }
 
@@ -45,7 +46,8 @@ TEST_CASE("our interpreter and libpcap's agree on every expression and packet") 
         ++comparisons;
       }
     }
-    CHECK(compiled >= (link_type == 1 ? common_expressions().size() : common_expressions().size() - 30));
+    CHECK(compiled >=
+          (link_type == 1 ? common_expressions().size() : common_expressions().size() - 30));
   }
   // Both answers must be common, or nothing was tested.
   CHECK(matches > comparisons / 20);
@@ -64,7 +66,8 @@ TEST_CASE("random expressions too") {
     CAPTURE(expression, link_type);
     for (int i = 0; i < 60; ++i) {
       const RandomPacket packet = traffic.packet(link_type);
-      if (filter->matches(view(packet.data), packet.original_length) != libpcap_matches(*filter, packet))
+      if (filter->matches(view(packet.data), packet.original_length) !=
+          libpcap_matches(*filter, packet))
         FAIL("different");
     }
   }
@@ -72,22 +75,26 @@ TEST_CASE("random expressions too") {
 }
 
 TEST_CASE("random programs, random packets") {
-  // Every opcode in any order, which libpcap's optimizer would never make; jumps go forward, so each program ends.
+  // Every opcode in any order, which libpcap's optimizer would never make; jumps go forward, so
+  // each program ends.
   std::mt19937 random(5);
-  const uint16_t kCodes[] = {0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0xb1, 0x80, 0x81, 0x00, 0x01, 0x60, 0x61, 0x02, 0x03, 0x04, 0x0c,
-                             0x14, 0x1c, 0x24, 0x2c, 0x34, 0x3c, 0x44, 0x4c, 0x54, 0x5c, 0x64, 0x6c, 0x74, 0x7c, 0x84, 0x94, 0x9c,
-                             0xa4, 0xac, 0x07, 0x87, 0x05, 0x15, 0x1d, 0x25, 0x2d, 0x35, 0x3d, 0x45, 0x4d, 0x15, 0x15, 0x25, 0x35,
-                             0x45, 0x54, 0x28, 0x30, 0x20, 0x06, 0x16};
+  const uint16_t kCodes[] = {0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0xb1, 0x80, 0x81, 0x00, 0x01, 0x60,
+                             0x61, 0x02, 0x03, 0x04, 0x0c, 0x14, 0x1c, 0x24, 0x2c, 0x34, 0x3c, 0x44,
+                             0x4c, 0x54, 0x5c, 0x64, 0x6c, 0x74, 0x7c, 0x84, 0x94, 0x9c, 0xa4, 0xac,
+                             0x07, 0x87, 0x05, 0x15, 0x1d, 0x25, 0x2d, 0x35, 0x3d, 0x45, 0x4d, 0x15,
+                             0x15, 0x25, 0x35, 0x45, 0x54, 0x28, 0x30, 0x20, 0x06, 0x16};
   Traffic traffic(6);
   size_t matches = 0;
   for (int round = 0; round < 20000; ++round) {
     std::vector<BpfInstruction> program;
     const size_t length = 2 + random() % 24;
-    for (size_t slot = 0; slot < 16; ++slot) program.push_back({0x02, 0, 0, static_cast<uint32_t>(slot)});  // memory is set
+    for (size_t slot = 0; slot < 16; ++slot)
+      program.push_back({0x02, 0, 0, static_cast<uint32_t>(slot)});  // memory is set
     for (size_t i = 0; i < length; ++i) {
       const size_t left = length - i;  // instructions behind this one, the final return included
       const uint16_t code = kCodes[random() % std::size(kCodes)];
-      BpfInstruction instruction{code, static_cast<uint8_t>(random() % left), static_cast<uint8_t>(random() % left),
+      BpfInstruction instruction{code, static_cast<uint8_t>(random() % left),
+                                 static_cast<uint8_t>(random() % left),
                                  static_cast<uint32_t>(random() % (random() % 2 ? 16 : 80))};
       const bool memory = code == 0x60 || code == 0x61 || code == 0x02 || code == 0x03;
       if (memory) instruction.k %= 16;
@@ -115,13 +122,13 @@ TEST_CASE("impossible programs are refused") {
     return !filter && filter.error().kind == ErrorKind::invalid;
   };
   CHECK(refused({}));
-  CHECK(refused({{0x20, 0, 0, 0}}));                              // no return
-  CHECK(refused({{0x15, 1, 0, 0}, {0x06, 0, 0, 1}}));             // jumps past the end
+  CHECK(refused({{0x20, 0, 0, 0}}));                   // no return
+  CHECK(refused({{0x15, 1, 0, 0}, {0x06, 0, 0, 1}}));  // jumps past the end
   CHECK(refused({{0x05, 0, 0, 1}, {0x06, 0, 0, 1}}));
-  CHECK(refused({{0x05, 0, 0, 0xfffffff0}, {0x06, 0, 0, 1}}));    // and before the start
-  CHECK(refused({{0x02, 0, 0, 16}, {0x06, 0, 0, 1}}));            // memory
-  CHECK(refused({{0x34, 0, 0, 0}, {0x06, 0, 0, 1}}));             // division
-  CHECK(refused({{0xe0, 0, 0, 0}, {0x06, 0, 0, 1}}));             // no such load
+  CHECK(refused({{0x05, 0, 0, 0xfffffff0}, {0x06, 0, 0, 1}}));  // and before the start
+  CHECK(refused({{0x02, 0, 0, 16}, {0x06, 0, 0, 1}}));          // memory
+  CHECK(refused({{0x34, 0, 0, 0}, {0x06, 0, 0, 1}}));           // division
+  CHECK(refused({{0xe0, 0, 0, 0}, {0x06, 0, 0, 1}}));           // no such load
   CHECK_FALSE(refused({{0x64, 0, 0, 40}, {0x06, 0, 0, 1}}));
 }
 
@@ -153,7 +160,8 @@ TEST_CASE("filters compile and run on many threads") {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 50; ++i) {
         const uint16_t port = t % 2 == 0 ? 80 : 81;
-        const auto filter = Filter::compile(fmt::format("tcp port {} and host 10.0.0.{}", port, 1 + i % 2), 1);
+        const auto filter =
+            Filter::compile(fmt::format("tcp port {} and host 10.0.0.{}", port, 1 + i % 2), 1);
         good += filter && filter->matches(view(frame), 54) == (port == 80);
       }
     });

@@ -120,8 +120,7 @@ TEST_CASE("any damage to a kernel block stays inside it") {
   std::mt19937 random(1);
   for (int round = 0; round < 20000; ++round) {
     auto block = whole;
-    for (int i = 0; i < 4; ++i)
-      block[random() % block.size()] = static_cast<std::byte>(random());
+    for (int i = 0; i < 4; ++i) block[random() % block.size()] = static_cast<std::byte>(random());
     KernelBlockWalker walker(block, 48, 3 + random() % 2);
     const std::byte* last_end = block.data();
     while (const auto packet = walker.next()) {

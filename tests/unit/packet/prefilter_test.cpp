@@ -9,7 +9,9 @@ using namespace lookback::packet;
 using namespace lookback::packet::testing;
 
 namespace {
-std::string tree(std::string_view expression) { return Prefilter::of_expression(expression).to_string(); }
+std::string tree(std::string_view expression) {
+  return Prefilter::of_expression(expression).to_string();
+}
 }  // namespace
 
 TEST_CASE("what an expression needs is understood") {
@@ -105,7 +107,8 @@ TEST_CASE("what an expression needs is understood") {
 }
 
 TEST_CASE("networks of an export need one of them") {
-  const std::vector<Cidr> networks = {Cidr::parse("10.0.0.0/8").value(), Cidr::parse("fd00::1").value()};
+  const std::vector<Cidr> networks = {Cidr::parse("10.0.0.0/8").value(),
+                                      Cidr::parse("fd00::1").value()};
   const Prefilter prefilter = Prefilter::of_networks(networks);
   CHECK(prefilter.to_string() == "(net 10.0.0.0/8 or host fd00::1)");
   CHECK(Prefilter::of_networks({}).matches_anything());

@@ -36,7 +36,8 @@ Section make_section() {
     packet.original_length = i + 100;
     packet.interface = i % 2;
     packet.direction = static_cast<Direction>(i % 3);
-    append_packet(section.bytes, packet, i % 4 == 3 ? std::span(comments) : std::span<const std::string>());
+    append_packet(section.bytes, packet,
+                  i % 4 == 3 ? std::span(comments) : std::span<const std::string>());
     mark();
     if (i == 5) {
       append_statistics(section.bytes, {});
@@ -75,7 +76,8 @@ TEST_CASE("a section is walked") {
     CAPTURE(i);
     REQUIRE(walker.next(packet));
     CHECK(packet.view.time_ns == 1'700'000'000'000'000'000 + i);
-    CHECK(Bytes(reinterpret_cast<const char*>(packet.view.data.data()), packet.view.data.size()) == section.data[i]);
+    CHECK(Bytes(reinterpret_cast<const char*>(packet.view.data.data()), packet.view.data.size()) ==
+          section.data[i]);
     CHECK(packet.view.original_length == i + 100);
     CHECK(packet.view.interface == i % 2);
     CHECK(packet.view.direction == static_cast<Direction>(i % 3));
@@ -148,15 +150,20 @@ TEST_CASE("what our writer does not write is damage") {
     return walker.error() ? walker.error()->message : std::string();
   };
   CHECK(error_of([](auto& f) { f.interface(1, 0); }).starts_with("no section header at offset 0"));
-  CHECK(error_of([](auto& f) { f.section().interface(1, 0); }).starts_with("an interface whose times"));
+  CHECK(error_of([](auto& f) {
+          f.section().interface(1, 0);
+        }).starts_with("an interface whose times"));
   CHECK(error_of([](auto& f) { f.section().section(); }).starts_with("a second section header"));
-  CHECK(error_of([](auto& f) { f.section().begin(6).u32(0).u32(0).u32(0).u32(0).u32(0).end(); })
-            .starts_with("a packet of an interface that was not described"));
+  CHECK(error_of([](auto& f) {
+          f.section().begin(6).u32(0).u32(0).u32(0).u32(0).u32(0).end();
+        }).starts_with("a packet of an interface that was not described"));
   CHECK(error_of([](auto& f) {
           f.section().begin(1).u16(1).u16(0).u32(0).option(9, "\x09").end();
           f.begin(6).u32(0).u32(0x80000000).u32(0).u32(0).u32(0).end();
         }).starts_with("a time beyond"));
-  CHECK(error_of([](auto& f) { f.section().begin(3).u32(0).end(); }).starts_with("a packet in a kind of block"));
+  CHECK(error_of([](auto& f) {
+          f.section().begin(3).u32(0).end();
+        }).starts_with("a packet in a kind of block"));
   CHECK(error_of([](auto& f) { f.section().begin(kPcapngNameResolution).u32(0).end(); }).empty());
   BlockWriter big(true);
   big.section();

@@ -14,9 +14,15 @@ using namespace lookback::packet::testing;
 
 namespace {
 
-IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
-IpAddress v4(uint32_t number) { return IpAddress::v4(view(be32(number)).data()); }
-Cidr net(std::string_view text) { return Cidr::parse(text).value(); }
+IpAddress ip(std::string_view text) {
+  return IpAddress::parse(text).value();
+}
+IpAddress v4(uint32_t number) {
+  return IpAddress::v4(view(be32(number)).data());
+}
+Cidr net(std::string_view text) {
+  return Cidr::parse(text).value();
+}
 
 Headers flow(const IpAddress& source, const IpAddress& destination, uint16_t from, uint16_t to) {
   Headers headers;
@@ -41,21 +47,26 @@ Summary through_text(const Summary& summary) {
 TEST_CASE("a small summary is exact and short") {
   SummaryBuilder builder;
   for (uint16_t i = 0; i < 4; ++i)
-    builder.add(flow(ip("10.244.1.7"), ip(i % 2 == 0 ? "10.244.2.9" : "10.96.0.1"), static_cast<uint16_t>(40000 + i), 443));
+    builder.add(flow(ip("10.244.1.7"), ip(i % 2 == 0 ? "10.244.2.9" : "10.96.0.1"),
+                     static_cast<uint16_t>(40000 + i), 443));
   builder.add(flow(ip("fd00::1"), ip("fd00::2"), 53, 5353));
   const Summary summary = through_text(builder.take());
   CHECK(summary.to_text().size() <= 100);
   for (const char* present : {"10.244.1.7", "10.244.2.9", "10.96.0.1", "fd00::1", "fd00::2"})
     CHECK(summary.may_have_address(ip(present)));
-  for (const char* absent : {"10.244.1.8", "0.0.0.0", "255.255.255.255", "fd00::3", "::", "::ffff:1.2.3.4"})
+  for (const char* absent :
+       {"10.244.1.8", "0.0.0.0", "255.255.255.255", "fd00::3", "::", "::ffff:1.2.3.4"})
     CHECK_FALSE(summary.may_have_address(ip(absent)));
-  for (const uint16_t present : {443, 40000, 40003, 53, 5353}) CHECK(summary.may_have_port(present));
+  for (const uint16_t present : {443, 40000, 40003, 53, 5353})
+    CHECK(summary.may_have_port(present));
   for (const uint16_t absent : {0, 80, 40004, 65535}) CHECK_FALSE(summary.may_have_port(absent));
   CHECK(summary.may_have_port_in(400, 450));
   CHECK_FALSE(summary.may_have_port_in(444, 5000));
-  for (const char* present : {"10.0.0.0/8", "10.244.0.0/16", "0.0.0.0/0", "::/0", "fd00::/64", "10.244.1.7", "10.244.1.6/31"})
+  for (const char* present : {"10.0.0.0/8", "10.244.0.0/16", "0.0.0.0/0", "::/0", "fd00::/64",
+                              "10.244.1.7", "10.244.1.6/31"})
     CHECK(summary.may_have_network(net(present)));
-  for (const char* absent : {"192.168.0.0/16", "10.245.0.0/16", "fd01::/16", "10.244.1.4/31", "fd00::4/126", "11.0.0.0/8"})
+  for (const char* absent : {"192.168.0.0/16", "10.245.0.0/16", "fd01::/16", "10.244.1.4/31",
+                             "fd00::4/126", "11.0.0.0/8"})
     CHECK_FALSE(summary.may_have_network(net(absent)));
   // take() started afresh.
   const Summary nothing = through_text(builder.take());
@@ -84,11 +95,16 @@ TEST_CASE("an opaque packet and no summary at all mean anything") {
 
 TEST_CASE("ARP, tunnels and packets without ports are in it") {
   SummaryBuilder builder;
-  const auto add = [&](const Bytes& frame) { builder.add(decode(link_type::kEthernet, view(frame))); };
+  const auto add = [&](const Bytes& frame) {
+    builder.add(decode(link_type::kEthernet, view(frame)));
+  };
   add(ethernet(0x0806, arp("10.0.0.1", "10.0.0.254")));
   add(ethernet(0x88cc, Bytes(40, '\1')));
-  add(ethernet(0x0800, ipv4("192.0.2.1", "192.0.2.2", 17,
-                            udp(1000, 4789, vxlan(7, ethernet(0x0800, ipv4("172.16.0.1", "172.16.0.2", 6, tcp(2000, 80))))))));
+  add(ethernet(
+      0x0800,
+      ipv4("192.0.2.1", "192.0.2.2", 17,
+           udp(1000, 4789,
+               vxlan(7, ethernet(0x0800, ipv4("172.16.0.1", "172.16.0.2", 6, tcp(2000, 80))))))));
   add(ethernet(0x86dd, ipv6("::", "ff02::1", 58, icmp())));
   const Summary summary = through_text(builder.take());
   for (const char* present : {"10.0.0.1", "10.0.0.254", "192.0.2.1", "172.16.0.2", "::", "ff02::1"})
@@ -104,7 +120,8 @@ TEST_CASE("what was added is found, however much it was") {
       CAPTURE(hosts, kind);
       std::set<IpAddress> addresses;
       while (addresses.size() < hosts) {
-        IpAddress address = v4(kind == 0 ? static_cast<uint32_t>(random()) : 0x0af40000u + random() % 20000);
+        IpAddress address =
+            v4(kind == 0 ? static_cast<uint32_t>(random()) : 0x0af40000u + random() % 20000);
         if (kind == 2) {
           for (uint8_t& byte : address.bytes) byte = static_cast<uint8_t>(random());
         }
@@ -128,7 +145,8 @@ TEST_CASE("what was added is found, however much it was") {
       // Ports are exact up to the limit, addresses nearly so.
       size_t false_ports = 0, false_addresses = 0;
       for (unsigned port = 0; port <= 0xffff; ++port)
-        false_ports += summary.may_have_port(static_cast<uint16_t>(port)) && !ports.contains(static_cast<uint16_t>(port));
+        false_ports += summary.may_have_port(static_cast<uint16_t>(port)) &&
+                       !ports.contains(static_cast<uint16_t>(port));
       for (int i = 0; i < 4000; ++i) {
         const IpAddress other = v4(static_cast<uint32_t>(random()));
         false_addresses += summary.may_have_address(other) && !addresses.contains(other);
@@ -139,7 +157,8 @@ TEST_CASE("what was added is found, however much it was") {
       } else {
         CHECK(false_addresses < 80);  // 2 %
         // 24 bits a host and 16 a port at most, and a third more for base64.
-        CHECK(summary.to_text().size() <= 40 + (16 * hosts + (hosts <= 32 ? 112 * hosts : 0) + 16 * ports.size()) / 6);
+        CHECK(summary.to_text().size() <=
+              40 + (16 * hosts + (hosts <= 32 ? 112 * hosts : 0) + 16 * ports.size()) / 6);
       }
     }
   }
@@ -147,7 +166,8 @@ TEST_CASE("what was added is found, however much it was") {
 
 TEST_CASE("hosts of one network cost little") {
   SummaryBuilder builder;
-  for (uint32_t i = 0; i < 200; ++i) builder.add(flow(v4(0x0af40101u + i * 3), v4(0x08080808), 40000 + i % 8, 443));
+  for (uint32_t i = 0; i < 200; ++i)
+    builder.add(flow(v4(0x0af40101u + i * 3), v4(0x08080808), 40000 + i % 8, 443));
   const Summary summary = builder.take();
   CHECK(summary.to_text().size() < 200);
   CHECK_FALSE(summary.may_have_network(net("192.168.0.0/16")));
@@ -164,25 +184,33 @@ TEST_CASE("the text form does not change") {
 }
 
 TEST_CASE("a version to come is anything, damage is an error") {
-  const auto text_of = [](std::string_view bytes) { return to_base64(std::as_bytes(std::span(bytes.data(), bytes.size()))); };
+  const auto text_of = [](std::string_view bytes) {
+    return to_base64(std::as_bytes(std::span(bytes.data(), bytes.size())));
+  };
   CHECK(Summary::parse(text_of("\x02whatever"))->may_have_port(1));
-  for (const std::string& bytes : {std::string("\0", 1), std::string("\1", 1), std::string("\1\3", 2), std::string("\1\0\2", 3),
-                                  std::string("\1\0\0x", 4), std::string("\1\2\0\0", 4), std::string("\1\2\5abc", 6)}) {
+  for (const std::string& bytes :
+       {std::string("\0", 1), std::string("\1", 1), std::string("\1\3", 2),
+        std::string("\1\0\2", 3), std::string("\1\0\0x", 4), std::string("\1\2\0\0", 4),
+        std::string("\1\2\5abc", 6)}) {
     const auto parsed = Summary::parse(text_of(bytes));
     REQUIRE_FALSE(parsed);
     CHECK(parsed.error().kind == ErrorKind::corrupt);
   }
   CHECK_FALSE(Summary::parse("not base64!"));
   SummaryBuilder builder;
-  for (uint32_t i = 0; i < 40; ++i) builder.add(flow(v4(i * 77777777), ip("fd00::7"), static_cast<uint16_t>(i * 999), 443));
+  for (uint32_t i = 0; i < 40; ++i)
+    builder.add(flow(v4(i * 77777777), ip("fd00::7"), static_cast<uint16_t>(i * 999), 443));
   const std::string text = builder.take().to_text();
   const std::string whole = from_base64(text).value();
-  for (size_t length = 1; length < whole.size(); ++length) CHECK_FALSE(Summary::parse(text_of(whole.substr(0, length))));
+  for (size_t length = 1; length < whole.size(); ++length)
+    CHECK_FALSE(Summary::parse(text_of(whole.substr(0, length))));
   std::mt19937 random(9);
   for (int round = 0; round < 20000; ++round) {
     std::string bytes = whole;
-    for (unsigned i = 0; i < 1 + random() % 3; ++i) bytes[1 + random() % (bytes.size() - 1)] = static_cast<char>(random());
-    if (const auto parsed = Summary::parse(text_of(bytes))) (void)parsed->may_have_network(net("10.0.0.0/8"));
+    for (unsigned i = 0; i < 1 + random() % 3; ++i)
+      bytes[1 + random() % (bytes.size() - 1)] = static_cast<char>(random());
+    if (const auto parsed = Summary::parse(text_of(bytes)))
+      (void)parsed->may_have_network(net("10.0.0.0/8"));
   }
 }
 
@@ -192,7 +220,9 @@ TEST_CASE("sets of any shape come back") {
     std::set<uint32_t> elements;
     const size_t count = random() % 200;
     const unsigned shift = random() % 32;
-    while (elements.size() < count) elements.insert(static_cast<uint32_t>(random()) >> (elements.size() % 7 == 0 ? 0 : shift % 24));
+    while (elements.size() < count)
+      elements.insert(static_cast<uint32_t>(random()) >>
+                      (elements.size() % 7 == 0 ? 0 : shift % 24));
     if (round % 5 == 0) elements.insert({0u, UINT32_MAX});
     const std::vector<uint32_t> sorted(elements.begin(), elements.end());
     std::string bytes;

@@ -7,10 +7,14 @@
 namespace lookback::packet::testing {
 
 namespace {
-Bytes byte(unsigned value) { return Bytes(1, static_cast<char>(value)); }
+Bytes byte(unsigned value) {
+  return Bytes(1, static_cast<char>(value));
+}
 }  // namespace
 
-Bytes be16(uint16_t value) { return byte(value >> 8) + byte(value & 0xff); }
+Bytes be16(uint16_t value) {
+  return byte(value >> 8) + byte(value & 0xff);
+}
 Bytes be32(uint32_t value) {
   return be16(static_cast<uint16_t>(value >> 16)) + be16(static_cast<uint16_t>(value));
 }
@@ -36,9 +40,9 @@ Bytes ipv4(std::string_view source, std::string_view destination, uint8_t protoc
            const Bytes& payload, uint16_t fragment_field, const Bytes& options) {
   const size_t header = 20 + options.size();
   return byte(static_cast<unsigned>(0x40 + header / 4)) + byte(0) +
-         be16(static_cast<uint16_t>(header + payload.size())) + be16(0x1234) + be16(fragment_field) +
-         byte(64) + byte(protocol) + be16(0) + address(source) + address(destination) + options +
-         payload;
+         be16(static_cast<uint16_t>(header + payload.size())) + be16(0x1234) +
+         be16(fragment_field) + byte(64) + byte(protocol) + be16(0) + address(source) +
+         address(destination) + options + payload;
 }
 Bytes ipv6(std::string_view source, std::string_view destination, uint8_t next_header,
            const Bytes& payload) {
@@ -51,13 +55,15 @@ Bytes tcp(uint16_t source, uint16_t destination, const Bytes& payload, uint8_t f
          be16(4096) + be16(0) + be16(0) + payload;
 }
 Bytes udp(uint16_t source, uint16_t destination, const Bytes& payload) {
-  return be16(source) + be16(destination) + be16(static_cast<uint16_t>(8 + payload.size())) + be16(0) +
-         payload;
+  return be16(source) + be16(destination) + be16(static_cast<uint16_t>(8 + payload.size())) +
+         be16(0) + payload;
 }
 Bytes sctp(uint16_t source, uint16_t destination) {
   return be16(source) + be16(destination) + be32(1) + be32(0);
 }
-Bytes icmp() { return Bytes("\x08\x00\x00\x00\x00\x01\x00\x01", 8) + "ping"; }
+Bytes icmp() {
+  return Bytes("\x08\x00\x00\x00\x00\x01\x00\x01", 8) + "ping";
+}
 Bytes arp(std::string_view sender, std::string_view target) {
   return be16(1) + be16(0x0800) + byte(6) + byte(4) + be16(1) + Bytes("\x02\0\0\0\0\x01", 6) +
          address(sender) + Bytes(6, '\0') + address(target);
@@ -66,8 +72,8 @@ Bytes vxlan(uint32_t id, const Bytes& inner_frame) {
   return byte(8) + Bytes(3, '\0') + be32(id << 8) + inner_frame;
 }
 Bytes geneve(uint16_t protocol, const Bytes& payload, uint8_t option_words) {
-  return byte(option_words) + byte(0) + be16(protocol) + be32(0x100) + Bytes(option_words * 4u, '\0') +
-         payload;
+  return byte(option_words) + byte(0) + be16(protocol) + be32(0x100) +
+         Bytes(option_words * 4u, '\0') + payload;
 }
 Bytes gre(uint16_t protocol, const Bytes& payload, uint16_t flags) {
   size_t fields = 0;

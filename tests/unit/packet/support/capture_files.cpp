@@ -29,9 +29,10 @@ Outcome read_all(std::span<const std::byte> bytes, size_t chunk) {
     if (!packet) outcome.error = packet.error().message;
     if (!packet || !*packet) break;
     const ReadPacket& read = **packet;
-    outcome.packets.push_back({read.view,
-                               std::string(reinterpret_cast<const char*>(read.view.data.data()), read.view.data.size()),
-                               std::string(read.first_comment), read.drop_count});
+    outcome.packets.push_back(
+        {read.view,
+         std::string(reinterpret_cast<const char*>(read.view.data.data()), read.view.data.size()),
+         std::string(read.first_comment), read.drop_count});
   }
   outcome.interfaces = reader->interfaces();
   return outcome;

@@ -1,5 +1,6 @@
 #pragma once
-// Random packets and pcap-filter expressions over the same few addresses and ports, so that they meet often.
+// Random packets and pcap-filter expressions over the same few addresses and ports, so that they
+// meet often.
 
 #include <cstdint>
 #include <random>
