@@ -32,15 +32,22 @@ void append_option(packet::Buffer& out, uint16_t code, std::string_view text) {
 }  // namespace
 
 CaptureOutput::CaptureOutput(const Plan& plan, const archive::Manifest& manifest, const Sink& sink)
-    : plan_(plan), manifest_(manifest), sink_(sink), buffer_(kBufferBytes), next_gap_(plan.nodes.size()) {
+    : plan_(plan),
+      manifest_(manifest),
+      sink_(sink),
+      buffer_(kBufferBytes),
+      next_gap_(plan.nodes.size()) {
   for (const PlannedNode& node : plan.nodes) {
-    next_gap_ns_.push_back(node.gaps.empty() || plan.format == Format::pcap ? kNever : node.gaps.front().written_end_ns);
+    next_gap_ns_.push_back(node.gaps.empty() || plan.format == Format::pcap
+                               ? kNever
+                               : node.gaps.front().written_end_ns);
   }
 }
 
 std::string CaptureOutput::section_comment() const {
-  std::string comment = fmt::format("Lookback snapshot {}, {} to {}", manifest_.name, format_time(plan_.window.from_ns),
-                                    format_time(plan_.window.to_ns));
+  std::string comment =
+      fmt::format("Lookback snapshot {}, {} to {}", manifest_.name,
+                  format_time(plan_.window.from_ns), format_time(plan_.window.to_ns));
   if (plan_.align_clocks) comment += ", times corrected to the hub's clock";
   if (plan_.dedup) comment += ", copies seen on further interfaces left out";
   if (!plan_.interfaces->filter().empty()) comment += ", filter: " + plan_.interfaces->filter();
@@ -72,12 +79,15 @@ Result<> CaptureOutput::write_interfaces() {
   packet::Buffer blocks;
   for (size_t number = interfaces_.size(); number < plan_.interfaces->size(); ++number) {
     const OutputInterface& interface = plan_.interfaces->at(static_cast<uint32_t>(number));
-    packet::append_interface(blocks, {.name = interface.shown_name,
-                                      .description = "node " + plan_.nodes[interface.node].entry->name,
-                                      .link_type = interface.link_type,
-                                      .snaplen = 0,
-                                      .filter = {},  // that of the recording is not known; the export's stands in the section comment
-                                      .os = {}});
+    packet::append_interface(
+        blocks,
+        {.name = interface.shown_name,
+         .description = "node " + plan_.nodes[interface.node].entry->name,
+         .link_type = interface.link_type,
+         .snaplen = 0,
+         .filter =
+             {},  // that of the recording is not known; the export's stands in the section comment
+         .os = {}});
     interfaces_.emplace_back();
   }
   return blocks.empty() ? Result<>{} : write_records(blocks);
@@ -89,7 +99,8 @@ Result<> CaptureOutput::admit(const FrameBatch& batch) {
       const OutputInterface& interface = plan_.interfaces->at(number);
       if (interface.link_type != link_type_) {
         return fail(ErrorKind::corrupt,
-                    "interface {} has packets of {}, which the manifest does not say: write pcapng instead of pcap",
+                    "interface {} has packets of {}, which the manifest does not say: write pcapng "
+                    "instead of pcap",
                     interface.shown_name, link_type_name(interface.link_type));
       }
       interfaces_.resize(std::max<size_t>(interfaces_.size(), number + 1));
@@ -107,7 +118,8 @@ Result<> CaptureOutput::write(const FrameBatch& batch, uint32_t node, size_t fir
     const uint32_t start = batch.start_of(from);
     return std::span(batch.bytes).subspan(start, batch.packets[to - 1].end - start);
   };
-  if (batch.packets[last - 1].time_ns < next_gap_ns_[node]) return write_records(records(first, last));
+  if (batch.packets[last - 1].time_ns < next_gap_ns_[node])
+    return write_records(records(first, last));
 
   const std::vector<PlannedGap>& gaps = plan_.nodes[node].gaps;
   for (size_t packet = first; packet < last; ++packet) {
@@ -129,7 +141,8 @@ Result<> CaptureOutput::write(const FrameBatch& batch, uint32_t node, size_t fir
 }
 
 /// The same block with comments before its other options.
-Result<> CaptureOutput::write_with_comments(std::span<const std::byte> block, const std::vector<std::string>& comments) {
+Result<> CaptureOutput::write_with_comments(std::span<const std::byte> block,
+                                            const std::vector<std::string>& comments) {
   const auto captured = load<uint32_t>(block.data() + epb::kCaptured);
   const size_t options = epb::kData + ((size_t{captured} + 3) & ~size_t{3});
   packet::Buffer out(block.begin(), block.begin() + static_cast<ptrdiff_t>(options));
@@ -162,10 +175,12 @@ Result<> CaptureOutput::flush() {
   return sink_(std::span(buffer_).first(bytes));
 }
 
-/// One block for each interface that has packets, and for the first of a node with gaps. A drop count stands where it is
-/// known for the interface: none on a node without gaps, all of them where the node has one interface.
+/// One block for each interface that has packets, and for the first of a node with gaps. A drop
+/// count stands where it is known for the interface: none on a node without gaps, all of them where
+/// the node has one interface.
 Result<> CaptureOutput::write_statistics() {
-  std::vector<uint32_t> first_of(plan_.nodes.size(), UINT32_MAX), interfaces_of(plan_.nodes.size(), 0);
+  std::vector<uint32_t> first_of(plan_.nodes.size(), UINT32_MAX),
+      interfaces_of(plan_.nodes.size(), 0);
   for (uint32_t number = 0; number < interfaces_.size(); ++number) {
     const uint32_t node = plan_.interfaces->at(number).node;
     first_of[node] = std::min(first_of[node], number);
@@ -181,7 +196,8 @@ Result<> CaptureOutput::write_statistics() {
 
     packet::PcapngStatistics statistics;
     statistics.interface = number;
-    statistics.start_ns = std::max<int64_t>(0, plan_.written_time(node, node.accepted.front().from_ns));
+    statistics.start_ns =
+        std::max<int64_t>(0, plan_.written_time(node, node.accepted.front().from_ns));
     statistics.end_ns = std::max<int64_t>(0, plan_.written_time(node, node.accepted.back().to_ns));
     statistics.time_ns = statistics.end_ns;
     uint64_t lost = 0;
@@ -194,14 +210,17 @@ Result<> CaptureOutput::write_statistics() {
     if (tells_gaps) {
       constexpr size_t kMost = 100;
       for (size_t i = 0; i < std::min(kMost, node.gaps.size()); ++i) {
-        statistics.comment += fmt::format("{}lookback: node {} {}", i == 0 ? "" : "\n", node.entry->name,
-                                          describe_gap(plan_, node, node.gaps[i].gap));
+        statistics.comment +=
+            fmt::format("{}lookback: node {} {}", i == 0 ? "" : "\n", node.entry->name,
+                        describe_gap(plan_, node, node.gaps[i].gap));
       }
-      if (node.gaps.size() > kMost) statistics.comment += fmt::format("\nand {} more gaps", node.gaps.size() - kMost);
+      if (node.gaps.size() > kMost)
+        statistics.comment += fmt::format("\nand {} more gaps", node.gaps.size() - kMost);
     }
     if (used.copies > 0) {
-      statistics.comment += fmt::format("{}lookback: {} packets of this interface left out as copies of packets on others",
-                                        statistics.comment.empty() ? "" : "\n", used.copies);
+      statistics.comment += fmt::format(
+          "{}lookback: {} packets of this interface left out as copies of packets on others",
+          statistics.comment.empty() ? "" : "\n", used.copies);
     }
     packet::append_statistics(blocks, statistics);
   }

@@ -1,5 +1,6 @@
 #pragma once
-// The written side of an export: file header, interfaces, large writes to the sink, comments on gaps, closing statistics.
+// The written side of an export: file header, interfaces, large writes to the sink, comments on
+// gaps, closing statistics.
 
 #include <cstdint>
 #include <memory>
@@ -37,7 +38,8 @@ class CaptureOutput {
 
   [[nodiscard]] Result<> write_interfaces();
   [[nodiscard]] Result<> write_records(std::span<const std::byte> records);
-  [[nodiscard]] Result<> write_with_comments(std::span<const std::byte> block, const std::vector<std::string>& comments);
+  [[nodiscard]] Result<> write_with_comments(std::span<const std::byte> block,
+                                             const std::vector<std::string>& comments);
   [[nodiscard]] Result<> write_statistics();
   [[nodiscard]] Result<> flush();
   [[nodiscard]] std::string section_comment() const;
@@ -47,10 +49,11 @@ class CaptureOutput {
   const Sink& sink_;
   std::vector<std::byte> buffer_;
   size_t filled_ = 0;
-  std::vector<Used> interfaces_;      ///< those that the output has, by number
-  std::vector<size_t> next_gap_;      ///< by node
-  std::vector<int64_t> next_gap_ns_;  ///< by node: the first packet written from here on is commented
-  uint16_t link_type_ = 0;            ///< classic pcap
+  std::vector<Used> interfaces_;  ///< those that the output has, by number
+  std::vector<size_t> next_gap_;  ///< by node
+  std::vector<int64_t>
+      next_gap_ns_;         ///< by node: the first packet written from here on is commented
+  uint16_t link_type_ = 0;  ///< classic pcap
   uint64_t packets_ = 0, bytes_ = 0;
 };
 

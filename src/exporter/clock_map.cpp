@@ -10,8 +10,9 @@ constexpr int64_t kLatest = std::numeric_limits<int64_t>::max();
 }  // namespace
 
 ClockMap::ClockMap(const std::vector<archive::ClockSample>& samples) : measured_(!samples.empty()) {
-  // A sample holds until the next one, or until a later one that a step back put before it: clock_offset_at() is
-  // asked about each alone, since a question about all of them costs a walk over all of them.
+  // A sample holds until the next one, or until a later one that a step back put before it:
+  // clock_offset_at() is asked about each alone, since a question about all of them costs a walk
+  // over all of them.
   const auto add = [this](int64_t start, const archive::ClockSample& sample) {
     const std::vector<archive::ClockSample> alone{sample};
     pieces_.push_back({start, kLatest, archive::clock_offset_at(alone, sample.time_ns),
@@ -37,8 +38,9 @@ ClockMap::ClockMap(const std::vector<archive::ClockSample>& samples) : measured_
 }
 
 const ClockMap::Piece& ClockMap::piece_at(int64_t node_ns) const {
-  const auto after = std::upper_bound(pieces_.begin(), pieces_.end(), node_ns,
-                                      [](int64_t time, const Piece& piece) { return time < piece.start_ns; });
+  const auto after =
+      std::upper_bound(pieces_.begin(), pieces_.end(), node_ns,
+                       [](int64_t time, const Piece& piece) { return time < piece.start_ns; });
   return *std::prev(after);
 }
 
@@ -60,7 +62,8 @@ std::vector<TimeWindow> ClockMap::to_node(TimeWindow hub) const {
 
 int64_t ClockMap::lowest_hub(int64_t first_ns, int64_t last_ns) const {
   int64_t lowest = to_hub(first_ns);
-  for (const Piece* piece = &piece_at(first_ns) + 1; piece != pieces_.data() + pieces_.size(); ++piece) {
+  for (const Piece* piece = &piece_at(first_ns) + 1; piece != pieces_.data() + pieces_.size();
+       ++piece) {
     if (piece->start_ns > last_ns) break;
     lowest = std::min(lowest, saturating_sub(piece->start_ns, piece->offset_ns));
   }
@@ -69,7 +72,8 @@ int64_t ClockMap::lowest_hub(int64_t first_ns, int64_t last_ns) const {
 
 int64_t ClockMap::highest_hub(int64_t first_ns, int64_t last_ns) const {
   int64_t highest = to_hub(last_ns);
-  for (const Piece* piece = &piece_at(first_ns); piece != pieces_.data() + pieces_.size(); ++piece) {
+  for (const Piece* piece = &piece_at(first_ns); piece != pieces_.data() + pieces_.size();
+       ++piece) {
     if (piece->end_ns > last_ns) break;
     highest = std::max(highest, saturating_sub(piece->end_ns - 1, piece->offset_ns));
   }

@@ -1,6 +1,6 @@
 #pragma once
-// A node's clock against the hub's, as a table of pieces with one offset each: the manifest's samples in the form that
-// a loop over millions of packets can afford.
+// A node's clock against the hub's, as a table of pieces with one offset each: the manifest's
+// samples in the form that a loop over millions of packets can afford.
 
 #include <cstdint>
 #include <limits>
@@ -26,7 +26,8 @@ namespace lookback::exporter {
 /// Immutable; any number of threads. All times in nanoseconds.
 class ClockMap {
  public:
-  /// Node times from `start_ns` to before `end_ns` are `offset_ns` ahead of the hub, known to ± error_ns.
+  /// Node times from `start_ns` to before `end_ns` are `offset_ns` ahead of the hub, known to ±
+  /// error_ns.
   struct Piece {
     int64_t start_ns, end_ns;
     int64_t offset_ns, error_ns;
@@ -47,7 +48,9 @@ class ClockMap {
 
   [[nodiscard]] bool measured() const { return measured_; }
   /// True where node time is hub time, always.
-  [[nodiscard]] bool is_identity() const { return pieces_.size() == 1 && pieces_[0].offset_ns == 0; }
+  [[nodiscard]] bool is_identity() const {
+    return pieces_.size() == 1 && pieces_[0].offset_ns == 0;
+  }
   [[nodiscard]] int64_t highest_offset() const;
   [[nodiscard]] int64_t highest_error() const;
 

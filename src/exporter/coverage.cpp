@@ -18,9 +18,10 @@ std::vector<archive::Gap> gaps_inside(const archive::NodeEntry& node,
                                       const std::vector<TimeWindow>& accepted) {
   std::vector<archive::Gap> inside;
   for (const archive::Gap& gap : node.gaps) {
-    const bool touches = std::any_of(accepted.begin(), accepted.end(), [&](const TimeWindow& window) {
-      return gap.start_ns < window.to_ns && gap.end_ns >= window.from_ns;
-    });
+    const bool touches =
+        std::any_of(accepted.begin(), accepted.end(), [&](const TimeWindow& window) {
+          return gap.start_ns < window.to_ns && gap.end_ns >= window.from_ns;
+        });
     if (touches) inside.push_back(gap);
   }
   return inside;
@@ -42,11 +43,12 @@ std::vector<std::string> missing_from(const archive::NodeEntry& node, const Cloc
       packets += gap.packets;
       if (gap.packets == 0) counted = false;
     }
-    lines.push_back(fmt::format("node {} lost {} packets in {} {}, the first from {} on: {}", node.name,
-                                packets == 0 ? "an unknown number of"
-                                             : fmt::format("{}{}", counted ? "" : "at least ", packets),
-                                gaps.size(), gaps.size() == 1 ? "gap" : "gaps",
-                                format_time(gaps.front().start_ns), gaps.front().reason));
+    lines.push_back(
+        fmt::format("node {} lost {} packets in {} {}, the first from {} on: {}", node.name,
+                    packets == 0 ? "an unknown number of"
+                                 : fmt::format("{}{}", counted ? "" : "at least ", packets),
+                    gaps.size(), gaps.size() == 1 ? "gap" : "gaps",
+                    format_time(gaps.front().start_ns), gaps.front().reason));
   }
   return lines;
 }

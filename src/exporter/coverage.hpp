@@ -10,9 +10,11 @@
 namespace lookback::exporter {
 
 /// Gaps of a node that touch the node times of `accepted`.
-[[nodiscard]] std::vector<archive::Gap> gaps_inside(const archive::NodeEntry& node, const std::vector<TimeWindow>& accepted);
+[[nodiscard]] std::vector<archive::Gap> gaps_inside(const archive::NodeEntry& node,
+                                                    const std::vector<TimeWindow>& accepted);
 
 /// One line for each reason why the packets of this node are not all there; none where they are.
-[[nodiscard]] std::vector<std::string> missing_from(const archive::NodeEntry& node, const ClockMap& clock, TimeWindow hub_window);
+[[nodiscard]] std::vector<std::string> missing_from(const archive::NodeEntry& node,
+                                                    const ClockMap& clock, TimeWindow hub_window);
 
 }  // namespace lookback::exporter

@@ -25,7 +25,8 @@ Sum nh(const std::byte* text, size_t bytes, const uint64_t* key) {
   Sum sum = 0;
   size_t offset = 0;
   for (; offset + 16 <= bytes; offset += 16, key += 2) {
-    sum += Sum{load<uint64_t>(text + offset) + key[0]} * (load<uint64_t>(text + offset + 8) + key[1]);
+    sum +=
+        Sum{load<uint64_t>(text + offset) + key[0]} * (load<uint64_t>(text + offset + 8) + key[1]);
   }
   if (offset < bytes) {
     std::byte tail[16] = {};
@@ -64,12 +65,16 @@ class HeaderCopy {
 
 size_t transport_header_bytes(uint8_t protocol) {
   switch (protocol) {
-    case kTcp: return 20;
+    case kTcp:
+      return 20;
     case kUdp:
-    case kUdpLite: return 8;
+    case kUdpLite:
+      return 8;
     case kDccp:
-    case kSctp: return 12;
-    default: return 0;
+    case kSctp:
+      return 12;
+    default:
+      return 0;
   }
 }
 
@@ -85,18 +90,25 @@ void blank_what_changes(HeaderCopy& copy, const packet::Headers& headers) {
     }
     if (ip.transport_offset == 0 || ip.fragment) continue;
     switch (ip.protocol) {
-      case kTcp: copy.blank(ip.transport_offset + 16, 2); break;
+      case kTcp:
+        copy.blank(ip.transport_offset + 16, 2);
+        break;
       case kUdp:
       case kUdpLite:
-      case kDccp: copy.blank(ip.transport_offset + 6, 2); break;
-      case kSctp: copy.blank(ip.transport_offset + 8, 4); break;
-      default: break;
+      case kDccp:
+        copy.blank(ip.transport_offset + 6, 2);
+        break;
+      case kSctp:
+        copy.blank(ip.transport_offset + 8, 4);
+        break;
+      default:
+        break;
     }
   }
 }
 
-/// What differs between a super-packet and the segments cut from it: lengths, IP identification, sequence number, and the flags
-/// that stand on one of the segments only.
+/// What differs between a super-packet and the segments cut from it: lengths, IP identification,
+/// sequence number, and the flags that stand on one of the segments only.
 void blank_what_segmentation_changes(HeaderCopy& copy, const packet::Headers& headers) {
   for (unsigned layer = 0; layer < headers.ip_count; ++layer) {
     const packet::IpLayer& ip = headers.ip[layer];
@@ -117,16 +129,20 @@ bool any_fragment(const packet::Headers& headers) {
                      [](const packet::IpLayer& ip) { return ip.fragment || ip.more_fragments; });
 }
 
-/// A packet without IP: an ARP message is its own identity, anything else is compared with its link layer.
-void key_without_ip(const KeyedHash& hash, uint16_t link_type, Bytes data, const packet::Headers& headers, DedupKey& key) {
+/// A packet without IP: an ARP message is its own identity, anything else is compared with its link
+/// layer.
+void key_without_ip(const KeyedHash& hash, uint16_t link_type, Bytes data,
+                    const packet::Headers& headers, DedupKey& key) {
   std::array<std::byte, KeyedHash::kMaxHeader> header;
   store(header.data(), headers.arp ? uint16_t{0} : link_type);
   Bytes body = data;
   if (headers.arp) {
-    constexpr size_t kFixed = 8;  // RFC 826: two addresses of each kind follow, of the lengths at bytes 4 and 5
+    constexpr size_t kFixed =
+        8;  // RFC 826: two addresses of each kind follow, of the lengths at bytes 4 and 5
     body = data.subspan(std::min<size_t>(headers.network_offset, data.size()));
     if (body.size() < kFixed) return;
-    const size_t message = kFixed + 2 * (std::to_integer<size_t>(body[4]) + std::to_integer<size_t>(body[5]));
+    const size_t message =
+        kFixed + 2 * (std::to_integer<size_t>(body[4]) + std::to_integer<size_t>(body[5]));
     body = body.first(std::min(body.size(), message));
   } else if (link_type == packet::link_type::kEthernet && data.size() <= kSmallestEthernet) {
     while (!body.empty() && body.back() == std::byte{0}) body = body.first(body.size() - 1);
@@ -139,7 +155,8 @@ void key_without_ip(const KeyedHash& hash, uint16_t link_type, Bytes data, const
 }  // namespace
 
 KeyedHash::KeyedHash()
-    : key_(std::make_unique_for_overwrite<uint64_t[]>(kWordsOfHeader + kWordsOfBody + kExtraWords)) {
+    : key_(
+          std::make_unique_for_overwrite<uint64_t[]>(kWordsOfHeader + kWordsOfBody + kExtraWords)) {
   // SplitMix64 stretches a random seed; an attacker sees neither the key nor any hash.
   uint64_t state = random_u64();
   for (size_t word = 0; word < kWordsOfHeader + kWordsOfBody + kExtraWords; ++word) {
@@ -155,8 +172,10 @@ uint64_t KeyedHash::operator()(Bytes header, Bytes body) const {
   const uint64_t* const extra = body_key + kWordsOfBody;
   Sum sum = nh(header.data(), header.size(), key_.get()) + nh(body.data(), body.size(), body_key);
   sum += Sum{header.size() + extra[0]} * (body.size() + extra[1]);
-  const Sum mixed = Sum{static_cast<uint64_t>(sum) ^ extra[2]} * (static_cast<uint64_t>(sum >> 64) ^ extra[3]);
-  return static_cast<uint64_t>(mixed) ^ static_cast<uint64_t>(mixed >> 64) ^ static_cast<uint64_t>(sum);
+  const Sum mixed =
+      Sum{static_cast<uint64_t>(sum) ^ extra[2]} * (static_cast<uint64_t>(sum >> 64) ^ extra[3]);
+  return static_cast<uint64_t>(mixed) ^ static_cast<uint64_t>(mixed >> 64) ^
+         static_cast<uint64_t>(sum);
 }
 
 DedupKey make_dedup_key(const KeyedHash& hash, uint16_t link_type, Bytes data) {
@@ -170,14 +189,19 @@ DedupKey make_dedup_key(const KeyedHash& hash, uint16_t link_type, Bytes data) {
   const packet::IpLayer& inner = headers.ip[headers.ip_count - 1];
   // Behind the datagram's end stands padding, which depends on the link.
   const size_t start = outer.ip_offset;
-  const size_t end = outer.payload_end > start ? std::min<size_t>(outer.payload_end, data.size()) : data.size();
+  const size_t end =
+      outer.payload_end > start ? std::min<size_t>(outer.payload_end, data.size()) : data.size();
 
   HeaderCopy copy;
-  const auto tcp = inner.protocol == kTcp && !any_fragment(headers) ? packet::decode_tcp(inner, data) : std::nullopt;
-  const bool stream = tcp && tcp->payload_length > 0 && (tcp->flags & kSyn) == 0 && tcp->payload_offset > start &&
+  const auto tcp = inner.protocol == kTcp && !any_fragment(headers)
+                       ? packet::decode_tcp(inner, data)
+                       : std::nullopt;
+  const bool stream = tcp && tcp->payload_length > 0 && (tcp->flags & kSyn) == 0 &&
+                      tcp->payload_offset > start &&
                       size_t{tcp->payload_offset} + tcp->payload_length <= end;
   size_t header_end = inner.ip_offset + (inner.v6 ? 40U : 20U);
-  if (inner.transport_offset != 0) header_end = inner.transport_offset + transport_header_bytes(inner.protocol);
+  if (inner.transport_offset != 0)
+    header_end = inner.transport_offset + transport_header_bytes(inner.protocol);
   if (stream) header_end = tcp->payload_offset;
   header_end = std::clamp(header_end, start, end);
   const Bytes body = data.subspan(header_end, end - header_end);

@@ -10,7 +10,8 @@ namespace lookback::exporter {
 
 namespace {
 
-/// Stretches are 16 KiB of sequence numbers: some ten segments, and a super-packet lies in at most five.
+/// Stretches are 16 KiB of sequence numbers: some ten segments, and a super-packet lies in at most
+/// five.
 constexpr unsigned kStretchBits = 14;
 /// Kept packets that are looked at in one stretch; only a flood of repeats has more.
 constexpr size_t kMaxLooks = 256;
@@ -19,7 +20,8 @@ uint64_t stretch_key(uint64_t flow, uint32_t sequence) {
   return flow ^ (uint64_t{sequence >> kStretchBits} + 1) * 0x9e3779b97f4a7c15;
 }
 
-/// Calls `visit` with the key of each stretch that [sequence, sequence + length) touches, once each. Sequence numbers wrap.
+/// Calls `visit` with the key of each stretch that [sequence, sequence + length) touches, once
+/// each. Sequence numbers wrap.
 template <class Visit>
 void for_each_stretch(const DedupKey& key, Visit visit) {
   const uint32_t first = key.sequence >> kStretchBits;
@@ -34,12 +36,14 @@ void for_each_stretch(const DedupKey& key, Visit visit) {
 }  // namespace
 
 Deduplicator::Deduplicator(Limits limits)
-    : limits_(limits), payloads_(std::make_unique_for_overwrite<std::byte[]>(limits.payload_bytes)) {}
+    : limits_(limits),
+      payloads_(std::make_unique_for_overwrite<std::byte[]>(limits.payload_bytes)) {}
 
 bool Deduplicator::is_copy(const DedupKey& key, uint32_t node, uint32_t interface,
                            std::span<const std::byte> payload) {
   switch (key.kind) {
-    case DedupKey::Kind::none: return false;
+    case DedupKey::Kind::none:
+      return false;
     case DedupKey::Kind::whole:
       if (claim_whole(key, node, interface)) return true;
       break;
@@ -76,7 +80,8 @@ bool Deduplicator::claim_whole(const DedupKey& key, uint32_t node, uint32_t inte
   for (; candidate != kNone; candidate = at(candidate).next_same) {
     const Kept& kept = at(candidate);
     if (kept.interface != interface && !near(kept, key, node)) {
-      if (kept.key.hub_ns > key.hub_ns) return false;  // a later packet of this interface may be its copy
+      if (kept.key.hub_ns > key.hub_ns)
+        return false;  // a later packet of this interface may be its copy
     }
     seen->second = candidate;
     if (kept.interface != interface && near(kept, key, node)) return true;
@@ -96,8 +101,9 @@ bool Deduplicator::find_equal(const DedupKey& key, uint32_t node, uint32_t inter
   const size_t end = std::min(stretch.numbers.size(), stretch.first + kMaxLooks);
   for (size_t i = stretch.first; i < end; ++i) {
     Kept& kept = at(stretch.numbers[i]);
-    if (kept.interface == interface || kept.key.content != key.content || kept.key.sequence != key.sequence ||
-        kept.key.length != key.length || !near(kept, key, node) || claimed(kept, interface, 0, key.length))
+    if (kept.interface == interface || kept.key.content != key.content ||
+        kept.key.sequence != key.sequence || kept.key.length != key.length ||
+        !near(kept, key, node) || claimed(kept, interface, 0, key.length))
       continue;
     claim(kept, interface, 0, key.length);
     return true;
@@ -105,13 +111,15 @@ bool Deduplicator::find_equal(const DedupKey& key, uint32_t node, uint32_t inter
   return false;
 }
 
-/// Whether `kept` answers for the payload from `position` on, as far as it goes; `step` gets its part.
+/// Whether `kept` answers for the payload from `position` on, as far as it goes; `step` gets its
+/// part.
 bool Deduplicator::covers(Kept& kept, const DedupKey& key, uint32_t interface, uint32_t position,
                           std::span<const std::byte> payload, Step& step) {
   if (kept.key.flow != key.flow) return false;
   // A packet of the very same bytes with other headers is another packet: a retransmission.
   if (kept.key.sequence == key.sequence && kept.key.length == key.length) return false;
-  const uint32_t offset = key.sequence + position - kept.key.sequence;  // modulo 2^32, as sequence numbers are
+  const uint32_t offset =
+      key.sequence + position - kept.key.sequence;  // modulo 2^32, as sequence numbers are
   if (offset >= kept.key.length) return false;
   const uint32_t bytes = std::min(kept.key.length - offset, key.length - position);
   const bool to_its_end = offset + bytes == kept.key.length;
@@ -179,7 +187,8 @@ void Deduplicator::keep(const DedupKey& key, uint32_t node, uint32_t interface,
 }
 
 void Deduplicator::forget_before(int64_t hub_ns) {
-  while (!kept_.empty() && saturating_add(kept_.front().key.hub_ns, kept_.front().key.error_ns) < hub_ns) {
+  while (!kept_.empty() &&
+         saturating_add(kept_.front().key.hub_ns, kept_.front().key.error_ns) < hub_ns) {
     forget_first();
   }
 }
@@ -197,7 +206,8 @@ void Deduplicator::forget_first() {
       if (++stretch.first == stretch.numbers.size()) {
         stretches_.erase(found);
       } else if (stretch.first >= 64 && stretch.first * 2 >= stretch.numbers.size()) {
-        stretch.numbers.erase(stretch.numbers.begin(), stretch.numbers.begin() + static_cast<ptrdiff_t>(stretch.first));
+        stretch.numbers.erase(stretch.numbers.begin(),
+                              stretch.numbers.begin() + static_cast<ptrdiff_t>(stretch.first));
         stretch.first = 0;
       }
     });
@@ -241,7 +251,8 @@ void Deduplicator::claim(Kept& kept, uint32_t interface, uint32_t from, uint32_t
 
 uint64_t Deduplicator::remember_payload(std::span<const std::byte> payload) {
   const uint64_t size = limits_.payload_bytes;
-  if (payload.size() > size) return payload_end_ - size - 1 - payload.size();  // as if overwritten already
+  if (payload.size() > size)
+    return payload_end_ - size - 1 - payload.size();  // as if overwritten already
   const uint64_t at = payload_end_ % size;
   if (at + payload.size() > size) payload_end_ += size - at;
   const uint64_t position = payload_end_;

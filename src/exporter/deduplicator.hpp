@@ -1,10 +1,12 @@
 #pragma once
-// Tells which packets of the merged stream are copies: sightings of a packet that was already seen on another interface.
+// Tells which packets of the merged stream are copies: sightings of a packet that was already seen
+// on another interface.
 //
-// Sightings of equal content on one interface are different packets (repeated acknowledgments, retransmissions), so the
-// n-th on one interface pairs with the n-th on another: every interface may claim each kept packet once. A kept packet
-// and its copy are no further apart than both clocks' errors and the way between them allow. For TCP the claim is on
-// bytes: a super-packet answers for the segments cut from it, and segments together for the super-packet that they make
+// Sightings of equal content on one interface are different packets (repeated acknowledgments,
+// retransmissions), so the n-th on one interface pairs with the n-th on another: every interface
+// may claim each kept packet once. A kept packet and its copy are no further apart than both
+// clocks' errors and the way between them allow. For TCP the claim is on bytes: a super-packet
+// answers for the segments cut from it, and segments together for the super-packet that they make
 // up, when headers and bytes agree. What cannot be decided is kept.
 
 #include <cstdint>
@@ -27,15 +29,17 @@ inline constexpr int64_t kUnmeasuredErrorNs = 50'000'000;
 class Deduplicator {
  public:
   struct Limits {
-    size_t max_sightings = 1 << 20;        ///< kept packets that are remembered
+    size_t max_sightings = 1 << 20;           ///< kept packets that are remembered
     size_t payload_bytes = size_t{64} << 20;  ///< TCP payload that is remembered
   };
   explicit Deduplicator(Limits limits);
 
-  /// Takes sightings in the order of the output; false: keep it, true: it is a copy. `interface` is the output's number,
-  /// `payload` the TCP payload of a stream key.
-  [[nodiscard]] bool is_copy(const DedupKey& key, uint32_t node, uint32_t interface, std::span<const std::byte> payload);
-  /// Nothing that comes later was seen before this hub time, less the error of its clock: older sightings are forgotten.
+  /// Takes sightings in the order of the output; false: keep it, true: it is a copy. `interface` is
+  /// the output's number, `payload` the TCP payload of a stream key.
+  [[nodiscard]] bool is_copy(const DedupKey& key, uint32_t node, uint32_t interface,
+                             std::span<const std::byte> payload);
+  /// Nothing that comes later was seen before this hub time, less the error of its clock: older
+  /// sightings are forgotten.
   void forget_before(int64_t hub_ns);
 
   /// Sightings or payloads forgotten, and comparisons not made, because a bound was reached.
@@ -50,9 +54,9 @@ class Deduplicator {
   struct Kept {
     DedupKey key;
     uint32_t node, interface;
-    Number next_same = kNone;        ///< whole: the next kept packet of equal content
-    uint64_t payload_position = 0;   ///< stream
-    uint32_t first_claim = kNoClaim; ///< stream
+    Number next_same = kNone;         ///< whole: the next kept packet of equal content
+    uint64_t payload_position = 0;    ///< stream
+    uint32_t first_claim = kNoClaim;  ///< stream
   };
   /// An interface has seen these bytes of a kept packet.
   struct Claim {
@@ -76,17 +80,21 @@ class Deduplicator {
   };
 
   [[nodiscard]] bool claim_whole(const DedupKey& key, uint32_t node, uint32_t interface);
-  [[nodiscard]] bool claim_stream(const DedupKey& key, uint32_t node, uint32_t interface, std::span<const std::byte> payload);
+  [[nodiscard]] bool claim_stream(const DedupKey& key, uint32_t node, uint32_t interface,
+                                  std::span<const std::byte> payload);
   [[nodiscard]] bool find_equal(const DedupKey& key, uint32_t node, uint32_t interface);
-  [[nodiscard]] bool find_cover(const DedupKey& key, uint32_t node, uint32_t interface, std::span<const std::byte> payload);
+  [[nodiscard]] bool find_cover(const DedupKey& key, uint32_t node, uint32_t interface,
+                                std::span<const std::byte> payload);
   [[nodiscard]] bool covers(Kept& kept, const DedupKey& key, uint32_t interface, uint32_t position,
                             std::span<const std::byte> payload, Step& step);
-  void keep(const DedupKey& key, uint32_t node, uint32_t interface, std::span<const std::byte> payload);
+  void keep(const DedupKey& key, uint32_t node, uint32_t interface,
+            std::span<const std::byte> payload);
   void forget_first();
 
   [[nodiscard]] Kept& at(Number number) { return kept_[number - first_number_]; }
   [[nodiscard]] static bool near(const Kept& kept, const DedupKey& key, uint32_t node);
-  [[nodiscard]] bool claimed(const Kept& kept, uint32_t interface, uint32_t from, uint32_t to) const;
+  [[nodiscard]] bool claimed(const Kept& kept, uint32_t interface, uint32_t from,
+                             uint32_t to) const;
   void claim(Kept& kept, uint32_t interface, uint32_t from, uint32_t to);
   [[nodiscard]] uint64_t remember_payload(std::span<const std::byte> payload);
   [[nodiscard]] bool payload_remembered(const Kept& kept) const;
@@ -94,8 +102,8 @@ class Deduplicator {
   const Limits limits_;
   std::deque<Kept> kept_;
   Number first_number_ = 0;
-  std::unordered_map<uint64_t, Group> groups_;        ///< by content
-  std::unordered_map<uint64_t, Stretch> stretches_;   ///< by flow and stretch
+  std::unordered_map<uint64_t, Group> groups_;       ///< by content
+  std::unordered_map<uint64_t, Stretch> stretches_;  ///< by flow and stretch
   std::vector<Claim> claims_;
   uint32_t free_claim_ = kNoClaim;
   std::vector<Step> steps_;

@@ -22,7 +22,8 @@ unsigned thread_count(const ExportOptions& options, size_t units) {
 
 }  // namespace
 
-Result<ExportOutlook> export_outlook(const archive::Manifest& manifest, const ExportOptions& options) {
+Result<ExportOutlook> export_outlook(const archive::Manifest& manifest,
+                                     const ExportOptions& options) {
   TRY_ASSIGN(Plan plan, make_plan(manifest, options));
   ExportOutlook outlook;
   outlook.complete = plan.complete;
@@ -57,14 +58,17 @@ Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>
   stats.warnings = plan.warnings;
   for (size_t node = 0; node < plan.nodes.size(); ++node) {
     if (!merger.nodes_outside_bounds()[node]) continue;
-    stats.warnings.push_back(fmt::format(
-        "node {}: packets stand outside the times that the manifest declares for their frames, and may be out of order",
-        plan.nodes[node].entry->name));
+    stats.warnings.push_back(
+        fmt::format("node {}: packets stand outside the times that the manifest declares for their "
+                    "frames, and may be out of order",
+                    plan.nodes[node].entry->name));
   }
   if (stats.dedup_evictions > 0) {
-    stats.warnings.push_back(fmt::format(
-        "looking for copies, {} comparisons were not made because too much lay between the sightings{}: some copies may be left",
-        stats.dedup_evictions, options.align_clocks ? "" : " (--align-clocks brings them together)"));
+    stats.warnings.push_back(
+        fmt::format("looking for copies, {} comparisons were not made because too much lay between "
+                    "the sightings{}: some copies may be left",
+                    stats.dedup_evictions,
+                    options.align_clocks ? "" : " (--align-clocks brings them together)"));
   }
   return stats;
 }

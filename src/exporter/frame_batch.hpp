@@ -17,18 +17,22 @@ struct PacketRef {
   uint32_t interface;  ///< of the output
 };
 
-/// Built by one worker, then read by the merger. The records (enhanced packet blocks, or classic pcap records) stand in
-/// output order, back to back, with output interface numbers and stamps in place.
+/// Built by one worker, then read by the merger. The records (enhanced packet blocks, or classic
+/// pcap records) stand in output order, back to back, with output interface numbers and stamps in
+/// place.
 struct FrameBatch {
   std::vector<std::byte> bytes;
-  uint32_t begin = 0;               ///< offset of the first record
-  std::vector<PacketRef> packets;   ///< by (time, interface), stored order among equals
-  std::vector<DedupKey> keys;       ///< one a packet where duplicates are looked for, else empty
-  std::vector<uint32_t> interfaces; ///< those that occur
+  uint32_t begin = 0;                ///< offset of the first record
+  std::vector<PacketRef> packets;    ///< by (time, interface), stored order among equals
+  std::vector<DedupKey> keys;        ///< one a packet where duplicates are looked for, else empty
+  std::vector<uint32_t> interfaces;  ///< those that occur
   uint64_t packets_read = 0;
-  bool outside_bounds = false;      ///< packets stand outside the times that the manifest declares for the frame
+  bool outside_bounds =
+      false;  ///< packets stand outside the times that the manifest declares for the frame
 
-  [[nodiscard]] uint32_t start_of(size_t packet) const { return packet == 0 ? begin : packets[packet - 1].end; }
+  [[nodiscard]] uint32_t start_of(size_t packet) const {
+    return packet == 0 ? begin : packets[packet - 1].end;
+  }
 };
 
 }  // namespace lookback::exporter

@@ -8,8 +8,8 @@ namespace {
 
 /// Spare batches beyond this many are freed.
 constexpr size_t kSpareBatches = 32;
-/// A batch that fills less than this share of its memory moves into memory of its own size: where little matches, many
-/// frames may be open at once.
+/// A batch that fills less than this share of its memory moves into memory of its own size: where
+/// little matches, many frames may be open at once.
 constexpr size_t kWorthMoving = 4;
 
 size_t used_bytes(const FrameBatch& batch) {
@@ -29,7 +29,8 @@ std::unique_ptr<FrameBatch> move_into_small(FrameBatch& batch) {
   return small;
 }
 
-tl::unexpected<Error> in_frame(const Error& error, const archive::MemberEntry& member, size_t frame) {
+tl::unexpected<Error> in_frame(const Error& error, const archive::MemberEntry& member,
+                               size_t frame) {
   return tl::make_unexpected(error.in(fmt::format("{}, frame {}", member.name, frame + 1)));
 }
 
@@ -45,7 +46,8 @@ class FramePipeline::Worker {
   std::unique_ptr<FrameBatch> batch;
 };
 
-FramePipeline::FramePipeline(const Plan& plan, const archive::ArchiveReader& archive, unsigned threads)
+FramePipeline::FramePipeline(const Plan& plan, const archive::ArchiveReader& archive,
+                             unsigned threads)
     : plan_(plan), archive_(archive), slots_(size_t{threads} * 2 + 2), members_(plan.members) {
   for (const FrameUnit& unit : plan.units) ++members_[unit.member_number].units_left;
   for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
@@ -91,13 +93,15 @@ void FramePipeline::run() {
     {
       std::unique_lock lock(mutex_);
       room_.wait(lock, [&] {
-        return stopping_ || next_to_read_ == plan_.units.size() || next_to_read_ < next_to_take_ + slots_.size();
+        return stopping_ || next_to_read_ == plan_.units.size() ||
+               next_to_read_ < next_to_take_ + slots_.size();
       });
       if (stopping_ || next_to_read_ == plan_.units.size()) return;
       number = next_to_read_++;
       const FrameUnit& unit = plan_.units[number];
       Member& member = members_[unit.member_number];
-      // Others that need this member's interfaces wait for this thread, which decodes the frame that has them anyway.
+      // Others that need this member's interfaces wait for this thread, which decodes the frame
+      // that has them anyway.
       if (unit.frame == 0 && member.state == State::absent) member.state = State::loading;
       if (next_to_read_ == plan_.units.size()) room_.notify_all();  // the other threads may end
     }
@@ -117,7 +121,9 @@ Result<std::unique_ptr<FrameBatch>> FramePipeline::read(const FrameUnit& unit, W
   if (!worker.batch) worker.batch = empty_batch();
   FrameBatch& batch = *worker.batch;
   ++frames_read_;
-  if (auto decoded = archive_.read_frame(*unit.member, unit.frame, worker.decoder, worker.compressed, batch.bytes); !decoded) {
+  if (auto decoded = archive_.read_frame(*unit.member, unit.frame, worker.decoder,
+                                         worker.compressed, batch.bytes);
+      !decoded) {
     if (unit.frame == 0) publish(unit.member_number, tl::make_unexpected(decoded.error()));
     return tl::make_unexpected(decoded.error());
   }
@@ -129,7 +135,8 @@ Result<std::unique_ptr<FrameBatch>> FramePipeline::read(const FrameUnit& unit, W
   return std::move(worker.batch);
 }
 
-Result<FramePipeline::Interfaces> FramePipeline::interfaces_of(const FrameUnit& unit, std::span<const std::byte> content,
+Result<FramePipeline::Interfaces> FramePipeline::interfaces_of(const FrameUnit& unit,
+                                                               std::span<const std::byte> content,
                                                                Worker& worker) {
   std::unique_lock lock(mutex_);
   Member& member = members_[unit.member_number];

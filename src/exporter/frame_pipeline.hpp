@@ -1,5 +1,6 @@
 #pragma once
-// Reads, decodes and scans the plan's frames on worker threads, a bounded number ahead of the merger.
+// Reads, decodes and scans the plan's frames on worker threads, a bounded number ahead of the
+// merger.
 
 #include <atomic>
 #include <condition_variable>
@@ -15,7 +16,8 @@
 
 namespace lookback::exporter {
 
-/// take() and give_back() belong to one thread; everything else happens inside. At most `look_ahead` frames wait to be taken.
+/// take() and give_back() belong to one thread; everything else happens inside. At most
+/// `look_ahead` frames wait to be taken.
 class FramePipeline {
  public:
   FramePipeline(const Plan& plan, const archive::ArchiveReader& archive, unsigned threads);
@@ -48,7 +50,9 @@ class FramePipeline {
 
   void run();
   [[nodiscard]] Result<std::unique_ptr<FrameBatch>> read(const FrameUnit& unit, Worker& worker);
-  [[nodiscard]] Result<Interfaces> interfaces_of(const FrameUnit& unit, std::span<const std::byte> content, Worker& worker);
+  [[nodiscard]] Result<Interfaces> interfaces_of(const FrameUnit& unit,
+                                                 std::span<const std::byte> content,
+                                                 Worker& worker);
   [[nodiscard]] std::unique_ptr<FrameBatch> empty_batch();
   void publish(uint32_t member, Result<Interfaces> interfaces);
 

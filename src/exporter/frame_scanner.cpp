@@ -10,8 +10,9 @@
 
 namespace lookback::exporter {
 
-Result<MemberInterfaces> read_member_interfaces(std::span<const std::byte> first_frame, uint32_t node,
-                                                const std::string& node_name, InterfaceTable& table) {
+Result<MemberInterfaces> read_member_interfaces(std::span<const std::byte> first_frame,
+                                                uint32_t node, const std::string& node_name,
+                                                InterfaceTable& table) {
   packet::SectionWalker walker(first_frame);
   packet::RawPacket first_packet;
   if (!walker.next(first_packet) && walker.error()) return tl::make_unexpected(*walker.error());
@@ -21,26 +22,31 @@ Result<MemberInterfaces> read_member_interfaces(std::span<const std::byte> first
     MemberInterface& interface = interfaces.table.emplace_back();
     interface.link_type = described.link_type;
     interface.output = table.resolve(node, node_name, described.name, described.link_type);
-    if (interface.output != InterfaceTable::kNotExported) interface.filter = table.at(interface.output).filter.get();
+    if (interface.output != InterfaceTable::kNotExported)
+      interface.filter = table.at(interface.output).filter.get();
   }
   return interfaces;
 }
 
 bool FrameScanner::wanted(const MemberInterface& interface, std::span<const std::byte> data,
                           uint32_t original_length) const {
-  if (!interface.filter->matches_all() && !interface.filter->matches(data, original_length)) return false;
+  if (!interface.filter->matches_all() && !interface.filter->matches(data, original_length))
+    return false;
   if (plan_.networks.empty()) return true;
   const packet::Headers headers = packet::decode(interface.link_type, data);
-  return std::any_of(plan_.networks.begin(), plan_.networks.end(), [&](const packet::Cidr& network) {
-    for (unsigned layer = 0; layer < headers.ip_count; ++layer) {
-      const packet::IpLayer& ip = headers.ip[layer];
-      if (network.contains(ip.source) || network.contains(ip.destination)) return true;
-    }
-    return headers.arp && (network.contains(headers.arp_sender) || network.contains(headers.arp_target));
-  });
+  return std::any_of(
+      plan_.networks.begin(), plan_.networks.end(), [&](const packet::Cidr& network) {
+        for (unsigned layer = 0; layer < headers.ip_count; ++layer) {
+          const packet::IpLayer& ip = headers.ip[layer];
+          if (network.contains(ip.source) || network.contains(ip.destination)) return true;
+        }
+        return headers.arp &&
+               (network.contains(headers.arp_sender) || network.contains(headers.arp_target));
+      });
 }
 
-/// Puts the chosen records together in place. Records that stand back to back already are moved as one run, or not at all.
+/// Puts the chosen records together in place. Records that stand back to back already are moved as
+/// one run, or not at all.
 class RecordWriter {
  public:
   RecordWriter(std::byte* bytes, Format format) : bytes_(bytes), format_(format) {}
@@ -74,9 +80,11 @@ class RecordWriter {
   static constexpr uint32_t kNowhere = UINT32_MAX;
 
   static void to_pcap_record(const std::byte* block, std::byte* record, uint32_t captured) {
-    const auto time = uint64_t{load<uint32_t>(block + epb::kTimeHigh)} << 32 | load<uint32_t>(block + epb::kTimeLow);
-    const uint32_t fields[4] = {static_cast<uint32_t>(time / kNsPerSecond), static_cast<uint32_t>(time % kNsPerSecond),
-                                captured, load<uint32_t>(block + epb::kOriginal)};
+    const auto time = uint64_t{load<uint32_t>(block + epb::kTimeHigh)} << 32 |
+                      load<uint32_t>(block + epb::kTimeLow);
+    const uint32_t fields[4] = {static_cast<uint32_t>(time / kNsPerSecond),
+                                static_cast<uint32_t>(time % kNsPerSecond), captured,
+                                load<uint32_t>(block + epb::kOriginal)};
     std::memmove(record + pcap_record::kData, block + epb::kData, captured);
     std::memcpy(record, fields, sizeof fields);
   }
@@ -87,7 +95,8 @@ class RecordWriter {
   uint32_t run_begin_ = 0, run_end_ = 0;
 };
 
-Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& interfaces, FrameBatch& batch) {
+Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& interfaces,
+                            FrameBatch& batch) {
   batch.packets.clear();
   batch.keys.clear();
   batch.interfaces.clear();
@@ -108,7 +117,8 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
   int64_t last_time = std::numeric_limits<int64_t>::min();
   uint32_t last_interface = 0;
 
-  auto walker = unit.frame == 0 ? packet::SectionWalker(content) : packet::SectionWalker(content, interfaces.described);
+  auto walker = unit.frame == 0 ? packet::SectionWalker(content)
+                                : packet::SectionWalker(content, interfaces.described);
   for (packet::RawPacket packet; walker.next(packet);) {
     __builtin_prefetch(packet.block.data() + packet.block.size() + epb::kData);
     const packet::PacketView& view = packet.view;
@@ -119,21 +129,25 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
     const MemberInterface& interface = interfaces.table[view.interface];
     const int64_t node_time = view.time_ns;
     if (!accepted.contains(node_time)) {
-      const auto other = std::find_if(node.accepted.begin(), node.accepted.end(),
-                                      [&](const TimeWindow& window) { return window.contains(node_time); });
+      const auto other =
+          std::find_if(node.accepted.begin(), node.accepted.end(),
+                       [&](const TimeWindow& window) { return window.contains(node_time); });
       if (other == node.accepted.end()) continue;
       accepted = *other;
     }
-    if (interface.filter == nullptr || !wanted(interface, view.data, view.original_length)) continue;
+    if (interface.filter == nullptr || !wanted(interface, view.data, view.original_length))
+      continue;
 
     int64_t hub_time = node_time;
     if (need_hub_time) {
-      if (node_time < clock.start_ns || node_time >= clock.end_ns) clock = node.clock.piece_at(node_time);
+      if (node_time < clock.start_ns || node_time >= clock.end_ns)
+        clock = node.clock.piece_at(node_time);
       hub_time = saturating_sub(node_time, clock.offset_ns);
     }
     const int64_t time = restamp ? std::max<int64_t>(0, hub_time) : node_time;
     if (plan_.dedup) {
-      DedupKey& key = batch.keys.emplace_back(make_dedup_key(*hash_, interface.link_type, view.data));
+      DedupKey& key =
+          batch.keys.emplace_back(make_dedup_key(*hash_, interface.link_type, view.data));
       key.hub_ns = hub_time;
       key.error_ns = node.clock.measured() ? clock.error_ns : kUnmeasuredErrorNs;
     }
@@ -144,7 +158,8 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
       store(block + epb::kTimeHigh, static_cast<uint32_t>(static_cast<uint64_t>(time) >> 32));
       store(block + epb::kTimeLow, static_cast<uint32_t>(time));
     }
-    if (time < last_time || (time == last_time && interface.output < last_interface)) in_order = false;
+    if (time < last_time || (time == last_time && interface.output < last_interface))
+      in_order = false;
     last_time = time;
     last_interface = interface.output;
     if (time < unit.lower_ns || node_time > frame.last_ns) batch.outside_bounds = true;
@@ -168,7 +183,8 @@ void FrameScanner::sort(FrameBatch& batch) {
   std::iota(order_.begin(), order_.end(), 0U);
   std::stable_sort(order_.begin(), order_.end(), [&](uint32_t a, uint32_t b) {
     const PacketRef &left = batch.packets[a], &right = batch.packets[b];
-    return left.time_ns != right.time_ns ? left.time_ns < right.time_ns : left.interface < right.interface;
+    return left.time_ns != right.time_ns ? left.time_ns < right.time_ns
+                                         : left.interface < right.interface;
   });
   sorted_.bytes.resize(std::max(sorted_.bytes.size(), batch.bytes.size()));
   sorted_.packets.clear();
@@ -179,7 +195,8 @@ void FrameScanner::sort(FrameBatch& batch) {
     const uint32_t size = batch.packets[packet].end - start;
     std::memcpy(sorted_.bytes.data() + end, batch.bytes.data() + start, size);
     end += size;
-    sorted_.packets.push_back({batch.packets[packet].time_ns, end, batch.packets[packet].interface});
+    sorted_.packets.push_back(
+        {batch.packets[packet].time_ns, end, batch.packets[packet].interface});
     if (!batch.keys.empty()) sorted_.keys.push_back(batch.keys[packet]);
   }
   batch.bytes.swap(sorted_.bytes);

@@ -24,9 +24,11 @@ struct MemberInterfaces {
   std::vector<MemberInterface> table;  ///< the same, as far as the export needs them
 };
 
-/// Reads the section header and interface blocks at the head of a member; corrupt where they are not as our writer writes them.
-[[nodiscard]] Result<MemberInterfaces> read_member_interfaces(std::span<const std::byte> first_frame, uint32_t node,
-                                                              const std::string& node_name, InterfaceTable& table);
+/// Reads the section header and interface blocks at the head of a member; corrupt where they are
+/// not as our writer writes them.
+[[nodiscard]] Result<MemberInterfaces> read_member_interfaces(
+    std::span<const std::byte> first_frame, uint32_t node, const std::string& node_name,
+    InterfaceTable& table);
 
 /// One thread each; keeps scratch space.
 class FrameScanner {
@@ -34,11 +36,14 @@ class FrameScanner {
   /// `hash` is needed where the plan looks for duplicates.
   FrameScanner(const Plan& plan, const KeyedHash* hash) : plan_(plan), hash_(hash) {}
 
-  /// Takes the frame's content in `batch.bytes` and leaves the batch in its place. Kind corrupt where blocks do not fit.
-  [[nodiscard]] Result<> scan(const FrameUnit& unit, const MemberInterfaces& interfaces, FrameBatch& batch);
+  /// Takes the frame's content in `batch.bytes` and leaves the batch in its place. Kind corrupt
+  /// where blocks do not fit.
+  [[nodiscard]] Result<> scan(const FrameUnit& unit, const MemberInterfaces& interfaces,
+                              FrameBatch& batch);
 
  private:
-  [[nodiscard]] bool wanted(const MemberInterface& interface, std::span<const std::byte> data, uint32_t original_length) const;
+  [[nodiscard]] bool wanted(const MemberInterface& interface, std::span<const std::byte> data,
+                            uint32_t original_length) const;
   void sort(FrameBatch& batch);
 
   const Plan& plan_;

@@ -15,8 +15,10 @@ OrderKey key_of(const FrameBatch& batch, size_t packet, uint32_t stored_order) {
   return {batch.packets[packet].time_ns, batch.packets[packet].interface, stored_order};
 }
 
-/// The first packet after `from` that does not come before `bound`; it is near in a tight merge, far where one batch stands alone.
-size_t find_bound(const FrameBatch& batch, size_t from, uint32_t stored_order, const OrderKey& bound) {
+/// The first packet after `from` that does not come before `bound`; it is near in a tight merge,
+/// far where one batch stands alone.
+size_t find_bound(const FrameBatch& batch, size_t from, uint32_t stored_order,
+                  const OrderKey& bound) {
   const size_t size = batch.packets.size();
   size_t step = 1, low = from, high = from + 1;
   while (high < size && key_of(batch, high, stored_order) < bound) {
@@ -34,14 +36,20 @@ size_t find_bound(const FrameBatch& batch, size_t from, uint32_t stored_order, c
 
 }  // namespace
 
-Merger::Merger(const Plan& plan, FramePipeline& pipeline, CaptureOutput& output, const std::atomic<bool>* cancelled)
-    : plan_(plan), pipeline_(pipeline), output_(output), cancelled_(cancelled), outside_bounds_(plan.nodes.size()) {
+Merger::Merger(const Plan& plan, FramePipeline& pipeline, CaptureOutput& output,
+               const std::atomic<bool>* cancelled)
+    : plan_(plan),
+      pipeline_(pipeline),
+      output_(output),
+      cancelled_(cancelled),
+      outside_bounds_(plan.nodes.size()) {
   if (!plan.dedup) return;
   dedup_ = std::make_unique<Deduplicator>(Deduplicator::Limits{});
   int64_t offset = 0, error = 0;
   for (const PlannedNode& node : plan.nodes) {
     if (!plan.align_clocks) offset = std::max(offset, node.clock.highest_offset());
-    error = std::max(error, node.clock.measured() ? node.clock.highest_error() : kUnmeasuredErrorNs);
+    error =
+        std::max(error, node.clock.measured() ? node.clock.highest_error() : kUnmeasuredErrorNs);
   }
   forget_behind_ns_ = saturating_add(saturating_add(offset, error), kTransitNs);
 }
@@ -72,7 +80,8 @@ Result<> Merger::open_next() {
   TRY(output_.admit(*batch));
   const OrderKey key = key_of(*batch, 0, unit.stored_order);
   open_.push_back({key, unit.node, 0, std::move(batch)});
-  std::push_heap(open_.begin(), open_.end(), [](const Open& a, const Open& b) { return a.key > b.key; });
+  std::push_heap(open_.begin(), open_.end(),
+                 [](const Open& a, const Open& b) { return a.key > b.key; });
   most_open_ = std::max(most_open_, open_.size());
   return {};
 }
@@ -133,7 +142,8 @@ bool Merger::is_copy(const Open& open, size_t packet) {
   const DedupKey& key = batch.keys[packet];
   std::span<const std::byte> payload;
   if (key.kind == DedupKey::Kind::stream) {
-    const uint32_t data = batch.start_of(packet) + (plan_.format == Format::pcap ? pcap_record::kData : epb::kData);
+    const uint32_t data =
+        batch.start_of(packet) + (plan_.format == Format::pcap ? pcap_record::kData : epb::kData);
     payload = std::span(batch.bytes).subspan(data + key.payload_offset, key.length);
   }
   return dedup_->is_copy(key, open.node, batch.packets[packet].interface, payload);

@@ -1,6 +1,7 @@
 #pragma once
-// Merges the batches of the pipeline into one stream in exact order. A batch is open from the moment that the output
-// reaches the earliest stamp it may hold until its last packet is written, so memory is what overlaps in time.
+// Merges the batches of the pipeline into one stream in exact order. A batch is open from the
+// moment that the output reaches the earliest stamp it may hold until its last packet is written,
+// so memory is what overlaps in time.
 
 #include <atomic>
 #include <cstdint>
@@ -14,7 +15,8 @@
 
 namespace lookback::exporter {
 
-/// The order of the output: by written stamp, then interface (they are numbered by node), then stored order.
+/// The order of the output: by written stamp, then interface (they are numbered by node), then
+/// stored order.
 struct OrderKey {
   int64_t time_ns;
   uint32_t interface;
@@ -25,7 +27,8 @@ struct OrderKey {
 /// One thread.
 class Merger {
  public:
-  Merger(const Plan& plan, FramePipeline& pipeline, CaptureOutput& output, const std::atomic<bool>* cancelled);
+  Merger(const Plan& plan, FramePipeline& pipeline, CaptureOutput& output,
+         const std::atomic<bool>* cancelled);
   [[nodiscard]] Result<> run();
 
   [[nodiscard]] uint64_t packets_read() const { return packets_read_; }
@@ -37,9 +40,9 @@ class Merger {
 
  private:
   struct Open {
-    OrderKey key;      ///< of the next packet
+    OrderKey key;  ///< of the next packet
     uint32_t node;
-    size_t next;       ///< its place in the batch
+    size_t next;  ///< its place in the batch
     std::unique_ptr<FrameBatch> batch;
   };
 
@@ -54,9 +57,10 @@ class Merger {
   CaptureOutput& output_;
   const std::atomic<bool>* cancelled_;
   std::unique_ptr<Deduplicator> dedup_;
-  int64_t forget_behind_ns_ = 0;  ///< how far behind the output's stamps a sighting on the hub's clock can still matter
+  int64_t forget_behind_ns_ =
+      0;  ///< how far behind the output's stamps a sighting on the hub's clock can still matter
   size_t next_unit_ = 0;
-  std::vector<Open> open_;        ///< a heap, the smallest key first
+  std::vector<Open> open_;  ///< a heap, the smallest key first
   size_t most_open_ = 0;
   uint64_t packets_read_ = 0, copies_ = 0;
   std::vector<bool> outside_bounds_;

@@ -11,7 +11,8 @@ namespace lookback::exporter {
 namespace {
 
 bool matches_any(const std::vector<std::string>& patterns, const std::string& name) {
-  return patterns.empty() || std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+  return patterns.empty() ||
+         std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
            return pattern == name || glob_match(pattern, name);
          });
 }
@@ -47,8 +48,8 @@ Result<TimeWindow> choose_window(const archive::Manifest& manifest, const Export
 }
 
 /// Every pattern must find something, so that a misspelt name is no silent nothing.
-Result<> check_patterns(const std::vector<std::string>& patterns, const std::vector<std::string>& names,
-                        std::string_view what) {
+Result<> check_patterns(const std::vector<std::string>& patterns,
+                        const std::vector<std::string>& names, std::string_view what) {
   for (const std::string& pattern : patterns) {
     if (std::any_of(names.begin(), names.end(), [&](const std::string& name) {
           return pattern == name || glob_match(pattern, name);
@@ -70,9 +71,10 @@ Result<> choose_nodes(const archive::Manifest& manifest, const ExportOptions& op
     for (const archive::Gap& gap : gaps_inside(node, planned.accepted)) {
       planned.gaps.push_back({gap, plan.written_time(planned, gap.end_ns)});
     }
-    std::sort(planned.gaps.begin(), planned.gaps.end(), [](const PlannedGap& a, const PlannedGap& b) {
-      return a.written_end_ns < b.written_end_ns;
-    });
+    std::sort(planned.gaps.begin(), planned.gaps.end(),
+              [](const PlannedGap& a, const PlannedGap& b) {
+                return a.written_end_ns < b.written_end_ns;
+              });
     for (std::string& line : missing_from(node, planned.clock, plan.window)) {
       plan.warnings.push_back(std::move(line));
       plan.complete = false;
@@ -84,13 +86,15 @@ Result<> choose_nodes(const archive::Manifest& manifest, const ExportOptions& op
 Result<> choose_interfaces(const ExportOptions& options, Plan& plan) {
   std::vector<std::string> names;
   for (const PlannedNode& node : plan.nodes) {
-    for (const archive::InterfaceEntry& interface : node.entry->interfaces) names.push_back(interface.name);
+    for (const archive::InterfaceEntry& interface : node.entry->interfaces)
+      names.push_back(interface.name);
   }
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
   TRY(check_patterns(options.interfaces, names, "interface"));
 
-  plan.interfaces = std::make_unique<InterfaceTable>(options.interfaces, options.filter, plan.nodes.size() > 1);
+  plan.interfaces =
+      std::make_unique<InterfaceTable>(options.interfaces, options.filter, plan.nodes.size() > 1);
   for (uint32_t number = 0; number < plan.nodes.size(); ++number) {
     const archive::NodeEntry& node = *plan.nodes[number].entry;
     for (const archive::InterfaceEntry& interface : node.interfaces) {
@@ -101,7 +105,8 @@ Result<> choose_interfaces(const ExportOptions& options, Plan& plan) {
 }
 
 /// The interfaces of each link type that packets can come from.
-std::map<uint16_t, std::vector<std::string>> names_by_link_type(const InterfaceTable& table, bool with_filter) {
+std::map<uint16_t, std::vector<std::string>> names_by_link_type(const InterfaceTable& table,
+                                                                bool with_filter) {
   std::map<uint16_t, std::vector<std::string>> names;
   for (uint32_t number = 0; number < table.size(); ++number) {
     const OutputInterface& interface = table.at(number);
@@ -123,8 +128,9 @@ Result<> check_filter(Plan& plan) {
   if (errors.size() == table.link_types()) return tl::make_unexpected(errors.begin()->second);
   const auto without = names_by_link_type(table, false);
   for (const auto& [link_type, error] : errors) {
-    plan.warnings.push_back(fmt::format("the filter has no meaning on {} ({}), whose packets are left out: {}",
-                                        link_type_name(link_type), list(without.at(link_type)), error.message));
+    plan.warnings.push_back(
+        fmt::format("the filter has no meaning on {} ({}), whose packets are left out: {}",
+                    link_type_name(link_type), list(without.at(link_type)), error.message));
   }
   return {};
 }
@@ -135,17 +141,21 @@ Result<> check_format(const Plan& plan) {
   if (by_type.size() < 2) return {};
   std::string text;
   for (const auto& [link_type, names] : by_type) {
-    text += fmt::format("{}{} on {}", text.empty() ? "" : "; ", link_type_name(link_type), list(names, 5));
+    text += fmt::format("{}{} on {}", text.empty() ? "" : "; ", link_type_name(link_type),
+                        list(names, 5));
   }
   return fail(ErrorKind::invalid,
-              "a classic pcap file holds one link type, but there are {}: choose with --interface, or write pcapng", text);
+              "a classic pcap file holds one link type, but there are {}: choose with --interface, "
+              "or write pcapng",
+              text);
 }
 
 /// What decides about a frame without reading it.
 class FrameChooser {
  public:
   FrameChooser(const Plan& plan, const std::string& filter)
-      : plan_(plan), by_filter_(packet::Prefilter::of_expression(filter)),
+      : plan_(plan),
+        by_filter_(packet::Prefilter::of_expression(filter)),
         by_network_(packet::Prefilter::of_networks(plan.networks)) {
     if (filter.empty()) by_filter_any_ = true;
     if (plan.networks.empty()) by_network_any_ = true;
@@ -202,7 +212,8 @@ void choose_frames(const archive::Manifest& manifest, const std::string& filter,
         continue;
       }
       any = true;
-      const int64_t lower = plan.align_clocks ? node.clock.lowest_hub(entry.first_ns, entry.last_ns) : entry.first_ns;
+      const int64_t lower =
+          plan.align_clocks ? node.clock.lowest_hub(entry.first_ns, entry.last_ns) : entry.first_ns;
       plan.units.push_back({&member, plan.members, frame, number->second, order, lower});
     }
     if (any) ++plan.members;
@@ -216,16 +227,26 @@ void choose_frames(const archive::Manifest& manifest, const std::string& filter,
 
 std::string link_type_name(uint16_t link_type) {
   switch (link_type) {
-    case packet::link_type::kNull: return "BSD loopback";
-    case packet::link_type::kEthernet: return "Ethernet";
-    case packet::link_type::kRaw: return "raw IP";
-    case packet::link_type::kLoop: return "OpenBSD loopback";
-    case packet::link_type::kLinuxSll: return "Linux cooked v1";
-    case packet::link_type::kLinuxSll2: return "Linux cooked v2";
-    case packet::link_type::kIeee80211Radiotap: return "802.11 radiotap";
-    case packet::link_type::kIpv4: return "raw IPv4";
-    case packet::link_type::kIpv6: return "raw IPv6";
-    default: return fmt::format("link type {}", link_type);
+    case packet::link_type::kNull:
+      return "BSD loopback";
+    case packet::link_type::kEthernet:
+      return "Ethernet";
+    case packet::link_type::kRaw:
+      return "raw IP";
+    case packet::link_type::kLoop:
+      return "OpenBSD loopback";
+    case packet::link_type::kLinuxSll:
+      return "Linux cooked v1";
+    case packet::link_type::kLinuxSll2:
+      return "Linux cooked v2";
+    case packet::link_type::kIeee80211Radiotap:
+      return "802.11 radiotap";
+    case packet::link_type::kIpv4:
+      return "raw IPv4";
+    case packet::link_type::kIpv6:
+      return "raw IPv6";
+    default:
+      return fmt::format("link type {}", link_type);
   }
 }
 
@@ -240,7 +261,8 @@ std::shared_ptr<const packet::Filter> InterfaceTable::filter_of(uint16_t link_ty
   const auto [entry, added] = filters_.try_emplace(link_type);
   if (added) {
     if (auto compiled = packet::Filter::compile(filter_, link_type)) {
-      if (!compiled->matches_nothing()) entry->second = std::make_shared<const packet::Filter>(std::move(*compiled));
+      if (!compiled->matches_nothing())
+        entry->second = std::make_shared<const packet::Filter>(std::move(*compiled));
     } else {
       filter_errors_.emplace(link_type, compiled.error());
     }
@@ -248,11 +270,12 @@ std::shared_ptr<const packet::Filter> InterfaceTable::filter_of(uint16_t link_ty
   return entry->second;
 }
 
-uint32_t InterfaceTable::resolve(uint32_t node, const std::string& node_name, const std::string& name,
-                                 uint16_t link_type) {
+uint32_t InterfaceTable::resolve(uint32_t node, const std::string& node_name,
+                                 const std::string& name, uint16_t link_type) {
   if (!matches_any(patterns_, name)) return kNotExported;
   const std::lock_guard lock(mutex_);
-  const auto [entry, added] = numbers_.try_emplace({node, name, link_type}, static_cast<uint32_t>(interfaces_.size()));
+  const auto [entry, added] =
+      numbers_.try_emplace({node, name, link_type}, static_cast<uint32_t>(interfaces_.size()));
   if (!added) return entry->second;
   auto interface = std::make_unique<OutputInterface>();
   interface->node = node;

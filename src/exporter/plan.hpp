@@ -1,5 +1,6 @@
 #pragma once
-// What an export will read and write, settled before the first byte: nodes, interfaces, filters, frames.
+// What an export will read and write, settled before the first byte: nodes, interfaces, filters,
+// frames.
 
 #include <cstdint>
 #include <map>
@@ -39,12 +40,13 @@ struct OutputInterface {
   std::string name;        ///< as recorded
   std::string shown_name;  ///< if_name of the output
   uint16_t link_type = 1;
-  /// Null: no packet of this link type can match, or the filter has no meaning on it; its packets are left out.
+  /// Null: no packet of this link type can match, or the filter has no meaning on it; its packets
+  /// are left out.
   std::shared_ptr<const packet::Filter> filter;
 };
 
-/// The output's interfaces. Filled from the manifest; a member that has an interface the manifest does not name adds it.
-/// Thread-safe; entries never change and never move.
+/// The output's interfaces. Filled from the manifest; a member that has an interface the manifest
+/// does not name adds it. Thread-safe; entries never change and never move.
 class InterfaceTable {
  public:
   static constexpr uint32_t kNotExported = UINT32_MAX;
@@ -54,7 +56,8 @@ class InterfaceTable {
       : patterns_(std::move(patterns)), filter_(std::move(filter)), several_nodes_(several_nodes) {}
 
   /// The number of this interface, or kNotExported where the options leave it out.
-  [[nodiscard]] uint32_t resolve(uint32_t node, const std::string& node_name, const std::string& name, uint16_t link_type);
+  [[nodiscard]] uint32_t resolve(uint32_t node, const std::string& node_name,
+                                 const std::string& name, uint16_t link_type);
   [[nodiscard]] size_t size() const;
   [[nodiscard]] const OutputInterface& at(uint32_t number) const;
   [[nodiscard]] size_t link_types() const;
@@ -81,15 +84,15 @@ struct FrameUnit {
   uint32_t member_number = 0;  ///< counts the members that have any unit
   uint32_t frame = 0;
   uint32_t node = 0;
-  uint32_t stored_order = 0;   ///< of the frame among all of the archive
-  int64_t lower_ns = 0;        ///< no packet in it is written with an earlier stamp
+  uint32_t stored_order = 0;  ///< of the frame among all of the archive
+  int64_t lower_ns = 0;       ///< no packet in it is written with an earlier stamp
 };
 
 struct Plan {
-  TimeWindow window;                ///< hub time, cut to the snapshot's
-  std::vector<PlannedNode> nodes;   ///< in manifest order
+  TimeWindow window;               ///< hub time, cut to the snapshot's
+  std::vector<PlannedNode> nodes;  ///< in manifest order
   std::unique_ptr<InterfaceTable> interfaces;
-  std::vector<FrameUnit> units;     ///< by lower_ns
+  std::vector<FrameUnit> units;  ///< by lower_ns
   uint32_t members = 0;
   uint64_t frames_skipped = 0;
   std::vector<packet::Cidr> networks;
@@ -104,12 +107,15 @@ struct Plan {
   }
 };
 
-/// Errors: not_found for a node or interface that is not there, invalid for a window, a filter, or a classic pcap of several link types.
-[[nodiscard]] Result<Plan> make_plan(const archive::Manifest& manifest, const ExportOptions& options);
+/// Errors: not_found for a node or interface that is not there, invalid for a window, a filter, or
+/// a classic pcap of several link types.
+[[nodiscard]] Result<Plan> make_plan(const archive::Manifest& manifest,
+                                     const ExportOptions& options);
 
 /// "Ethernet", "raw IP", "link type 42".
 [[nodiscard]] std::string link_type_name(uint16_t link_type);
 /// "lost 12 packets between T and T: reason", stamps as they are written.
-[[nodiscard]] std::string describe_gap(const Plan& plan, const PlannedNode& node, const archive::Gap& gap);
+[[nodiscard]] std::string describe_gap(const Plan& plan, const PlannedNode& node,
+                                       const archive::Gap& gap);
 
 }  // namespace lookback::exporter

@@ -1,7 +1,8 @@
 // The data and the job of bench_export.sh.
 //
-//   bench_export make FOLDER MEGABYTES   two nodes' view of the same made-up traffic: a.pcap, b.pcap, and both as test.tar.zst
-//   bench_export export ARCHIVE OUT [filter=F] [node=N] [from=NS] [to=NS] [ip=CIDR] [threads=N] [dedup=1] [align=1] [format=pcap]
+//   bench_export make FOLDER MEGABYTES   two nodes' view of the same made-up traffic: a.pcap,
+//   b.pcap, and both as test.tar.zst bench_export export ARCHIVE OUT [filter=F] [node=N] [from=NS]
+//   [to=NS] [ip=CIDR] [threads=N] [dedup=1] [align=1] [format=pcap]
 
 #include <fcntl.h>
 
@@ -24,8 +25,8 @@ using namespace lookback;
 namespace {
 
 constexpr int64_t kStart = 1'700'000'000 * kNsPerSecond;
-constexpr int64_t kStep = 8'000;        // 125,000 packets a second
-constexpr int64_t kWay = 120'000;       // from one node to the other
+constexpr int64_t kStep = 8'000;   // 125,000 packets a second
+constexpr int64_t kWay = 120'000;  // from one node to the other
 
 template <class T>
 T require(Result<T> result) {
@@ -36,7 +37,8 @@ T require(Result<T> result) {
   if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 
-/// HTTP, a key-value store, DNS and bulk data between some hundred hosts: half of the bytes are text, a third cannot be compressed.
+/// HTTP, a key-value store, DNS and bulk data between some hundred hosts: some two thirds of the
+/// bytes can be compressed.
 class Traffic {
  public:
   struct Packet {
@@ -53,11 +55,11 @@ class Traffic {
     ++number_;
     const uint64_t draw = random_();
     const auto kind = draw % 100;
-    if (kind < 20) return make(packet, 6, 80, 0, draw);                           // acknowledgments
-    if (kind < 45) return make(packet, 6, 80, 200 + draw / 100 % 1200, draw);     // HTTP
-    if (kind < 65) return make(packet, 6, 6379, 20 + draw / 100 % 200, draw);     // key-value store
-    if (kind < 75) return make(packet, 17, 53, 30 + draw / 100 % 100, draw);      // DNS
-    return make(packet, 6, 443, 1400, draw);                                      // TLS
+    if (kind < 20) return make(packet, 6, 80, 0, draw);                        // acknowledgments
+    if (kind < 45) return make(packet, 6, 80, 200 + draw / 100 % 1200, draw);  // HTTP
+    if (kind < 65) return make(packet, 6, 6379, 20 + draw / 100 % 200, draw);  // key-value store
+    if (kind < 75) return make(packet, 17, 53, 30 + draw / 100 % 100, draw);   // DNS
+    return make(packet, 6, 443, 1400, draw);  // TLS, and bulk data in clear
   }
 
  private:
@@ -72,10 +74,14 @@ class Traffic {
 
   void make(Packet& packet, uint8_t protocol, uint16_t port, uint64_t payload, uint64_t draw) {
     static constexpr std::string_view kText =
-        "GET /api/v1/orders?customer=4711&page=3 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: curl/8.1\r\nAccept: application/json\r\n"
-        "X-Request-Id: 0badc0de\r\n\r\nHTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/json\r\nContent-Length: 512\r\n\r\n"
-        "{\"orders\":[{\"id\":1,\"customer\":4711,\"total\":\"12.50\",\"state\":\"paid\",\"lines\":[{\"sku\":\"A-100\",\"count\":2}]},";
-    const bool rare = number_ % 5'000'000 < 400 && number_ > 5'000;
+        "GET /api/v1/orders?customer=4711&page=3 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: "
+        "curl/8.1\r\nAccept: application/json\r\n"
+        "X-Request-Id: 0badc0de\r\n\r\nHTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: "
+        "application/json\r\nContent-Length: 512\r\n\r\n"
+        "{\"orders\":[{\"id\":1,\"customer\":4711,\"total\":\"12.50\",\"state\":\"paid\",\"lines\":"
+        "[{\"sku\":\"A-100\",\"count\":2}]},";
+    const bool rare =
+        number_ % 200'000 >= 199'600;  // a burst, so that about one frame in a hundred has it
     std::byte* const out = packet.bytes.data();
     const size_t transport = protocol == 6 ? 32 : 8;
     packet.length = static_cast<uint32_t>(14 + 20 + transport + payload);
@@ -90,7 +96,8 @@ class Traffic {
     put16(ip + 4, number_);
     ip[8] = std::byte{64};
     ip[9] = std::byte{protocol};
-    const uint64_t client = rare ? 0x0a09c8c8 : 0x0a000000 + draw / 7 % 200, server = 0x0a010000 + draw / 1400 % 20;
+    const uint64_t client = rare ? 0x0a09c8c8 : 0x0a000000 + draw / 7 % 200,
+                   server = 0x0a010000 + draw / 1400 % 20;
     const bool answer = draw / 3 % 2 == 0;
     put32(ip + 12, answer ? server : client);
     put32(ip + 16, answer ? client : server);
@@ -112,11 +119,12 @@ class Traffic {
       put16(l4 + 6, draw);
     }
     std::byte* const data = l4 + transport;
-    if (port == 443) {
+    if (port == 443 && draw % 2 == 0) {
       std::memcpy(data, noise_.data() + draw % (noise_.size() - 200), payload);
     } else {
       for (size_t at = 0; at < payload;) {
-        const size_t from = (draw + at) % kText.size(), part = std::min(payload - at, kText.size() - from);
+        const size_t from = (draw + at) % kText.size(),
+                     part = std::min(payload - at, kText.size() - from);
         std::memcpy(data + at, kText.data() + from, part);
         at += part;
       }
@@ -133,7 +141,8 @@ class Traffic {
 class Node {
  public:
   Node(const std::string& folder, std::string name, archive::ArchiveWriter& writer)
-      : name_(std::move(name)), writer_(writer),
+      : name_(std::move(name)),
+        writer_(writer),
         file_(require(open_file(folder + "/" + name_ + ".pcap", O_WRONLY | O_CREAT | O_TRUNC))),
         builder_(name_, {{2, "eth0", 1, "", 1500}}, "bench") {
     packet::append_pcap_header(buffer_, 1, 0);
@@ -166,7 +175,8 @@ class Node {
     buffer_.clear();
   }
   void end_member() {
-    (void)require(writer_.append(fmt::format("nodes/{}/packets/{:08}.pcapng", name_, member_++), name_, builder_.finish()));
+    (void)require(writer_.append(fmt::format("nodes/{}/packets/{:08}.pcapng", name_, member_++),
+                                 name_, builder_.finish()));
   }
 
   std::string name_;
@@ -218,16 +228,25 @@ void run_export(int argc, char** argv) {
     if (key == "threads") options.threads = static_cast<unsigned>(std::stoul(value));
     if (key == "dedup") options.dedup = true;
     if (key == "align") options.align_clocks = true;
-    if (key == "format") options.format = value == "pcap" ? exporter::Format::pcap : exporter::Format::pcapng;
+    if (key == "format")
+      options.format = value == "pcap" ? exporter::Format::pcap : exporter::Format::pcapng;
   }
   const Fd out = require(open_file(argv[3], O_WRONLY | O_CREAT | O_TRUNC));
-  const auto stats = require(exporter::export_capture(
-      archive, options, [&](std::span<const std::byte> bytes) { return write_all(out.get(), bytes); }));
-  std::printf("read=%llu written=%llu bytes=%llu copies=%llu frames=%llu skipped=%llu open=%llu evictions=%llu\n",
-              static_cast<unsigned long long>(stats.packets_read), static_cast<unsigned long long>(stats.packets_written),
-              static_cast<unsigned long long>(stats.bytes_written), static_cast<unsigned long long>(stats.duplicates_dropped),
-              static_cast<unsigned long long>(stats.frames_read), static_cast<unsigned long long>(stats.frames_skipped),
-              static_cast<unsigned long long>(stats.most_frames_open), static_cast<unsigned long long>(stats.dedup_evictions));
+  const auto stats =
+      require(exporter::export_capture(archive, options, [&](std::span<const std::byte> bytes) {
+        return write_all(out.get(), bytes);
+      }));
+  std::printf(
+      "read=%llu written=%llu bytes=%llu copies=%llu frames=%llu skipped=%llu open=%llu "
+      "evictions=%llu\n",
+      static_cast<unsigned long long>(stats.packets_read),
+      static_cast<unsigned long long>(stats.packets_written),
+      static_cast<unsigned long long>(stats.bytes_written),
+      static_cast<unsigned long long>(stats.duplicates_dropped),
+      static_cast<unsigned long long>(stats.frames_read),
+      static_cast<unsigned long long>(stats.frames_skipped),
+      static_cast<unsigned long long>(stats.most_frames_open),
+      static_cast<unsigned long long>(stats.dedup_evictions));
 }
 
 }  // namespace
@@ -239,7 +258,8 @@ int main(int argc, char** argv) {
   } else if (job == "export" && argc >= 4) {
     run_export(argc, argv);
   } else {
-    std::fprintf(stderr, "usage: bench_export make FOLDER MEGABYTES | export ARCHIVE OUT [KEY=VALUE]…\n");
+    std::fprintf(stderr,
+                 "usage: bench_export make FOLDER MEGABYTES | export ARCHIVE OUT [KEY=VALUE]…\n");
     return 2;
   }
   return 0;

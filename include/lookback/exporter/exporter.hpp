@@ -1,13 +1,14 @@
 #pragma once
-// Archive → one merged, filtered capture file. Streams: memory depends on how many frames overlap in time, never on the
-// archive's size.
+// Archive → one merged, filtered capture file. Streams: memory depends on how many frames overlap
+// in time, never on the archive's size.
 //
 // Order: by the stamps that are written, then node (manifest order), interface, stored order.
-// pcapng: one section. Each interface has its description block ("node NAME") before the packets; if_name is the interface's
-// own name where one node is exported and NODE/INTERFACE where several are, since it is what Wireshark's columns and
-// filters show. The first packet of a node behind a gap bears a comment that tells the gap; statistics blocks at the end bear drop counts,
-// gaps, and how many copies were left out.
-// pcap: nanosecond magic, one link type; comments and names are lost.
+// pcapng: one section. Each interface has its description block ("node NAME") before the packets;
+// if_name is the interface's own name where one node is exported and NODE/INTERFACE where several
+// are, since it is what Wireshark's columns and filters show. The first packet of a node behind a
+// gap bears a comment that tells the gap; statistics blocks at the end bear drop counts, gaps, and
+// how many copies were left out. pcap: nanosecond magic, one link type; comments and names are
+// lost.
 
 #include <atomic>
 #include <cstdint>
@@ -28,44 +29,49 @@ namespace lookback::exporter {
 enum class Format { pcapng, pcap };
 
 struct ExportOptions {
-  std::optional<int64_t> from_ns, to_ns;   ///< hub time, [from, to); outside the snapshot's window nothing is exported
-  std::vector<std::string> nodes;          ///< names or globs; empty: all. A name that is not in the archive: not_found
-  std::vector<std::string> interfaces;     ///< names or globs
-  std::vector<packet::Cidr> networks;      ///< any of them, source or destination, inside tunnels too
-  std::string filter;                      ///< pcap-filter
+  std::optional<int64_t> from_ns,
+      to_ns;  ///< hub time, [from, to); outside the snapshot's window nothing is exported
+  std::vector<std::string>
+      nodes;  ///< names or globs; empty: all. A name that is not in the archive: not_found
+  std::vector<std::string> interfaces;  ///< names or globs
+  std::vector<packet::Cidr> networks;   ///< any of them, source or destination, inside tunnels too
+  std::string filter;                   ///< pcap-filter
   Format format = Format::pcapng;
-  /// Leaves out sightings of a packet on further interfaces: see src/exporter/deduplicator.hpp for what counts as one.
+  /// Leaves out sightings of a packet on further interfaces: see src/exporter/deduplicator.hpp for
+  /// what counts as one.
   bool dedup = false;
   /// Writes (and orders by) hub time. The window is hub time in any case.
   bool align_clocks = false;
-  unsigned threads = 0;                    ///< 0: as many as cores, at most 8
+  unsigned threads = 0;  ///< 0: as many as cores, at most 8
 };
 
 struct ExportStats {
   uint64_t packets_read = 0, packets_written = 0, bytes_written = 0, duplicates_dropped = 0;
   uint64_t frames_read = 0, frames_skipped = 0;
-  uint64_t dedup_evictions = 0;            ///< sightings forgotten because the table was full
-  uint64_t most_frames_open = 0;           ///< that were in memory at once because they overlap in time
-  bool complete = true;                    ///< false: the exported window has gaps or missing nodes
+  uint64_t dedup_evictions = 0;   ///< sightings forgotten because the table was full
+  uint64_t most_frames_open = 0;  ///< that were in memory at once because they overlap in time
+  bool complete = true;           ///< false: the exported window has gaps or missing nodes
   std::vector<std::string> warnings;
 };
 
 /// What can be told from the manifest alone.
 struct ExportOutlook {
-  bool complete = true;                    ///< as in ExportStats
+  bool complete = true;  ///< as in ExportStats
   std::vector<std::string> warnings;
-  uint64_t content_bytes = 0;              ///< decoded bytes of the frames that will be read
+  uint64_t content_bytes = 0;  ///< decoded bytes of the frames that will be read
 };
 
 /// Checks options as export_capture() does, without an archive at hand.
-[[nodiscard]] Result<ExportOutlook> export_outlook(const archive::Manifest& manifest, const ExportOptions& options);
+[[nodiscard]] Result<ExportOutlook> export_outlook(const archive::Manifest& manifest,
+                                                   const ExportOptions& options);
 
 /// Takes bytes in order; an error ends the export with that error.
 using Sink = std::function<Result<>(std::span<const std::byte>)>;
 
-/// Checks options (filter syntax, link types for classic pcap) before the first byte is written. `cancelled` may be set by any thread.
-[[nodiscard]] Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>& archive,
-                                                 const ExportOptions& options, const Sink& sink,
-                                                 const std::atomic<bool>* cancelled = nullptr);
+/// Checks options (filter syntax, link types for classic pcap) before the first byte is written.
+/// `cancelled` may be set by any thread.
+[[nodiscard]] Result<ExportStats> export_capture(
+    const std::shared_ptr<archive::ArchiveReader>& archive, const ExportOptions& options,
+    const Sink& sink, const std::atomic<bool>* cancelled = nullptr);
 
 }  // namespace lookback::exporter

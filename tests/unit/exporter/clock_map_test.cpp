@@ -1,8 +1,7 @@
-#include <catch2/catch.hpp>
-
-#include <random>
-
 #include "exporter/clock_map.hpp"
+
+#include <catch2/catch.hpp>
+#include <random>
 
 using namespace lookback;
 using namespace lookback::exporter;
@@ -13,9 +12,11 @@ TEST_CASE("the clock map says what clock_offset_at() and clock_error_at() say") 
     return std::uniform_int_distribution<int64_t>(least, most)(random);
   };
   std::vector<archive::ClockSample> samples;
-  for (int64_t i = pick(0, 12); i > 0; --i) samples.push_back({pick(0, 1000), pick(-300, 300), pick(0, 100), 0});
+  for (int64_t i = pick(0, 12); i > 0; --i)
+    samples.push_back({pick(0, 1000), pick(-300, 300), pick(0, 100), 0});
   if (pick(0, 2) != 0) {
-    std::sort(samples.begin(), samples.end(), [](const auto& a, const auto& b) { return a.time_ns < b.time_ns; });
+    std::sort(samples.begin(), samples.end(),
+              [](const auto& a, const auto& b) { return a.time_ns < b.time_ns; });
   }
   const ClockMap map(samples);
   REQUIRE(map.measured() == !samples.empty());

@@ -1,5 +1,4 @@
 #include <catch2/catch.hpp>
-
 #include <map>
 #include <random>
 
@@ -21,12 +20,14 @@ class Feed {
   explicit Feed(Deduplicator::Limits limits = {}) : dedup_(limits) {}
 
   /// True when the packet is kept.
-  bool keeps(uint32_t interface, int64_t time_ns, const Bytes& data, uint16_t link_type = packet::link_type::kEthernet) {
+  bool keeps(uint32_t interface, int64_t time_ns, const Bytes& data,
+             uint16_t link_type = packet::link_type::kEthernet) {
     DedupKey key = make_dedup_key(hash_, link_type, view(data));
     key.hub_ns = time_ns;
     key.error_ns = error_ns;
     std::span<const std::byte> payload;
-    if (key.kind == DedupKey::Kind::stream) payload = view(data).subspan(key.payload_offset, key.length);
+    if (key.kind == DedupKey::Kind::stream)
+      payload = view(data).subspan(key.payload_offset, key.length);
     return !dedup_.is_copy(key, interface / 10, interface, payload);
   }
   Deduplicator& dedup() { return dedup_; }
@@ -53,11 +54,19 @@ TEST_CASE("a copy on another interface is dropped, whatever the way changed") {
   far.v6 = v6;
   Ip near = far;
   near.ttl = 61;
-  const auto udp = [&](const Ip& ip, uint16_t checksum) { return udp_packet(ip, {}, "question", checksum); };
+  const auto udp = [&](const Ip& ip, uint16_t checksum) {
+    return udp_packet(ip, {}, "question", checksum);
+  };
   Feed feed;
-  REQUIRE(feed.keeps(0, 0, ethernet_ip({.source = 1, .destination = 2, .vlans = {}, .pad = false}, udp(far, 0x1111))));
-  REQUIRE_FALSE(feed.keeps(1, 10, ethernet_ip({.source = 3, .destination = 4, .vlans = {10}, .pad = false}, udp(near, 0x2222))));
-  REQUIRE_FALSE(feed.keeps(10, 20, ethernet_ip({.source = 5, .destination = 6, .vlans = {}, .pad = true}, udp(near, 0x3333))));
+  REQUIRE(feed.keeps(
+      0, 0,
+      ethernet_ip({.source = 1, .destination = 2, .vlans = {}, .pad = false}, udp(far, 0x1111))));
+  REQUIRE_FALSE(feed.keeps(1, 10,
+                           ethernet_ip({.source = 3, .destination = 4, .vlans = {10}, .pad = false},
+                                       udp(near, 0x2222))));
+  REQUIRE_FALSE(feed.keeps(
+      10, 20,
+      ethernet_ip({.source = 5, .destination = 6, .vlans = {}, .pad = true}, udp(near, 0x3333))));
   REQUIRE_FALSE(feed.keeps(11, 30, udp(near, 0x3333), packet::link_type::kRaw));
   // The same interface again is a genuine repeat, and the others' repeats pair with it.
   REQUIRE(feed.keeps(0, 40, ethernet_ip(kLink, udp(far, 0x1111))));
@@ -137,12 +146,19 @@ TEST_CASE("repeats pair in order, one to one") {
 TEST_CASE("packets without IP") {
   Feed feed;
   REQUIRE(feed.keeps(0, 0, ethernet_frame(kLink, 0x0806, arp_request(1, 2))));
-  REQUIRE_FALSE(feed.keeps(10, 1, ethernet_frame({.source = 9, .destination = 8, .vlans = {7}, .pad = true}, 0x0806, arp_request(1, 2))));
+  REQUIRE_FALSE(
+      feed.keeps(10, 1,
+                 ethernet_frame({.source = 9, .destination = 8, .vlans = {7}, .pad = true}, 0x0806,
+                                arp_request(1, 2))));
   REQUIRE(feed.keeps(10, 2, ethernet_frame(kLink, 0x0806, arp_request(1, 3))));
   // LLDP: who sent it stands in the link layer.
   REQUIRE(feed.keeps(0, 3, ethernet_frame(kLink, 0x88cc, "neighbour")));
-  REQUIRE_FALSE(feed.keeps(1, 4, ethernet_frame({.source = 1, .destination = 2, .vlans = {}, .pad = true}, 0x88cc, "neighbour")));
-  REQUIRE(feed.keeps(2, 5, ethernet_frame({.source = 7, .destination = 2, .vlans = {}, .pad = false}, 0x88cc, "neighbour")));
+  REQUIRE_FALSE(feed.keeps(1, 4,
+                           ethernet_frame({.source = 1, .destination = 2, .vlans = {}, .pad = true},
+                                          0x88cc, "neighbour")));
+  REQUIRE(feed.keeps(2, 5,
+                     ethernet_frame({.source = 7, .destination = 2, .vlans = {}, .pad = false},
+                                    0x88cc, "neighbour")));
 }
 
 TEST_CASE("tunnels: the outer packet and the inner one are two, a routed outer packet is one") {
@@ -163,7 +179,9 @@ TEST_CASE("a super-packet answers for the segments cut from it") {
   REQUIRE(feed.keeps(0, 0, segment(0, 5000, 7, {.flags = 0x18})));
   for (uint32_t from = 0; from < 5000; from += 1000) {
     const uint8_t flags = from == 4000 ? 0x18 : 0x10;
-    REQUIRE_FALSE(feed.keeps(10, 100 + from, segment(from, 1000, static_cast<uint16_t>(7 + from / 1000), {.flags = flags})));
+    REQUIRE_FALSE(
+        feed.keeps(10, 100 + from,
+                   segment(from, 1000, static_cast<uint16_t>(7 + from / 1000), {.flags = flags})));
   }
   // The receiver sees one of them again: a retransmission.
   REQUIRE(feed.keeps(10, 6000, segment(1000, 1000, 99)));
@@ -176,7 +194,8 @@ TEST_CASE("a super-packet answers for the segments cut from it") {
 
 TEST_CASE("segments together answer for a super-packet") {
   Feed feed;
-  for (uint32_t from = 0; from < 5000; from += 1000) REQUIRE(feed.keeps(0, from, segment(from, 1000)));
+  for (uint32_t from = 0; from < 5000; from += 1000)
+    REQUIRE(feed.keeps(0, from, segment(from, 1000)));
   SECTION("of their whole range") {
     REQUIRE_FALSE(feed.keeps(10, 9000, segment(0, 5000)));
     REQUIRE(feed.keeps(10, 9001, segment(0, 5000)));
@@ -207,9 +226,15 @@ TEST_CASE("segments of one stream that are no copies") {
     REQUIRE(feed.keeps(10, 1, segment(0, 1000, 1, {.source = 40001})));
     REQUIRE(feed.keeps(10, 2, segment(0, 1000, 1, {}, {.source = 0x0a000009})));
   }
-  SECTION("a FIN that the super-packet does not have") { REQUIRE(feed.keeps(10, 1, segment(4000, 1000, 1, {.flags = 0x11}))); }
-  SECTION("too late") { REQUIRE(feed.keeps(10, 3 * kMs, segment(0, 1000))); }
-  SECTION("the interface's own") { REQUIRE(feed.keeps(0, 1, segment(0, 1000))); }
+  SECTION("a FIN that the super-packet does not have") {
+    REQUIRE(feed.keeps(10, 1, segment(4000, 1000, 1, {.flags = 0x11})));
+  }
+  SECTION("too late") {
+    REQUIRE(feed.keeps(10, 3 * kMs, segment(0, 1000)));
+  }
+  SECTION("the interface's own") {
+    REQUIRE(feed.keeps(0, 1, segment(0, 1000)));
+  }
   SECTION("equal range, another packet") {
     REQUIRE(feed.keeps(10, 1, segment(0, 5000, 2)));
   }
@@ -228,7 +253,8 @@ TEST_CASE("sequence numbers wrap inside a super-packet") {
   Tcp tcp;
   tcp.sequence = UINT32_MAX - 20000;
   REQUIRE(feed.keeps(0, 0, segment(0, 60000, 1, tcp)));
-  for (uint32_t from = 0; from < 60000; from += 1000) REQUIRE_FALSE(feed.keeps(10, 1, segment(from, 1000, 1, tcp)));
+  for (uint32_t from = 0; from < 60000; from += 1000)
+    REQUIRE_FALSE(feed.keeps(10, 1, segment(from, 1000, 1, tcp)));
 }
 
 TEST_CASE("a flood of equal packets costs no more than others, and pairs") {
@@ -246,7 +272,9 @@ TEST_CASE("a flood of equal packets costs no more than others, and pairs") {
 TEST_CASE("bounds are held, counted, and err on the side of keeping") {
   SECTION("sightings") {
     Feed feed({.max_sightings = 10, .payload_bytes = 1 << 20});
-    for (int i = 0; i < 30; ++i) REQUIRE(feed.keeps(0, i, ethernet_ip(kLink, udp_packet({.id = static_cast<uint16_t>(i)}, {}, "x"))));
+    for (int i = 0; i < 30; ++i)
+      REQUIRE(feed.keeps(
+          0, i, ethernet_ip(kLink, udp_packet({.id = static_cast<uint16_t>(i)}, {}, "x"))));
     REQUIRE(feed.dedup().remembered() == 10);
     REQUIRE(feed.dedup().evictions() == 20);
     REQUIRE(feed.keeps(10, 31, ethernet_ip(kLink, udp_packet({.id = 0}, {}, "x"))));
@@ -266,8 +294,10 @@ TEST_CASE("bounds are held, counted, and err on the side of keeping") {
   SECTION("what is over is forgotten without being counted") {
     Feed feed;
     for (int i = 0; i < 1000; ++i) {
-      (void)feed.keeps(static_cast<uint32_t>(i % 2 * 10), i * kMs, segment(static_cast<uint32_t>(i) * 700, 1400));
-      (void)feed.keeps(0, i * kMs, ethernet_ip(kLink, udp_packet({.id = static_cast<uint16_t>(i)}, {}, "x")));
+      (void)feed.keeps(static_cast<uint32_t>(i % 2 * 10), i * kMs,
+                       segment(static_cast<uint32_t>(i) * 700, 1400));
+      (void)feed.keeps(0, i * kMs,
+                       ethernet_ip(kLink, udp_packet({.id = static_cast<uint16_t>(i)}, {}, "x")));
       feed.dedup().forget_before((i - 5) * kMs);
       REQUIRE(feed.dedup().remembered() <= 12);
     }
@@ -275,12 +305,15 @@ TEST_CASE("bounds are held, counted, and err on the side of keeping") {
   }
 }
 
-// Random sightings of random packets: for every interface, the packets that it saw can be told apart one by one among
-// those that were kept, so nothing that was recorded is lost; and what every interface saw is kept once.
+// Random sightings of random packets: for every interface, the packets that it saw can be told
+// apart one by one among those that were kept, so nothing that was recorded is lost; and what every
+// interface saw is kept once.
 TEST_CASE("dropping never removes the only sighting") {
   const unsigned seed = GENERATE(range(1U, 30U));
   std::mt19937 random(seed);
-  const auto pick = [&](int most) { return static_cast<int>(random() % static_cast<unsigned>(most)); };
+  const auto pick = [&](int most) {
+    return static_cast<int>(random() % static_cast<unsigned>(most));
+  };
   Feed feed;
   feed.error_ns = kMs;
   std::map<Bytes, std::map<uint32_t, int>> seen;
@@ -289,11 +322,14 @@ TEST_CASE("dropping never removes the only sighting") {
   for (int64_t event = 0; event < 500; ++event) {
     const int64_t time = event * kMs / 10;
     const auto id = static_cast<uint16_t>(pick(20));
-    const Bytes ip = pick(2) == 0 ? udp_packet({.id = id}, {}, "x") : tcp_packet({.id = id}, {.sequence = id * 100U}, pick(2) == 0 ? "" : "data");
+    const Bytes ip =
+        pick(2) == 0 ? udp_packet({.id = id}, {}, "x")
+                     : tcp_packet({.id = id}, {.sequence = id * 100U}, pick(2) == 0 ? "" : "data");
     for (const uint32_t interface : {0U, 1U, 10U, 20U}) {
       if (!lossless && pick(3) == 0) continue;  // not recorded there
       ++seen[ip][interface];
-      if (feed.keeps(interface, time + pick(static_cast<int>(kMs)), ethernet_ip(kLink, ip))) ++kept[ip];
+      if (feed.keeps(interface, time + pick(static_cast<int>(kMs)), ethernet_ip(kLink, ip)))
+        ++kept[ip];
     }
   }
   for (const auto& [packet, by_interface] : seen) {
@@ -304,7 +340,8 @@ TEST_CASE("dropping never removes the only sighting") {
   }
 }
 
-// One stream, segmented anew on each interface: every byte that any interface saw is among the kept packets.
+// One stream, segmented anew on each interface: every byte that any interface saw is among the kept
+// packets.
 TEST_CASE("no byte of a stream is lost") {
   const unsigned seed = GENERATE(range(1U, 40U));
   std::mt19937 random(seed);
@@ -317,7 +354,8 @@ TEST_CASE("no byte of a stream is lost") {
   for (const uint32_t interface : {0U, 10U, 20U}) {
     sent[interface].resize(kLength);
     for (uint32_t from = 0; from < kLength;) {
-      const uint32_t length = std::min<uint32_t>(kLength - from, random() % 3 == 0 ? 1 + static_cast<uint32_t>(random() % 9000) : 1000);
+      const uint32_t length = std::min<uint32_t>(
+          kLength - from, random() % 3 == 0 ? 1 + static_cast<uint32_t>(random() % 9000) : 1000);
       const bool lost = random() % 20 == 0;
       const int times = lost ? 0 : random() % 20 == 0 ? 2 : 1;
       for (int i = 0; i < times; ++i) {
@@ -327,12 +365,15 @@ TEST_CASE("no byte of a stream is lost") {
       from += length;
     }
   }
-  std::stable_sort(segments.begin(), segments.end(), [](const Segment& a, const Segment& b) { return a.from < b.from; });
+  std::stable_sort(segments.begin(), segments.end(),
+                   [](const Segment& a, const Segment& b) { return a.from < b.from; });
   Feed feed;
   std::vector<int> kept(kLength);
   for (const Segment& segment_seen : segments) {
-    if (!feed.keeps(segment_seen.interface, 0, segment(segment_seen.from, segment_seen.length))) continue;
-    for (uint32_t byte = segment_seen.from; byte < segment_seen.from + segment_seen.length; ++byte) ++kept[byte];
+    if (!feed.keeps(segment_seen.interface, 0, segment(segment_seen.from, segment_seen.length)))
+      continue;
+    for (uint32_t byte = segment_seen.from; byte < segment_seen.from + segment_seen.length; ++byte)
+      ++kept[byte];
   }
   for (uint32_t byte = 0; byte < kLength; ++byte) {
     int most = 0;
@@ -360,7 +401,8 @@ TEST_CASE("cut and broken packets have a key or none, and are read inside their 
   for (const Bytes& whole : {segment(0, 100), ethernet_ip(kLink, vxlan_packet({}, segment(0, 50))),
                              ethernet_frame(kLink, 0x0806, arp_request(1, 2))}) {
     for (size_t length = 0; length <= whole.size(); ++length) {
-      const std::vector<std::byte> exact(view(whole).begin(), view(whole).begin() + static_cast<ptrdiff_t>(length));
+      const std::vector<std::byte> exact(view(whole).begin(),
+                                         view(whole).begin() + static_cast<ptrdiff_t>(length));
       const DedupKey key = make_dedup_key(hash, packet::link_type::kEthernet, exact);
       if (key.kind == DedupKey::Kind::stream) REQUIRE(key.payload_offset + key.length <= length);
     }

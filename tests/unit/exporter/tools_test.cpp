@@ -1,7 +1,8 @@
-// What the field's own tools make of an export: they must read it, say the same as we do, and complain about nothing.
-#include <catch2/catch.hpp>
-
+// What the field's own tools make of an export: they must read it, say the same as we do, and
+// complain about nothing.
 #include <fcntl.h>
+
+#include <catch2/catch.hpp>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
@@ -25,19 +26,23 @@ std::string run(const TemporaryFolder& folder, const std::string& command) {
   REQUIRE(pipe != nullptr);
   std::string output;
   char chunk[4096];
-  for (size_t bytes; (bytes = std::fread(chunk, 1, sizeof chunk, pipe)) > 0;) output.append(chunk, bytes);
+  for (size_t bytes; (bytes = std::fread(chunk, 1, sizeof chunk, pipe)) > 0;)
+    output.append(chunk, bytes);
   const int status = ::pclose(pipe);
   std::ifstream file(errors);
   std::string complaints;
   for (std::string line; std::getline(file, line);) {
-    if (!line.starts_with("Running as user \"root\"") && !line.starts_with("reading from file")) complaints += line + "\n";
+    if (!line.starts_with("Running as user \"root\"") && !line.starts_with("reading from file"))
+      complaints += line + "\n";
   }
   REQUIRE(complaints == "");
   REQUIRE(status == 0);
   return output;
 }
 
-size_t count_lines(const std::string& text) { return static_cast<size_t>(std::count(text.begin(), text.end(), '\n')); }
+size_t count_lines(const std::string& text) {
+  return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+}
 
 std::vector<NodeSpec> some_nodes() {
   std::vector<NodeSpec> nodes{node_spec("web-1", {"eth0", "lo"}), node_spec("web-2", {"eth0"})};
@@ -48,10 +53,14 @@ std::vector<NodeSpec> some_nodes() {
   for (NodeSpec& node : nodes) {
     for (uint32_t i = 0; i < 200; ++i) {
       const uint32_t interface = i % 2;
-      const Bytes ip = udp_packet({.source = 0x0a000001 + i % 3, .id = static_cast<uint16_t>(i + (i > 100 ? node.packets_per_frame : 0))}, {}, "x");
+      const Bytes ip =
+          udp_packet({.source = 0x0a000001 + i % 3,
+                      .id = static_cast<uint16_t>(i + (i > 100 ? node.packets_per_frame : 0))},
+                     {}, "x");
       const bool raw = node.entry.interfaces[interface].link_type == packet::link_type::kRaw;
-      node.packets.push_back({interface, kStart + i * 1000 + interface, raw ? ip : ethernet_ip({}, ip), 0,
-                              i % 3 == 0 ? packet::Direction::unknown : packet::Direction::outbound});
+      node.packets.push_back(
+          {interface, kStart + i * 1000 + interface, raw ? ip : ethernet_ip({}, ip), 0,
+           i % 3 == 0 ? packet::Direction::unknown : packet::Direction::outbound});
     }
   }
   return nodes;
@@ -74,7 +83,10 @@ TEST_CASE("tshark, capinfos, editcap and mergecap accept a pcapng export") {
   const std::string file = write(folder, "export.pcapng", done);
   const auto packets = std::to_string(done.stats.packets_written);
 
-  const std::string fields = run(folder, "tshark -r " + file + " -T fields -e frame.interface_name -e frame.interface_description -e frame.comment");
+  const std::string fields =
+      run(folder,
+          "tshark -r " + file +
+              " -T fields -e frame.interface_name -e frame.interface_description -e frame.comment");
   REQUIRE(count_lines(fields) == done.stats.packets_written);
   REQUIRE_THAT(fields, Catch::Contains("web-1/eth0\tnode web-1"));
   REQUIRE_THAT(fields, Catch::Contains("web-2/tun0\tnode web-2"));
@@ -86,10 +98,12 @@ TEST_CASE("tshark, capinfos, editcap and mergecap accept a pcapng export") {
   REQUIRE_THAT(infos, Catch::Contains("Strict time order:   True"));
   REQUIRE_THAT(infos, Catch::Contains("Capture application: lookback "));
 
-  const std::string edited = folder.path() / "edited.pcapng", merged = folder.path() / "merged.pcapng";
+  const std::string edited = folder.path() / "edited.pcapng",
+                    merged = folder.path() / "merged.pcapng";
   run(folder, "editcap -F pcapng " + file + " " + edited);
   run(folder, "mergecap -w " + merged + " " + file + " " + edited);
-  REQUIRE(count_lines(run(folder, "tshark -r " + merged + " -T fields -e frame.number")) == 2 * done.stats.packets_written);
+  REQUIRE(count_lines(run(folder, "tshark -r " + merged + " -T fields -e frame.number")) ==
+          2 * done.stats.packets_written);
 }
 
 TEST_CASE("tcpdump and tshark accept a classic pcap export") {
@@ -113,8 +127,12 @@ TEST_CASE("tools accept exports without packets, without interfaces, and of a fa
   nodes[2].entry.reason = "connection refused";
   const auto archive = make_archive(folder, nodes, kWindow);
   ExportOptions options;
-  SECTION("no packets") { options.filter = "host 192.0.2.1"; }
-  SECTION("no interfaces") { options.nodes = {"down"}; }
+  SECTION("no packets") {
+    options.filter = "host 192.0.2.1";
+  }
+  SECTION("no interfaces") {
+    options.nodes = {"down"};
+  }
   const Export done = run_export(archive, options);
   REQUIRE(done.stats.packets_written == 0);
   const std::string file = write(folder, "export.pcapng", done);
@@ -129,7 +147,8 @@ TEST_CASE("libpcap's filters and ours agree on an export") {
   std::erase_if(nodes[1].packets, [](const Recorded& packet) { return packet.interface == 1; });
   const auto archive = make_archive(folder, nodes, kWindow);
   const std::string all = write(folder, "all.pcapng", run_export(archive, {}));
-  for (const char* filter : {"src host 10.0.0.2", "udp port 53 and not host 10.0.0.3", "ip[4:2] = 7", "less 42"}) {
+  for (const char* filter :
+       {"src host 10.0.0.2", "udp port 53 and not host 10.0.0.3", "ip[4:2] = 7", "less 42"}) {
     CAPTURE(filter);
     ExportOptions options;
     options.filter = filter;

@@ -1,10 +1,11 @@
 #include "unit/exporter/support/archives.hpp"
 
+#include <fnmatch.h>
+#include <stdlib.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <fnmatch.h>
 #include <ostream>
-#include <stdlib.h>
 
 #include "lookback/base/hash.hpp"
 #include "lookback/packet/decode.hpp"
@@ -19,7 +20,9 @@ packet::PacketView as_view(const Recorded& recorded) {
   packet::PacketView view;
   view.time_ns = recorded.time_ns;
   view.data = testing::view(recorded.data);
-  view.original_length = recorded.original_length != 0 ? recorded.original_length : static_cast<uint32_t>(recorded.data.size());
+  view.original_length = recorded.original_length != 0
+                             ? recorded.original_length
+                             : static_cast<uint32_t>(recorded.data.size());
   view.interface = recorded.interface;
   view.direction = recorded.direction;
   return view;
@@ -31,7 +34,8 @@ archive::MemberContent make_member(const NodeSpec& node, size_t first, size_t la
   packet::Buffer content, whole;
   packet::append_section_header(content, "test");
   for (const archive::InterfaceEntry& interface : node.interfaces()) {
-    packet::append_interface(content, {interface.name, "node " + node.entry.name, interface.link_type, 0, "", ""});
+    packet::append_interface(
+        content, {interface.name, "node " + node.entry.name, interface.link_type, 0, "", ""});
   }
   packet::SummaryBuilder summary;
   archive::FrameEntry frame;
@@ -63,7 +67,8 @@ archive::MemberContent make_member(const NodeSpec& node, size_t first, size_t la
 }
 
 bool chosen(const std::vector<std::string>& patterns, const std::string& name) {
-  return patterns.empty() || std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+  return patterns.empty() ||
+         std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
            return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
          });
 }
@@ -73,20 +78,25 @@ bool on_networks(const std::vector<packet::Cidr>& networks, uint16_t link_type, 
   const packet::Headers headers = packet::decode(link_type, view(data));
   for (const packet::Cidr& network : networks) {
     for (int layer = 0; layer < headers.ip_count; ++layer) {
-      if (network.contains(headers.ip[layer].source) || network.contains(headers.ip[layer].destination)) return true;
+      if (network.contains(headers.ip[layer].source) ||
+          network.contains(headers.ip[layer].destination))
+        return true;
     }
-    if (headers.arp && (network.contains(headers.arp_sender) || network.contains(headers.arp_target))) return true;
+    if (headers.arp &&
+        (network.contains(headers.arp_sender) || network.contains(headers.arp_target)))
+      return true;
   }
   return false;
 }
 
 packet::CaptureReader open_capture(const std::string& file) {
-  auto reader = packet::CaptureReader::open([&file, at = size_t{0}](std::span<std::byte> into) mutable -> Result<size_t> {
-    const size_t bytes = std::min(into.size(), file.size() - at);
-    std::memcpy(into.data(), file.data() + at, bytes);
-    at += bytes;
-    return bytes;
-  });
+  auto reader = packet::CaptureReader::open(
+      [&file, at = size_t{0}](std::span<std::byte> into) mutable -> Result<size_t> {
+        const size_t bytes = std::min(into.size(), file.size() - at);
+        std::memcpy(into.data(), file.data() + at, bytes);
+        at += bytes;
+        return bytes;
+      });
   REQUIRE(reader);
   return std::move(*reader);
 }
@@ -109,11 +119,13 @@ NodeSpec node_spec(std::string name, std::vector<std::string> interfaces, uint16
   node.entry.name = std::move(name);
   node.entry.version = "test";
   node.entry.status = "complete";
-  for (std::string& interface : interfaces) node.entry.interfaces.push_back({std::move(interface), link_type, ""});
+  for (std::string& interface : interfaces)
+    node.entry.interfaces.push_back({std::move(interface), link_type, ""});
   return node;
 }
 
-std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryFolder& folder, const std::vector<NodeSpec>& nodes,
+std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryFolder& folder,
+                                                     const std::vector<NodeSpec>& nodes,
                                                      TimeWindow window, const std::string& name) {
   auto writer = archive::ArchiveWriter::create(folder.path() / (name + ".partial"), 0);
   REQUIRE(writer);
@@ -124,11 +136,13 @@ std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryFolder& fold
   manifest.window = window;
   for (const NodeSpec& node : nodes) {
     manifest.nodes.push_back(node.entry);
-    manifest.complete = manifest.complete && node.entry.status == "complete" && node.entry.gaps.empty();
+    manifest.complete =
+        manifest.complete && node.entry.status == "complete" && node.entry.gaps.empty();
     const size_t step = node.packets_per_frame * node.frames_per_member;
     for (size_t first = 0, number = 0; first < node.packets.size(); first += step, ++number) {
       const auto member = make_member(node, first, std::min(first + step, node.packets.size()));
-      REQUIRE(writer->append(fmt::format("nodes/{}/packets/{:08}.pcapng", node.entry.name, number), node.entry.name, member));
+      REQUIRE(writer->append(fmt::format("nodes/{}/packets/{:08}.pcapng", node.entry.name, number),
+                             node.entry.name, member));
     }
   }
   const auto path = folder.path() / (name + ".tar.zst");
@@ -140,11 +154,13 @@ std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryFolder& fold
 }
 
 std::ostream& operator<<(std::ostream& out, const Exported& packet) {
-  return out << packet.node << '/' << packet.interface << " @" << packet.time_ns << ' ' << packet.data.size() << " of "
-             << packet.original_length << " bytes: " << to_hex(view(packet.data));
+  return out << packet.node << '/' << packet.interface << " @" << packet.time_ns << ' '
+             << packet.data.size() << " of " << packet.original_length
+             << " bytes: " << to_hex(view(packet.data));
 }
 
-Export run_export(const std::shared_ptr<archive::ArchiveReader>& archive, const ExportOptions& options) {
+Export run_export(const std::shared_ptr<archive::ArchiveReader>& archive,
+                  const ExportOptions& options) {
   Export done;
   auto stats = export_capture(archive, options, [&](std::span<const std::byte> bytes) -> Result<> {
     done.file.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -185,11 +201,13 @@ std::vector<std::pair<int64_t, std::string>> read_comments(const std::string& fi
     const auto packet = reader.next();
     if (!packet) FAIL(packet.error().message);
     if (!*packet) return comments;
-    if (!(*packet)->first_comment.empty()) comments.emplace_back((*packet)->view.time_ns, (*packet)->first_comment);
+    if (!(*packet)->first_comment.empty())
+      comments.emplace_back((*packet)->view.time_ns, (*packet)->first_comment);
   }
 }
 
-std::vector<Exported> expected_export(const std::vector<NodeSpec>& nodes, TimeWindow window, const ExportOptions& options) {
+std::vector<Exported> expected_export(const std::vector<NodeSpec>& nodes, TimeWindow window,
+                                      const ExportOptions& options) {
   struct Entry {
     int64_t time;
     size_t node, interface;
@@ -206,7 +224,9 @@ std::vector<Exported> expected_export(const std::vector<NodeSpec>& nodes, TimeWi
     for (const Recorded& recorded : node.packets) {
       const archive::InterfaceEntry& interface = node.interfaces()[recorded.interface];
       const int64_t offset = archive::clock_offset_at(node.entry.clock, recorded.time_ns);
-      if (!window.contains(recorded.time_ns - offset) || !chosen(options.interfaces, interface.name)) continue;
+      if (!window.contains(recorded.time_ns - offset) ||
+          !chosen(options.interfaces, interface.name))
+        continue;
       const packet::PacketView view = as_view(recorded);
       if (!options.filter.empty()) {
         const auto filter = packet::Filter::compile(options.filter, interface.link_type);
@@ -214,8 +234,12 @@ std::vector<Exported> expected_export(const std::vector<NodeSpec>& nodes, TimeWi
       }
       if (!on_networks(options.networks, interface.link_type, recorded.data)) continue;
       const int64_t time = options.align_clocks ? recorded.time_ns - offset : recorded.time_ns;
-      Exported packet{node.entry.name, exported_nodes > 1 ? node.entry.name + "/" + interface.name : interface.name, time,
-                      recorded.data, view.original_length, recorded.direction};
+      Exported packet{node.entry.name,
+                      exported_nodes > 1 ? node.entry.name + "/" + interface.name : interface.name,
+                      time,
+                      recorded.data,
+                      view.original_length,
+                      recorded.direction};
       if (options.format == Format::pcap) packet.node = packet.interface = "";
       if (options.format == Format::pcap) packet.direction = packet::Direction::unknown;
       entries.push_back({time, n, recorded.interface, std::move(packet)});

@@ -26,8 +26,9 @@ struct NodeSpec {
   std::vector<Recorded> packets;
   size_t packets_per_frame = 20, frames_per_member = 4;
   bool with_summaries = true;
-  std::vector<archive::InterfaceEntry> described;  ///< what the members say; empty: what the manifest says
-  int64_t bounds_shift_ns = 0;                     ///< by which the declared bounds of frames are wrong
+  std::vector<archive::InterfaceEntry>
+      described;                ///< what the members say; empty: what the manifest says
+  int64_t bounds_shift_ns = 0;  ///< by which the declared bounds of frames are wrong
 
   [[nodiscard]] const std::vector<archive::InterfaceEntry>& interfaces() const {
     return described.empty() ? entry.interfaces : described;
@@ -49,8 +50,10 @@ class TemporaryFolder {
 
 NodeSpec node_spec(std::string name, std::vector<std::string> interfaces, uint16_t link_type = 1);
 
-std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryFolder& folder, const std::vector<NodeSpec>& nodes,
-                                                     TimeWindow window, const std::string& name = "test");
+std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryFolder& folder,
+                                                     const std::vector<NodeSpec>& nodes,
+                                                     TimeWindow window,
+                                                     const std::string& name = "test");
 
 /// A packet as it stands in an export.
 struct Exported {
@@ -68,14 +71,18 @@ struct Export {
   ExportStats stats;
 };
 /// Runs an export into memory; fails the test where it fails.
-Export run_export(const std::shared_ptr<archive::ArchiveReader>& archive, const ExportOptions& options);
+Export run_export(const std::shared_ptr<archive::ArchiveReader>& archive,
+                  const ExportOptions& options);
 
-/// Reads an export back with the general reader. Nodes from the descriptions; classic pcap has neither nodes nor interfaces.
+/// Reads an export back with the general reader. Nodes from the descriptions; classic pcap has
+/// neither nodes nor interfaces.
 std::vector<Exported> read_export(const std::string& file);
 /// The comments on packets, "TIME: COMMENT"-like, in order.
 std::vector<std::pair<int64_t, std::string>> read_comments(const std::string& file);
 
-/// The reference: everything, sorted, cut, filtered one by one. Filters and networks as the options say; no dedup.
-std::vector<Exported> expected_export(const std::vector<NodeSpec>& nodes, TimeWindow window, const ExportOptions& options);
+/// The reference: everything, sorted, cut, filtered one by one. Filters and networks as the options
+/// say; no dedup.
+std::vector<Exported> expected_export(const std::vector<NodeSpec>& nodes, TimeWindow window,
+                                      const ExportOptions& options);
 
 }  // namespace lookback::exporter::testing

@@ -4,7 +4,9 @@ namespace lookback::exporter::testing {
 
 namespace {
 
-void put8(Bytes& out, unsigned value) { out.push_back(static_cast<char>(value)); }
+void put8(Bytes& out, unsigned value) {
+  out.push_back(static_cast<char>(value));
+}
 void put16(Bytes& out, unsigned value) {
   put8(out, value >> 8 & 0xff);
   put8(out, value & 0xff);
@@ -116,7 +118,8 @@ Bytes vxlan_packet(const Ip& outer, const Bytes& inner_frame, uint16_t checksum)
 
 Bytes stream_bytes(uint32_t from, uint32_t length) {
   Bytes out(length, '\0');
-  for (uint32_t i = 0; i < length; ++i) out[i] = static_cast<char>(((from + i) * 2654435761U) >> 24);
+  for (uint32_t i = 0; i < length; ++i)
+    out[i] = static_cast<char>(((from + i) * 2654435761U) >> 24);
   return out;
 }
 

@@ -44,7 +44,7 @@ Bytes arp_request(uint32_t sender, uint32_t target);
 struct Ethernet {
   uint8_t source = 1, destination = 2;  ///< last byte of the address
   std::vector<uint16_t> vlans;
-  bool pad = false;                     ///< to 60 bytes, as on a wire
+  bool pad = false;  ///< to 60 bytes, as on a wire
 };
 Bytes ethernet_frame(const Ethernet& link, uint16_t ether_type, const Bytes& payload);
 /// With the EtherType that the IP version in the first byte asks for.
