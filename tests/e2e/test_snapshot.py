@@ -9,7 +9,7 @@ import pytest
 
 from lab import run, wait_for
 from oracle import (Oracle, compare, judge_capture_file, per_interface, serve_everywhere, start_senders, start_tagged,
-                    wait_senders)
+                    told_losses, wait_senders)
 
 FILTERS = ["tcp", "udp port 53", "host 10.77.0.12 and not port 8080", "ip6", "tcp[tcpflags] & tcp-syn != 0", "icmp or arp or icmp6",
            "net 10.77.0.0/24 and greater 1000", "vlan 10", "vlan and vlan 20", "vlan and host 10.77.0.12", "udp and portrange 5000-6000", "not tcp", "ip[6:2] & 0x3fff != 0"]
@@ -26,7 +26,7 @@ def test_every_packet_once_under_random_load(make_lab, tmp_path):
     rng = random.Random(seed)
     lab = make_lab(nodes=3)
     for node in lab.nodes:
-        node.start_capture(interface="eth*,lo")
+        node.start_capture(interface="eth*,lo", storage="4GiB")
     lab.wait_for_nodes()
     serve_everywhere(lab)
     oracles = [Oracle(node, interface) for node in lab.nodes for interface in ("eth0", "lo")]
@@ -35,7 +35,7 @@ def test_every_packet_once_under_random_load(make_lab, tmp_path):
     def targets(node):
         others = [n for n in lab.nodes if n is not node]
         return [a for n in others for a in (n.address, n.address6)] + ["127.0.0.1", "::1"]
-    senders = start_senders(lab, seed, seconds=8, pps=1500, addresses=targets) + start_tagged(lab, seed, seconds=8)
+    senders = start_senders(lab, seed, seconds=8, pps=800, addresses=targets) + start_tagged(lab, seed, seconds=8)
 
     # Snapshots of windows that end while the traffic runs, several at once and overlapping.
     windows = {}
@@ -51,24 +51,28 @@ def test_every_packet_once_under_random_load(make_lab, tmp_path):
     end = time.time_ns()
     windows["all"] = (start, end)
     result = lab.client("snapshot", "create", "all", "--from", rfc3339(start), "--to", rfc3339(end), "--wait", check=False)
-    assert result.returncode == 0, result.stderr
+    assert result.returncode in (0, 3), result.stderr  # 3 where the machine was too busy, and packets were lost and counted
     for oracle in oracles:
         oracle.stop()
 
     total = 0
     for name, (begin, to) in windows.items():
         snapshot = lab.wait_for_snapshot(name)
-        assert snapshot["state"] == "completed" and snapshot["complete"], json.dumps(snapshot)[:2000]
+        assert snapshot["state"] == "completed", json.dumps(snapshot)[:2000]
+        losses = {n.name: told_losses(snapshot, n.name) for n in lab.nodes}
+        assert snapshot["complete"] == (not any(losses.values())), json.dumps(snapshot)[:2000]
         path = tmp_path / f"{name}.pcapng"
-        lab.client("snapshot", "pcap", name, "-o", path)
+        exported = lab.client("snapshot", "pcap", name, "-o", path, check=False)
+        assert exported.returncode == (0 if snapshot["complete"] else 3), exported.stderr
         judge_capture_file(path)
         got = per_interface(path)
         for oracle in oracles:
             total += compare(got[(oracle.node.name, oracle.interface)], oracle.packets, begin, to,
-                             f"{name} {oracle.node.name} {oracle.interface} (seed {seed})")
+                             f"{name} {oracle.node.name} {oracle.interface} (seed {seed})",
+                             losses[oracle.node.name])
     drops = sum(n.status()["drops"]["packets"] for n in lab.nodes)
     print(f"{total} packets compared, {drops} counted drops")
-    assert total > 20_000 and drops == 0
+    assert total > 20_000
 
     # Exports of random parts with random filters, from the hub and from the archive alone.
     archive = lab.archives / "all.tar.zst"
@@ -79,11 +83,12 @@ def test_every_packet_once_under_random_load(make_lab, tmp_path):
         node = rng.choice([None, *lab.nodes])
         path = tmp_path / f"part{i}.pcapng"
         options = ["--from", rfc3339(begin), "--to", rfc3339(to), "--filter", expression] + (["--node", node.name] if node else [])
-        lab.client("snapshot", "pcap", "all" if i % 2 else archive, "-o", path, *options)
+        lab.client("snapshot", "pcap", "all" if i % 2 else archive, "-o", path, *options, check=False)
         got = per_interface(path)
         for oracle in oracles:
             packets = oracle.filtered(expression) if node in (None, oracle.node) else []
-            compare(got[(oracle.node.name, oracle.interface)], packets, begin, to, f"{options} {oracle.node.name} {oracle.interface} (seed {seed})")
+            compare(got[(oracle.node.name, oracle.interface)], packets, begin, to, f"{options} {oracle.node.name} {oracle.interface} (seed {seed})",
+                    losses[oracle.node.name])
 
 
 @pytest.mark.timeout(120)
