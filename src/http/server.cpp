@@ -34,12 +34,16 @@ Result<std::unique_ptr<asio::ssl::context>> make_tls_context(const TlsFiles& fil
   return context;
 }
 
+/// The context that accepts. An accept under way holds a socket of the context that it is for, and contexts end last to first: so this
+/// one must be the last.
+constexpr size_t kAcceptor = kIoThreads - 1;
+
 class BeastServer final : public Server {
  public:
   BeastServer(ServerOptions options, std::unique_ptr<asio::ssl::context> tls)
-      : core_(std::move(options)), tls_(std::move(tls)), acceptor_(io_[0]), accept_timer_(io_[0]) {
+      : core_(std::move(options)), tls_(std::move(tls)), acceptor_(io_[kAcceptor]), accept_timer_(io_[kAcceptor]) {
     core_.on_session_gone = [this] {
-      if (paused_) asio::post(io_[0], [this] { resume_accepting(); });
+      if (paused_ && !core_.stopping) asio::post(io_[kAcceptor], [this] { resume_accepting(); });
     };
   }
   ~BeastServer() override { stop(); }
@@ -78,7 +82,7 @@ class BeastServer final : public Server {
       guards_.push_back(asio::make_work_guard(io));
       threads_.emplace_back([&io] { io.run(); });
     }
-    asio::post(io_[0], [this] { accept(); });
+    asio::post(io_[kAcceptor], [this] { accept(); });
     return {};
   }
 
@@ -92,7 +96,7 @@ class BeastServer final : public Server {
     const std::lock_guard lock(stop_mutex_);
     if (core_.stopping.exchange(true)) return;
     if (!started_) return;
-    asio::post(io_[0], [this] {
+    asio::post(io_[kAcceptor], [this] {
       error_code ec;
       acceptor_.close(ec);
       accept_timer_.cancel();
@@ -114,7 +118,7 @@ class BeastServer final : public Server {
     core_.routes.push_back({method, Route(route), std::move(handler), upload});
   }
 
-  // --- I/O thread 0
+  // --- the I/O thread that accepts
   void accept() {
     if (core_.stopping || accepting_) return;
     if (core_.session_count() >= core_.options.max_connections) {
