@@ -75,11 +75,7 @@ StoreImpl::~StoreImpl() {
     if (const auto opened = open_segment(0); !opened)
       log_warning("the last gaps are not kept: {}", opened.error().message);
   }
-  if (const auto sealed = seal(); !sealed) log_warning("{}", sealed.error().message);
-  if (writer_) {
-    // Nothing was ever put into it.
-    ::unlink(segment_path(writer_->header().sequence).c_str());
-  }
+  if (writer_) close_segment();
   ::unlink((packets_path_ / file_names::kPrepared).c_str());
 }
 

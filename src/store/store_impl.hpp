@@ -74,6 +74,8 @@ class StoreImpl final : public Store {
 
   // store_record.cpp: recorder thread
   [[nodiscard]] Result<> open_segment(uint64_t block_bytes);
+  [[nodiscard]] bool open_segment_is_empty() const;
+  void close_segment();  ///< seals it, or removes it where nothing is in it
   [[nodiscard]] Result<> write_note_if_due(bool everything);
   [[nodiscard]] bool note_is_due() const;
   void publish(const IndexEntry& entry);

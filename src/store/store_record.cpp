@@ -193,12 +193,18 @@ Result<> StoreImpl::append_block(std::span<std::byte> block, const BlockInfo& in
         note_is_due()
             ? SegmentWriter::note_bytes(note_to_json(pending_note(interfaces_changed_)).size())
             : 0;
-    if (!writer_->has_room(info.used_bytes, note)) TRY(seal());
+    if (!writer_->has_room(info.used_bytes, note)) close_segment();
   }
   if (!writer_) TRY(open_segment(info.used_bytes));
   TRY(write_note_if_due(false));
-  TRY_ASSIGN(const IndexEntry entry, writer_->append(block, info));
-  publish(entry);
+  const auto entry = writer_->append(block, info);
+  if (!entry) {
+    // A place that cannot be written to is not tried again and again: the next block begins a new
+    // segment.
+    if (entry.error().kind != ErrorKind::no_space) close_segment();
+    return tl::make_unexpected(entry.error());
+  }
+  publish(*entry);
   if (!asked_for_next_ && writer_->end() > writer_->capacity() / 2) {
     asked_for_next_ = true;
     const std::lock_guard lock(state_);
@@ -216,14 +222,26 @@ void StoreImpl::publish(const IndexEntry& entry) {
 }
 
 Result<> StoreImpl::seal() {
-  if (!writer_) return {};
-  {
-    // An empty segment goes on being the open one.
+  // An empty segment goes on being the open one.
+  if (writer_ && !open_segment_is_empty()) close_segment();
+  return {};
+}
+
+bool StoreImpl::open_segment_is_empty() const {
+  const std::lock_guard lock(state_);
+  const Segment& segment = catalog_.segments.at(writer_->header().sequence);
+  return segment.chunks.empty() && segment.gaps.empty() && pending_.gaps.empty();
+}
+
+void StoreImpl::close_segment() {
+  const uint64_t sequence = writer_->header().sequence;
+  if (open_segment_is_empty()) {
+    // Its number is used again.
+    writer_.reset();
+    ::unlink(segment_path(sequence).c_str());
     const std::lock_guard lock(state_);
-    const Segment& segment = catalog_.segments.at(writer_->header().sequence);
-    if (segment.packets == 0 && segment.chunks.empty() && segment.gaps.empty() &&
-        pending_.gaps.empty())
-      return {};
+    catalog_.segments.erase(sequence);
+    return;
   }
   const int64_t now = clock_.realtime_ns();
   // A note that does not fit or cannot be written keeps waiting; an index that cannot be written is
@@ -232,19 +250,17 @@ Result<> StoreImpl::seal() {
       SegmentWriter::note_bytes(note_to_json(pending_note(interfaces_changed_)).size());
   if (writer_->has_room(0, note)) {
     if (const auto written = write_note_if_due(true); !written)
-      log_warning("segment {}: {}", writer_->header().sequence, written.error().message);
+      log_warning("segment {}: {}", sequence, written.error().message);
   }
   if (const auto sealed = writer_->seal(now, scratch_); !sealed)
-    log_warning("segment {} is left without an index: {}", writer_->header().sequence,
-                sealed.error().message);
+    log_warning("segment {} is left without an index: {}", sequence, sealed.error().message);
   const uint64_t cost = cost_of(writer_->fd());
+  writer_.reset();
   const std::lock_guard lock(state_);
-  Segment& segment = catalog_.segments.at(writer_->header().sequence);
+  Segment& segment = catalog_.segments.at(sequence);
   segment.sealed = true;
   segment.ended_ns = now;
   segment.disk_bytes = cost;
-  writer_.reset();
-  return {};
 }
 
 void StoreImpl::tick() {

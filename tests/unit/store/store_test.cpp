@@ -304,6 +304,27 @@ TEST_CASE("a block larger than a segment gets one of its own") {
   CHECK(read_freeze(*store, *freeze).packets.size() == 1010);
 }
 
+TEST_CASE("a table too large for the open segment opens another, and an empty one leaves nothing") {
+  TempDir dir;
+  FakeClock clock;
+  auto store = open_store(small_store(dir.path()), clock);
+  append(*store, compact_block(packets_at(clock, 0, 1000), 512 << 10));  // most of a segment
+  std::vector<packet::Interface> many;
+  for (uint32_t i = 0; i < 2000; ++i)
+    many.push_back({i, "veth" + std::to_string(i), 1, "02:00:00:00:00:00", 1500});
+  store->set_interfaces(many);
+  auto packets = packets_at(clock, 1000, 1);
+  packets[0].interface = 1999;
+  append(*store, compact_block(packets));
+  REQUIRE(store->seal());
+  const auto freeze = store->freeze(everything("a"));
+  REQUIRE(freeze);
+  const ReadResult read = read_freeze(*store, *freeze);
+  REQUIRE(read.packets.size() == 1001);
+  CHECK(read.interfaces[read.packets.back().interface].name == "veth1999");
+  CHECK(store->status().used_bytes <= kMinQuotaBytes);
+}
+
 TEST_CASE("a segment whose header is damaged costs only itself") {
   TempDir dir;
   FakeClock clock;
