@@ -16,7 +16,7 @@ namespace lookback::http {
 
 namespace {
 
-constexpr int kPollMs = 100;              // how soon a cancellation is seen
+constexpr int kPollMs = 100;  // how soon a cancellation is seen
 constexpr size_t kMaxProblemBytes = 64 << 10;
 constexpr size_t kMaxHeaders = 256;
 
@@ -30,8 +30,9 @@ struct ListDeleter {
   void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
 
-/// OpenSSL writes to sockets without MSG_NOSIGNAL: while libcurl runs, this thread holds SIGPIPE back and then swallows the one that came
-/// from there. The process's own disposition is not the library's to change.
+/// OpenSSL writes to sockets without MSG_NOSIGNAL: while libcurl runs, this thread holds SIGPIPE
+/// back and then swallows the one that came from there. The process's own disposition is not the
+/// library's to change.
 class SigpipeGuard {
  public:
   SigpipeGuard() {
@@ -60,7 +61,9 @@ class SigpipeGuard {
 };
 
 std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.back() == '\r' || text.back() == '\n' || text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  while (!text.empty() &&
+         (text.back() == '\r' || text.back() == '\n' || text.back() == ' ' || text.back() == '\t'))
+    text.remove_suffix(1);
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   return text;
 }
@@ -71,19 +74,27 @@ ErrorKind kind_of_status(int status) {
     case 405:
     case 413:
     case 414:
-    case 416: return ErrorKind::invalid;
+    case 416:
+      return ErrorKind::invalid;
     case 401:
-    case 403: return ErrorKind::unauthorized;
+    case 403:
+      return ErrorKind::unauthorized;
     case 404:
-    case 410: return ErrorKind::not_found;
-    case 409: return ErrorKind::conflict;
-    case 422: return ErrorKind::corrupt;
+    case 410:
+      return ErrorKind::not_found;
+    case 409:
+      return ErrorKind::conflict;
+    case 422:
+      return ErrorKind::corrupt;
     case 408:
     case 502:
     case 503:
-    case 504: return ErrorKind::unreachable;
-    case 507: return ErrorKind::no_space;
-    default: return ErrorKind::failed;
+    case 504:
+      return ErrorKind::unreachable;
+    case 507:
+      return ErrorKind::no_space;
+    default:
+      return ErrorKind::failed;
   }
 }
 
@@ -109,7 +120,8 @@ struct Exchange {
   /// What the peer announces, so that the body is not moved while it grows.
   void reserve(uint64_t limit) const {
     curl_off_t length = 0;
-    if (curl_easy_getinfo(handle, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) == CURLE_OK && length > 0)
+    if (curl_easy_getinfo(handle, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) == CURLE_OK &&
+        length > 0)
       out->reserve(std::min<uint64_t>(static_cast<uint64_t>(length), limit));
   }
 
@@ -124,7 +136,8 @@ struct Exchange {
     const auto colon = line.find(':');
     if (colon == std::string_view::npos || self.response.headers.size() >= kMaxHeaders) return size;
     std::string name(line.substr(0, colon));
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     self.response.headers[name] = trim(line.substr(colon + 1));
     return size;
   }
@@ -141,10 +154,14 @@ struct Exchange {
       return size;
     }
     const bool to_vector = self.out != nullptr && self.status() < 400;
-    const uint64_t limit = self.sink != nullptr || (self.out != nullptr && !to_vector) ? kMaxProblemBytes : self.body_limit;
+    const uint64_t limit = self.sink != nullptr || (self.out != nullptr && !to_vector)
+                               ? kMaxProblemBytes
+                               : self.body_limit;
     const uint64_t held = to_vector ? self.out->size() : self.response.body.size();
     if (size > limit - std::min(limit, held)) {
-      self.error = Error{ErrorKind::corrupt, fmt::format("the answer is larger than the {} bytes expected at most", limit)};
+      self.error =
+          Error{ErrorKind::corrupt,
+                fmt::format("the answer is larger than the {} bytes expected at most", limit)};
       return 0;
     }
     if (to_vector) {
@@ -186,25 +203,34 @@ struct Client::Impl {
     switch (code) {
       case CURLE_PEER_FAILED_VERIFICATION:
         return {ErrorKind::unreachable,
-                fmt::format("the TLS certificate of {} is not trusted ({}); name the CA that signed it with --ca-file", url, detail)};
+                fmt::format("the TLS certificate of {} is not trusted ({}); name the CA that "
+                            "signed it with --ca-file",
+                            url, detail)};
       case CURLE_SSL_CACERT_BADFILE:
-        return {ErrorKind::invalid, fmt::format("cannot use the CA file {}: {}", options.ca_file, detail)};
+        return {ErrorKind::invalid,
+                fmt::format("cannot use the CA file {}: {}", options.ca_file, detail)};
       case CURLE_URL_MALFORMAT:
-      case CURLE_UNSUPPORTED_PROTOCOL: return {ErrorKind::invalid, fmt::format("'{}' is no URL to use: {}", url, detail)};
-      case CURLE_OUT_OF_MEMORY: return {ErrorKind::failed, fmt::format("{}: {}", url, detail)};
-      default: return {ErrorKind::unreachable, fmt::format("{} does not answer: {}", url, detail)};
+      case CURLE_UNSUPPORTED_PROTOCOL:
+        return {ErrorKind::invalid, fmt::format("'{}' is no URL to use: {}", url, detail)};
+      case CURLE_OUT_OF_MEMORY:
+        return {ErrorKind::failed, fmt::format("{}: {}", url, detail)};
+      default:
+        return {ErrorKind::unreachable, fmt::format("{} does not answer: {}", url, detail)};
     }
   }
 
-  [[nodiscard]] bool is_too_slow(std::chrono::steady_clock::duration elapsed, uint64_t bytes) const {
+  [[nodiscard]] bool is_too_slow(std::chrono::steady_clock::duration elapsed,
+                                 uint64_t bytes) const {
     if (options.least_bytes_per_second == 0 || options.stall_timeout_ms <= 0) return false;
     const double seconds = std::chrono::duration<double>(elapsed).count();
     return seconds * 1000 > 2 * static_cast<double>(options.stall_timeout_ms) &&
-           static_cast<double>(bytes) < seconds * static_cast<double>(options.least_bytes_per_second);
+           static_cast<double>(bytes) <
+               seconds * static_cast<double>(options.least_bytes_per_second);
   }
 
   /// Runs the prepared easy handle to its end.
-  [[nodiscard]] Result<> perform(Exchange& exchange, const std::string& url, const std::atomic<bool>* cancelled) {
+  [[nodiscard]] Result<> perform(Exchange& exchange, const std::string& url,
+                                 const std::atomic<bool>* cancelled) {
     const SigpipeGuard guard;
     using std::chrono::steady_clock;
     error_text[0] = 0;
@@ -231,14 +257,20 @@ struct Client::Impl {
       if (std::exchange(exchange.moved, false)) last_progress = now;
       if (cancelled != nullptr && *cancelled) {
         given_up = Error{ErrorKind::cancelled, "cancelled"};
-      } else if (options.stall_timeout_ms > 0 && now - last_progress > std::chrono::milliseconds(options.stall_timeout_ms)) {
-        given_up = Error{ErrorKind::unreachable, fmt::format("{} sent nothing for {} s", url, options.stall_timeout_ms / 1000.0)};
+      } else if (options.stall_timeout_ms > 0 &&
+                 now - last_progress > std::chrono::milliseconds(options.stall_timeout_ms)) {
+        given_up = Error{ErrorKind::unreachable, fmt::format("{} sent nothing for {} s", url,
+                                                             options.stall_timeout_ms / 1000.0)};
       } else if (is_too_slow(now - started, exchange.bytes)) {
-        given_up = Error{ErrorKind::unreachable, fmt::format("{} is too slow: {} bytes in {} s", url, exchange.bytes,
-                                                             std::chrono::duration_cast<std::chrono::seconds>(now - started).count())};
+        given_up = Error{
+            ErrorKind::unreachable,
+            fmt::format("{} is too slow: {} bytes in {} s", url, exchange.bytes,
+                        std::chrono::duration_cast<std::chrono::seconds>(now - started).count())};
       } else {
         if (code == CURLM_OK) code = curl_multi_poll(multi.get(), nullptr, 0, kPollMs, nullptr);
-        if (code != CURLM_OK) given_up = Error{ErrorKind::failed, fmt::format("{}: {}", url, curl_multi_strerror(code))};
+        if (code != CURLM_OK)
+          given_up =
+              Error{ErrorKind::failed, fmt::format("{}: {}", url, curl_multi_strerror(code))};
       }
     }
     exchange.response.received_ns = Clock::system().realtime_ns();
@@ -255,8 +287,8 @@ struct Client::Impl {
     return {};
   }
 
-  [[nodiscard]] Result<ClientResponse> run(const std::string& method, const std::string& path, Exchange& exchange,
-                                           const std::atomic<bool>* cancelled) {
+  [[nodiscard]] Result<ClientResponse> run(const std::string& method, const std::string& path,
+                                           Exchange& exchange, const std::atomic<bool>* cancelled) {
     CURL* handle = easy.get();
     exchange.handle = handle;
     curl_easy_reset(handle);  // keeps connections, forgets options
@@ -271,7 +303,9 @@ struct Client::Impl {
     if (!options.token.empty()) add_header("Authorization: Bearer " + options.token);
     const bool uploads = exchange.source != nullptr;
     const bool has_body = uploads || !exchange.body.empty() || method == "POST" || method == "PUT";
-    if (has_body) add_header(uploads ? "Content-Type: application/octet-stream" : "Content-Type: application/json");
+    if (has_body)
+      add_header(uploads ? "Content-Type: application/octet-stream"
+                         : "Content-Type: application/json");
     if (!uploads) add_header("Expect:");
 
     curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
@@ -286,7 +320,8 @@ struct Client::Impl {
     curl_easy_setopt(handle, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(handle, CURLOPT_BUFFERSIZE, 256L << 10);
     curl_easy_setopt(handle, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
-    curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout_ms));
+    curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS,
+                     static_cast<long>(options.connect_timeout_ms));
     curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(options.total_timeout_ms));
     if (!options.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, options.ca_file.c_str());
     curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, &Exchange::on_header);
@@ -299,7 +334,8 @@ struct Client::Impl {
       curl_easy_setopt(handle, CURLOPT_READDATA, &exchange);
     } else if (has_body) {
       curl_easy_setopt(handle, CURLOPT_POST, 1L);
-      curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(exchange.body.size()));
+      curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE,
+                       static_cast<curl_off_t>(exchange.body.size()));
       curl_easy_setopt(handle, CURLOPT_POSTFIELDS, exchange.body.data());
     } else if (method == "HEAD") {
       curl_easy_setopt(handle, CURLOPT_NOBODY, 1L);
@@ -317,32 +353,43 @@ Client& Client::operator=(Client&&) noexcept = default;
 
 Result<Client> Client::create(ClientOptions options) {
   static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (global != CURLE_OK) return fail(ErrorKind::failed, "cannot set up libcurl: {}", curl_easy_strerror(global));
+  if (global != CURLE_OK)
+    return fail(ErrorKind::failed, "cannot set up libcurl: {}", curl_easy_strerror(global));
   while (options.base_url.ends_with('/')) options.base_url.pop_back();
   if (!options.base_url.starts_with("http://") && !options.base_url.starts_with("https://"))
-    return fail(ErrorKind::invalid, "'{}' is no URL: give one such as http://127.0.0.1:7400", options.base_url);
-  if (std::any_of(options.token.begin(), options.token.end(), [](unsigned char c) { return c <= 0x20 || c >= 0x7f; }))
+    return fail(ErrorKind::invalid, "'{}' is no URL: give one such as http://127.0.0.1:7400",
+                options.base_url);
+  if (std::any_of(options.token.begin(), options.token.end(),
+                  [](unsigned char c) { return c <= 0x20 || c >= 0x7f; }))
     return fail(ErrorKind::invalid, "the token holds blanks or control characters");
   Client client;
   client.impl_->options = std::move(options);
   client.impl_->multi.reset(curl_multi_init());
   client.impl_->easy.reset(curl_easy_init());
-  if (!client.impl_->multi || !client.impl_->easy) return fail(ErrorKind::failed, "cannot set up an HTTP client: no memory");
+  if (!client.impl_->multi || !client.impl_->easy)
+    return fail(ErrorKind::failed, "cannot set up an HTTP client: no memory");
   return client;
 }
 
-const ClientOptions& Client::options() const { return impl_->options; }
-bool Client::was_refused() const { return impl_->refused; }
+const ClientOptions& Client::options() const {
+  return impl_->options;
+}
+bool Client::was_refused() const {
+  return impl_->refused;
+}
 
-Result<ClientResponse> Client::request(const std::string& method, const std::string& path, const std::string& body, uint64_t body_limit) {
+Result<ClientResponse> Client::request(const std::string& method, const std::string& path,
+                                       const std::string& body, uint64_t body_limit) {
   Exchange exchange;
   exchange.body = body;
   exchange.body_limit = body_limit;
   return impl_->run(method, path, exchange, nullptr);
 }
 
-Result<ClientResponse> Client::fetch(const std::string& method, const std::string& path, const std::string& body, uint64_t body_limit,
-                                     std::vector<std::byte>& out, const std::atomic<bool>* cancelled) {
+Result<ClientResponse> Client::fetch(const std::string& method, const std::string& path,
+                                     const std::string& body, uint64_t body_limit,
+                                     std::vector<std::byte>& out,
+                                     const std::atomic<bool>* cancelled) {
   out.clear();
   Exchange exchange;
   exchange.body = body;
@@ -354,40 +401,48 @@ Result<ClientResponse> Client::fetch(const std::string& method, const std::strin
 Error Client::error_of(const ClientResponse& response, const std::string& what) {
   const ErrorKind kind = kind_of_status(response.status);
   if (const auto document = parse_json(response.body, "the answer")) {
-    if (const auto detail = json_get<std::string>(*document, "detail"); detail && !detail->empty()) return {kind, *detail};
+    if (const auto detail = json_get<std::string>(*document, "detail"); detail && !detail->empty())
+      return {kind, *detail};
   }
   return {kind, fmt::format("{} answers with status {}", what, response.status)};
 }
 
 Result<std::string> Client::get(const std::string& path, uint64_t body_limit) {
   TRY_ASSIGN(ClientResponse response, request("GET", path, {}, body_limit));
-  if (response.status >= 400) return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
+  if (response.status >= 400)
+    return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
   return std::move(response.body);
 }
 
-Result<std::string> Client::send(const std::string& method, const std::string& path, const std::string& json_body) {
+Result<std::string> Client::send(const std::string& method, const std::string& path,
+                                 const std::string& json_body) {
   TRY_ASSIGN(ClientResponse response, request(method, path, json_body));
-  if (response.status >= 400) return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
+  if (response.status >= 400)
+    return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
   return std::move(response.body);
 }
 
-Result<ClientResponse> Client::download(const std::string& path, const std::function<Result<>(std::span<const std::byte>)>& sink,
-                                        const std::atomic<bool>* cancelled) {
+Result<ClientResponse> Client::download(
+    const std::string& path, const std::function<Result<>(std::span<const std::byte>)>& sink,
+    const std::atomic<bool>* cancelled) {
   Exchange exchange;
   exchange.sink = &sink;
   TRY_ASSIGN(ClientResponse response, impl_->run("GET", path, exchange, cancelled));
-  if (response.status >= 400) return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
+  if (response.status >= 400)
+    return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
   return response;
 }
 
-Result<std::string> Client::upload(const std::string& method, const std::string& path,
-                                   const std::function<Result<size_t>(std::span<std::byte>)>& source,
-                                   const std::atomic<bool>* cancelled) {
+Result<std::string> Client::upload(
+    const std::string& method, const std::string& path,
+    const std::function<Result<size_t>(std::span<std::byte>)>& source,
+    const std::atomic<bool>* cancelled) {
   Exchange exchange;
   exchange.source = &source;
   exchange.body_limit = kMaxProblemBytes * 64;
   TRY_ASSIGN(ClientResponse response, impl_->run(method, path, exchange, cancelled));
-  if (response.status >= 400) return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
+  if (response.status >= 400)
+    return tl::make_unexpected(error_of(response, impl_->options.base_url + path));
   return std::move(response.body);
 }
 

@@ -15,7 +15,8 @@ std::string_view trim(std::string_view text) {
 
 /// Digits only, all of them; a number too large for 64 bits counts as the largest one.
 std::optional<uint64_t> parse_number(std::string_view text) {
-  if (text.empty() || !std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }))
+  if (text.empty() ||
+      !std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }))
     return std::nullopt;
   uint64_t value = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -30,14 +31,16 @@ Result<std::optional<ByteRange>> parse_range(std::string_view header, uint64_t t
   if (!header.starts_with(kUnit)) return std::nullopt;
   const std::string_view spec = trim(header.substr(kUnit.size()));
   const auto dash = spec.find('-');
-  if (dash == std::string_view::npos || spec.find(',') != std::string_view::npos) return std::nullopt;
+  if (dash == std::string_view::npos || spec.find(',') != std::string_view::npos)
+    return std::nullopt;
 
   ByteRange range;
   if (dash == 0) {  // "-N": the last N bytes
     const auto suffix = parse_number(spec.substr(1));
     if (!suffix) return std::nullopt;
     if (*suffix == 0 || total_bytes == 0)
-      return fail(ErrorKind::invalid, "the range '{}' is outside the {} bytes there are", spec, total_bytes);
+      return fail(ErrorKind::invalid, "the range '{}' is outside the {} bytes there are", spec,
+                  total_bytes);
     range = {total_bytes - std::min(*suffix, total_bytes), total_bytes - 1};
     return range;
   }
@@ -50,7 +53,8 @@ Result<std::optional<ByteRange>> parse_range(std::string_view header, uint64_t t
     last = *parsed;
   }
   if (*first >= total_bytes)
-    return fail(ErrorKind::invalid, "the range '{}' is outside the {} bytes there are", spec, total_bytes);
+    return fail(ErrorKind::invalid, "the range '{}' is outside the {} bytes there are", spec,
+                total_bytes);
   range = {*first, std::min(last, total_bytes - 1)};
   return range;
 }

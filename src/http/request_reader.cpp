@@ -15,6 +15,8 @@ using beast::error_code;
 
 namespace {
 
+constexpr size_t kLastChunkBytes = 5;
+
 std::string to_lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) {
@@ -40,15 +42,18 @@ class Parser final : public bhttp::basic_parser<true> {
   size_t produced = 0;
 
  private:
-  void on_request_impl(bhttp::verb, beast::string_view method_text, beast::string_view target_text, int version_number,
-                       error_code& ec) override {
+  void on_request_impl(bhttp::verb, beast::string_view method_text, beast::string_view target_text,
+                       int version_number, error_code& ec) override {
     method.assign(method_text.data(), method_text.size());
     target.assign(target_text.data(), target_text.size());
     version = static_cast<unsigned>(version_number);
     ec = {};
   }
-  void on_response_impl(int, beast::string_view, int, error_code& ec) override { ec = bhttp::error::bad_method; }
-  void on_field_impl(bhttp::field, beast::string_view name, beast::string_view value, error_code& ec) override {
+  void on_response_impl(int, beast::string_view, int, error_code& ec) override {
+    ec = bhttp::error::bad_method;
+  }
+  void on_field_impl(bhttp::field, beast::string_view name, beast::string_view value,
+                     error_code& ec) override {
     ec = {};
     if (head_done) return;  // trailers are read and forgotten
     const std::string key = to_lower({name.data(), name.size()});
@@ -61,10 +66,16 @@ class Parser final : public bhttp::basic_parser<true> {
     head_done = true;
     ec = {};
   }
-  void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code& ec) override { ec = {}; }
-  std::size_t on_body_impl(beast::string_view body, error_code& ec) override { return take(body, ec); }
+  void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code& ec) override {
+    ec = {};
+  }
+  std::size_t on_body_impl(beast::string_view body, error_code& ec) override {
+    return take(body, ec);
+  }
   void on_chunk_header_impl(std::uint64_t, beast::string_view, error_code& ec) override { ec = {}; }
-  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view body, error_code& ec) override { return take(body, ec); }
+  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view body, error_code& ec) override {
+    return take(body, ec);
+  }
   void on_finish_impl(error_code& ec) override { ec = {}; }
 
   std::size_t take(beast::string_view body, error_code& ec) {
@@ -98,17 +109,21 @@ struct RequestReader::Impl {
     head.headers = std::move(parser.headers);
     head.version = static_cast<int>(parser.version);
     head.keep_alive = parser.keep_alive();
-    if (parser.target.size() > kMaxTargetBytes) return Refusal{414, "the request target is longer than 8 KiB"};
+    if (parser.target.size() > kMaxTargetBytes)
+      return Refusal{414, "the request target is longer than 8 KiB"};
     if (parser.host_fields > 1 || (parser.host_fields == 0 && head.version >= 11))
       return Refusal{400, "a request needs exactly one Host header"};
     if (head.method == "CONNECT") return Refusal{501, "CONNECT is not supported"};
     if (const auto it = head.headers.find("transfer-encoding"); it != head.headers.end()) {
       // Anything but plain "chunked" leaves the body's end to guesswork (RFC 9112 section 6.1).
-      if (to_lower(it->second) != "chunked") return Refusal{501, "only 'chunked' is supported as Transfer-Encoding"};
+      if (to_lower(it->second) != "chunked")
+        return Refusal{501, "only 'chunked' is supported as Transfer-Encoding"};
       if (head.version < 11) return Refusal{400, "Transfer-Encoding in an HTTP/1.0 request"};
     }
-    if (const auto it = head.headers.find("expect"); it != head.headers.end() && head.version >= 11) {
-      if (to_lower(it->second) != "100-continue") return Refusal{417, "only 100-continue can be expected"};
+    if (const auto it = head.headers.find("expect");
+        it != head.headers.end() && head.version >= 11) {
+      if (to_lower(it->second) != "100-continue")
+        return Refusal{417, "only 100-continue can be expected"};
       head.expects_continue = true;
     }
     if (const auto length = parser.content_length()) head.content_length = *length;
@@ -120,7 +135,8 @@ struct RequestReader::Impl {
   }
 
   [[nodiscard]] static Refusal head_refusal(const error_code& ec) {
-    if (ec == bhttp::error::header_limit) return {431, "the request's headers are larger than 64 KiB"};
+    if (ec == bhttp::error::header_limit)
+      return {431, "the request's headers are larger than 64 KiB"};
     if (ec == bhttp::error::bad_version) return {505, "only HTTP/1.0 and HTTP/1.1 are spoken here"};
     return {400, "this is not a well-formed HTTP request: " + ec.message()};
   }
@@ -137,7 +153,8 @@ RequestReader::Step RequestReader::read_head(std::string_view input) {
   if (!m.started) {
     // Empty lines before a request line are to be ignored (RFC 9112 section 2.2), but not for ever.
     while (input.size() >= 2 && input[0] == '\r' && input[1] == '\n') {
-      if (++m.blank_lines > 4) return m.refuse(400, "only empty lines came where a request was expected");
+      if (++m.blank_lines > 4)
+        return m.refuse(400, "only empty lines came where a request was expected");
       input.remove_prefix(2);
       skipped += 2;
     }
@@ -153,14 +170,17 @@ RequestReader::Step RequestReader::read_head(std::string_view input) {
   m.parser.eager(false);
   size_t consumed = 0;
   while (!m.parser.head_done) {
-    const size_t n = m.parser.put(boost::asio::const_buffer(input.data() + consumed, input.size() - consumed), ec);
+    const size_t n = m.parser.put(
+        boost::asio::const_buffer(input.data() + consumed, input.size() - consumed), ec);
     consumed += n;
     m.head_bytes += n;
     if (ec || m.head_bytes > kMaxHeaderBytes) break;
   }
   m.parser.eager(true);
   // The parser's own limit holds only for what it has not consumed yet.
-  const bool too_large = m.head_bytes > kMaxHeaderBytes || (ec == bhttp::error::need_more && m.head_bytes + (input.size() - consumed) > kMaxHeaderBytes);
+  const bool too_large =
+      m.head_bytes > kMaxHeaderBytes ||
+      (ec == bhttp::error::need_more && m.head_bytes + (input.size() - consumed) > kMaxHeaderBytes);
   if (too_large) ec = bhttp::error::header_limit;
   if (ec == bhttp::error::need_more) return {Outcome::need_more, skipped + consumed, 0};
   if (ec) {
@@ -178,6 +198,9 @@ RequestReader::Step RequestReader::read_body(std::string_view input, std::span<c
   Impl& m = *impl_;
   if (m.parser.is_done()) return {Outcome::body_done, 0, 0};
   if (input.empty()) return {Outcome::need_more, 0, 0};
+  // Beast asserts that the last chunk's header comes with what ends it, which a client that sends byte
+  // by byte disproves. At least "0 CR LF CR LF" is still to come in any chunked body, so waiting is safe.
+  if (m.parser.chunked() && input.size() < kLastChunkBytes) return {Outcome::need_more, 0, 0};
   if (output.empty()) return {Outcome::output_full, 0, 0};
   m.parser.output = output;
   m.parser.produced = 0;
@@ -202,8 +225,14 @@ RequestReader::Step RequestReader::read_body(std::string_view input, std::span<c
   return step;
 }
 
-RequestHead& RequestReader::head() { return impl_->head; }
-bool RequestReader::body_done() const { return impl_->parser.is_done(); }
-const Refusal& RequestReader::refusal() const { return impl_->refusal; }
+RequestHead& RequestReader::head() {
+  return impl_->head;
+}
+bool RequestReader::body_done() const {
+  return impl_->parser.is_done();
+}
+const Refusal& RequestReader::refusal() const {
+  return impl_->refusal;
+}
 
 }  // namespace lookback::http

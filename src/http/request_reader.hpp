@@ -1,6 +1,7 @@
 #pragma once
-// Bytes from a client to a request: the HTTP/1.1 grammar is Boost.Beast's, the limits and the rules of RFC 9112 that Beast leaves to its
-// user are here. Knows no socket, so that the fuzzer and the tests feed it directly. One thread.
+// Bytes from a client to a request: the HTTP/1.1 grammar is Boost.Beast's, the limits and the rules
+// of RFC 9112 that Beast leaves to its user are here. Knows no socket, so that the fuzzer and the
+// tests feed it directly. One thread.
 
 #include <cstdint>
 #include <memory>
@@ -27,12 +28,13 @@ struct Refusal {
 struct RequestHead {
   std::string method;
   Target target;
-  std::map<std::string, std::string> headers;  ///< names in lower case; repeated ones joined with ", "
-  int version = 11;                            ///< 10 or 11
+  std::map<std::string, std::string>
+      headers;       ///< names in lower case; repeated ones joined with ", "
+  int version = 11;  ///< 10 or 11
   bool keep_alive = false;
   bool expects_continue = false;
   bool has_body = false;
-  std::optional<uint64_t> content_length;      ///< nothing: no body, or a chunked one
+  std::optional<uint64_t> content_length;  ///< nothing: no body, or a chunked one
 };
 
 /// Reads one request. Feed it until the headers are there, then until the body is.
@@ -50,13 +52,14 @@ class RequestReader {
   RequestReader(RequestReader&&) noexcept;
   RequestReader& operator=(RequestReader&&) noexcept;
 
-  /// Input that was not consumed must be offered again, with more behind it. Ends in head_done or refused.
+  /// Input that was not consumed must be offered again, with more behind it. Ends in head_done or
+  /// refused.
   [[nodiscard]] Step read_head(std::string_view input);
   /// After head_done of a request with a body.
   [[nodiscard]] Step read_body(std::string_view input, std::span<char> output);
 
   [[nodiscard]] RequestHead& head();
-  [[nodiscard]] bool body_done() const;        ///< also for requests without one
+  [[nodiscard]] bool body_done() const;  ///< also for requests without one
   [[nodiscard]] const Refusal& refusal() const;
 
  private:

@@ -11,15 +11,23 @@ namespace {
 
 int status_of(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::invalid: return 400;
-    case ErrorKind::unauthorized: return 401;
-    case ErrorKind::not_found: return 404;
-    case ErrorKind::conflict: return 409;
-    case ErrorKind::corrupt: return 422;
-    case ErrorKind::no_space: return 507;
-    case ErrorKind::unreachable: return 502;
+    case ErrorKind::invalid:
+      return 400;
+    case ErrorKind::unauthorized:
+      return 401;
+    case ErrorKind::not_found:
+      return 404;
+    case ErrorKind::conflict:
+      return 409;
+    case ErrorKind::corrupt:
+      return 422;
+    case ErrorKind::no_space:
+      return 507;
+    case ErrorKind::unreachable:
+      return 502;
     case ErrorKind::failed:
-    case ErrorKind::cancelled: return 500;
+    case ErrorKind::cancelled:
+      return 500;
   }
   return 500;
 }
@@ -27,12 +35,13 @@ int status_of(ErrorKind kind) {
 /// IMF-fixdate (RFC 9110 section 5.6.7), whatever the locale.
 std::string http_date(int64_t now_ns) {
   static constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   const time_t seconds = now_ns / kNsPerSecond;
   tm t{};
   ::gmtime_r(&seconds, &t);
-  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[t.tm_wday], t.tm_mday, kMonths[t.tm_mon],
-                     t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[t.tm_wday], t.tm_mday,
+                     kMonths[t.tm_mon], t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
 }
 
 /// Header values come from names and messages too: a line break in one would start another header.
@@ -65,7 +74,9 @@ Response Response::text(std::string text, int status) {
   return response;
 }
 
-Response Response::problem(const Error& error) { return problem(error, status_of(error.kind)); }
+Response Response::problem(const Error& error) {
+  return problem(error, status_of(error.kind));
+}
 
 Response Response::problem(const Error& error, int status) {
   return plain_problem(status, error.message, to_string(error.kind));
@@ -78,7 +89,8 @@ Response plain_problem(int status, std::string_view detail, std::string_view kin
                          {"detail", detail},
                          {"kind", kind}};
   // Details quote what came from outside, which need not be UTF-8.
-  Response response = Response::json(document.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n", status);
+  Response response =
+      Response::json(document.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n", status);
   response.content_type = "application/problem+json";
   if (status == 401) response.headers["WWW-Authenticate"] = "Bearer realm=\"lookback\"";
   return response;
@@ -86,46 +98,79 @@ Response plain_problem(int status, std::string_view detail, std::string_view kin
 
 std::string_view reason_phrase(int status) {
   switch (status) {
-    case 100: return "Continue";
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 206: return "Partial Content";
-    case 304: return "Not Modified";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 416: return "Range Not Satisfiable";
-    case 417: return "Expectation Failed";
-    case 422: return "Unprocessable Content";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 505: return "HTTP Version Not Supported";
-    case 507: return "Insufficient Storage";
-    default: return "Status";
+    case 100:
+      return "Continue";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 206:
+      return "Partial Content";
+    case 304:
+      return "Not Modified";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 410:
+      return "Gone";
+    case 412:
+      return "Precondition Failed";
+    case 413:
+      return "Content Too Large";
+    case 414:
+      return "URI Too Long";
+    case 416:
+      return "Range Not Satisfiable";
+    case 417:
+      return "Expectation Failed";
+    case 422:
+      return "Unprocessable Content";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 505:
+      return "HTTP Version Not Supported";
+    case 507:
+      return "Insufficient Storage";
+    default:
+      return "Status";
   }
 }
 
-bool has_no_body(int status) { return status == 204 || status == 304 || status < 200; }
+bool has_no_body(int status) {
+  return status == 204 || status == 304 || status < 200;
+}
 
 std::string format_response_head(const Response& response, const HeadOptions& options) {
-  std::string head = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nServer: lookback\r\n", response.status,
-                                 reason_phrase(response.status), http_date(Clock::system().realtime_ns()));
+  std::string head =
+      fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nServer: lookback\r\n", response.status,
+                  reason_phrase(response.status), http_date(Clock::system().realtime_ns()));
   if (!has_no_body(response.status) && !response.content_type.empty())
     head += fmt::format("Content-Type: {}\r\n", clean_value(response.content_type));
-  for (const auto& [name, value] : response.headers) head += fmt::format("{}: {}\r\n", clean_value(name), clean_value(value));
+  for (const auto& [name, value] : response.headers)
+    head += fmt::format("{}: {}\r\n", clean_value(name), clean_value(value));
   if (options.framing == BodyFraming::chunked) {
     head += "Transfer-Encoding: chunked\r\n";
   } else if (options.framing == BodyFraming::length && options.length) {

@@ -21,27 +21,34 @@ constexpr auto kAcceptRetry = std::chrono::milliseconds(100);
 Result<std::unique_ptr<asio::ssl::context>> make_tls_context(const TlsFiles& files) {
   auto context = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
   error_code ec;
-  context->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 | asio::ssl::context::no_sslv3 |
-                           asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1 | SSL_OP_NO_RENEGOTIATION,
+  context->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 |
+                           asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 |
+                           asio::ssl::context::no_tlsv1_1 | SSL_OP_NO_RENEGOTIATION,
                        ec);
   if (ec) return fail(ErrorKind::failed, "cannot set up TLS: {}", ec.message());
   context->use_certificate_chain_file(files.certificate, ec);
-  if (ec) return fail(ErrorKind::invalid, "cannot use the TLS certificate {}: {}", files.certificate, ec.message());
+  if (ec)
+    return fail(ErrorKind::invalid, "cannot use the TLS certificate {}: {}", files.certificate,
+                ec.message());
   context->use_private_key_file(files.key, asio::ssl::context::pem, ec);
   if (ec) return fail(ErrorKind::invalid, "cannot use the TLS key {}: {}", files.key, ec.message());
   if (SSL_CTX_check_private_key(context->native_handle()) != 1)
-    return fail(ErrorKind::invalid, "the TLS key {} does not belong to the certificate {}", files.key, files.certificate);
+    return fail(ErrorKind::invalid, "the TLS key {} does not belong to the certificate {}",
+                files.key, files.certificate);
   return context;
 }
 
-/// The context that accepts. An accept under way holds a socket of the context that it is for, and contexts end last to first: so this
-/// one must be the last.
+/// The context that accepts. An accept under way holds a socket of the context that it is for, and
+/// contexts end last to first: so this one must be the last.
 constexpr size_t kAcceptor = kIoThreads - 1;
 
 class BeastServer final : public Server {
  public:
   BeastServer(ServerOptions options, std::unique_ptr<asio::ssl::context> tls)
-      : core_(std::move(options)), tls_(std::move(tls)), acceptor_(io_[kAcceptor]), accept_timer_(io_[kAcceptor]) {
+      : core_(std::move(options)),
+        tls_(std::move(tls)),
+        acceptor_(io_[kAcceptor]),
+        accept_timer_(io_[kAcceptor]) {
     core_.on_session_gone = [this] {
       if (paused_ && !core_.stopping) asio::post(io_[kAcceptor], [this] { resume_accepting(); });
     };
@@ -50,7 +57,8 @@ class BeastServer final : public Server {
 
   [[nodiscard]] Result<> bind(const tcp::endpoint& endpoint) {
     const auto failed = [&](std::string_view what, const error_code& ec) {
-      const ErrorKind kind = ec == asio::error::address_in_use ? ErrorKind::conflict : ErrorKind::failed;
+      const ErrorKind kind =
+          ec == asio::error::address_in_use ? ErrorKind::conflict : ErrorKind::failed;
       return fail(kind, "cannot {} {}: {}", what, core_.options.listen, ec.message());
     };
     error_code ec;
@@ -89,7 +97,8 @@ class BeastServer final : public Server {
   uint16_t port() const override { return bound_.port(); }
   std::string address() const override { return address_text(bound_.address()); }
   ServerStats stats() const override {
-    return {core_.connections, core_.requests, core_.session_count(), core_.streams.running(), core_.timeouts, core_.refused};
+    return {core_.connections,       core_.requests, core_.session_count(),
+            core_.streams.running(), core_.timeouts, core_.refused};
   }
 
   void stop() override {
@@ -113,7 +122,8 @@ class BeastServer final : public Server {
   }
 
  private:
-  void add_route(const std::string& method, const std::string& route, Handler handler, bool upload) {
+  void add_route(const std::string& method, const std::string& route, Handler handler,
+                 bool upload) {
     LOOKBACK_CHECK(!started_);
     core_.routes.push_back({method, Route(route), std::move(handler), upload});
   }
@@ -135,7 +145,8 @@ class BeastServer final : public Server {
       if (ec) {
         if (ec == asio::error::operation_aborted) return;
         // Out of descriptors or memory: what waits keeps waiting in the backlog.
-        if (!accept_failing_) log_warning("cannot accept a connection on {}: {}", core_.options.listen, ec.message());
+        if (!accept_failing_)
+          log_warning("cannot accept a connection on {}: {}", core_.options.listen, ec.message());
         accept_failing_ = true;
         accept_timer_.expires_after(kAcceptRetry);
         accept_timer_.async_wait([this](const error_code& cancelled) {
@@ -160,8 +171,10 @@ class BeastServer final : public Server {
     if (ec) return;
     socket.set_option(tcp::no_delay(true), ec);
     socket.set_option(asio::socket_base::keep_alive(true), ec);
-    auto transport = tls_ ? make_tls_transport(std::move(socket), *tls_) : make_plain_transport(std::move(socket));
-    auto session = std::make_shared<Session>(core_, io, std::move(transport), Peer{address_text(remote.address()), remote.port()});
+    auto transport = tls_ ? make_tls_transport(std::move(socket), *tls_)
+                          : make_plain_transport(std::move(socket));
+    auto session = std::make_shared<Session>(core_, io, std::move(transport),
+                                             Peer{address_text(remote.address()), remote.port()});
     core_.add_session(session);
     ++core_.connections;
     asio::post(io, [session = std::move(session)] { session->start(); });
@@ -187,7 +200,8 @@ Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
   TRY_ASSIGN(const tcp::endpoint endpoint, parse_listen_address(options.listen));
   if (!is_loopback(endpoint.address()) && !options.tls && !options.insecure) {
     return fail(ErrorKind::invalid,
-                "listening on {} without TLS would show captured traffic and the token to everybody on the way: give a TLS "
+                "listening on {} without TLS would show captured traffic and the token to "
+                "everybody on the way: give a TLS "
                 "certificate and key, or allow it with --insecure",
                 options.listen);
   }

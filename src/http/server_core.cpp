@@ -16,7 +16,9 @@ constexpr size_t kSpareJobs = 64;
 }  // namespace
 
 ServerCore::ServerCore(ServerOptions options_)
-    : options(std::move(options_)), streams(options.max_streams), jobs_(options.max_connections + kSpareJobs) {
+    : options(std::move(options_)),
+      streams(options.max_streams),
+      jobs_(options.max_connections + kSpareJobs) {
   if (!options.token.empty()) token_hash_ = sha256_hex(as_bytes(options.token));
 }
 
@@ -42,14 +44,16 @@ RouteMatch ServerCore::match(const std::string& method, const Target& target) co
   return result;
 }
 
-bool ServerCore::authorized(const std::map<std::string, std::string>& headers, const std::string& path) const {
+bool ServerCore::authorized(const std::map<std::string, std::string>& headers,
+                            const std::string& path) const {
   if (token_hash_.empty() || path == "/healthz" || path == "/readyz") return true;
   const auto it = headers.find("authorization");
   if (it == headers.end()) return false;
   constexpr std::string_view kScheme = "bearer ";
   std::string_view value = it->second;
   if (value.size() < kScheme.size() ||
-      !std::equal(kScheme.begin(), kScheme.end(), value.begin(), [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); }))
+      !std::equal(kScheme.begin(), kScheme.end(), value.begin(),
+                  [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); }))
     return false;
   value.remove_prefix(kScheme.size());
   while (value.starts_with(' ')) value.remove_prefix(1);

@@ -24,9 +24,9 @@ struct RouteEntry {
 };
 
 struct RouteMatch {
-  const RouteEntry* entry = nullptr;                ///< nullptr: no such path, or not with this method
+  const RouteEntry* entry = nullptr;  ///< nullptr: no such path, or not with this method
   std::map<std::string, std::string> parameters;
-  std::string allow;                                ///< methods of the path, where there is one
+  std::string allow;  ///< methods of the path, where there is one
 };
 
 /// Bytes of request bodies held in memory, given back on destruction.
@@ -66,10 +66,12 @@ class ServerCore {
 
   [[nodiscard]] RouteMatch match(const std::string& method, const Target& target) const;
   /// Compares in a time that tells nothing about the token, its length included.
-  [[nodiscard]] bool authorized(const std::map<std::string, std::string>& headers, const std::string& path) const;
+  [[nodiscard]] bool authorized(const std::map<std::string, std::string>& headers,
+                                const std::string& path) const;
 
   void start_workers();
-  /// False after close(): the job will not run. Never waits: a connection has one request at a time.
+  /// False after close(): the job will not run. Never waits: a connection has one request at a
+  /// time.
   [[nodiscard]] bool submit(std::function<void()> job) { return jobs_.push(std::move(job)); }
   void stop_workers();
 

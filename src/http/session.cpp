@@ -17,21 +17,8 @@ namespace {
 
 constexpr size_t kHeadChunk = 4 << 10, kBodyChunk = 64 << 10;
 constexpr uint64_t kMaxBufferedBodies = 512ULL << 20;
-/// A client that sends a body more slowly than this on average holds a slot for nothing.
-constexpr uint64_t kLeastBytesPerSecond = 1 << 10;
 constexpr int64_t kLingerMs = 5'000;
 constexpr uint64_t kLingerBytes = 64 << 20;
-
-Response run_handler(const Handler& handler, Request& request) {
-  try {
-    return handler(request);
-  } catch (const std::exception& e) {
-    log_error("the handler of {} {} threw: {}", request.method, request.path, e.what());
-  } catch (...) {
-    log_error("the handler of {} {} threw", request.method, request.path);
-  }
-  return plain_problem(500, "the request could not be handled; the server's log says why", "failed");
-}
 
 Response busy() {
   Response response = plain_problem(503, "too many transfers at a time; try again later", "failed");
@@ -41,10 +28,25 @@ Response busy() {
 
 }  // namespace
 
-Session::Session(ServerCore& core, asio::io_context& io, std::unique_ptr<Transport> transport, Peer peer)
+Response run_handler(const Handler& handler, Request& request) {
+  try {
+    return handler(request);
+  } catch (const std::exception& e) {
+    log_error("the handler of {} {} threw: {}", request.method, request.path, e.what());
+  } catch (...) {
+    log_error("the handler of {} {} threw", request.method, request.path);
+  }
+  return plain_problem(500, "the request could not be handled; the server's log says why",
+                       "failed");
+}
+
+Session::Session(ServerCore& core, asio::io_context& io, std::unique_ptr<Transport> transport,
+                 Peer peer)
     : core_(core), io_(io), timer_(io), transport_(std::move(transport)), peer_(std::move(peer)) {}
 
-Session::~Session() { core_.remove_session(this); }
+Session::~Session() {
+  core_.remove_session(this);
+}
 
 void Session::start() {
   arm(core_.options.header_timeout_ms);
@@ -95,15 +97,18 @@ void Session::fill_input(size_t chunk) {
   const size_t old = input_.size();
   input_.resize(old + chunk);
   reading_ = true;
-  transport_->async_read_some(std::span(input_.data() + old, chunk), [self = shared_from_this(), old](const error_code& ec, size_t n) {
-    self->reading_ = false;
-    self->input_.resize(old + n);
-    const Phase phase = self->phase_;
-    if (phase != Phase::idle && phase != Phase::head && phase != Phase::body) return;  // timed out meanwhile
-    if (ec) return self->close_now();
-    if (phase == Phase::body) return self->advance_body();
-    self->advance_head();
-  });
+  transport_->async_read_some(
+      std::span(input_.data() + old, chunk),
+      [self = shared_from_this(), old](const error_code& ec, size_t n) {
+        self->reading_ = false;
+        self->input_.resize(old + n);
+        const Phase phase = self->phase_;
+        if (phase != Phase::idle && phase != Phase::head && phase != Phase::body)
+          return;  // timed out meanwhile
+        if (ec) return self->close_now();
+        if (phase == Phase::body) return self->advance_body();
+        self->advance_head();
+      });
 }
 
 void Session::begin_request() {
@@ -134,12 +139,14 @@ void Session::advance_head() {
   const auto step = reader_.read_head(input());
   consume(step.consumed);
   switch (step.outcome) {
-    case RequestReader::Outcome::head_done: return dispatch();
+    case RequestReader::Outcome::head_done:
+      return dispatch();
     case RequestReader::Outcome::refused: {
       keep_alive_ = false;
       return respond(plain_problem(reader_.refusal().status, reader_.refusal().detail), true);
     }
-    default: return fill_input(kHeadChunk);
+    default:
+      return fill_input(kHeadChunk);
   }
 }
 
@@ -166,12 +173,17 @@ void Session::dispatch() {
   is_head_ = head.method == "HEAD";
   const bool body_unread = head.has_body;
   if (!core_.authorized(head.headers, head.target.path))
-    return respond(Response::problem({ErrorKind::unauthorized, "this needs a valid token (Authorization: Bearer …)"}), body_unread);
+    return respond(Response::problem({ErrorKind::unauthorized,
+                                      "this needs a valid token (Authorization: Bearer …)"}),
+                   body_unread);
   RouteMatch match = core_.match(head.method, head.target);
   if (match.entry == nullptr) {
     if (match.allow.empty())
-      return respond(plain_problem(404, "there is nothing at " + head.target.path, "not_found"), body_unread);
-    Response response = head.method == "OPTIONS" ? Response{} : plain_problem(405, "the methods of this path are " + match.allow);
+      return respond(plain_problem(404, "there is nothing at " + head.target.path, "not_found"),
+                     body_unread);
+    Response response = head.method == "OPTIONS"
+                            ? Response{}
+                            : plain_problem(405, "the methods of this path are " + match.allow);
     if (head.method == "OPTIONS") response.status = 204;
     response.headers["Allow"] = match.allow;
     return respond(std::move(response), body_unread);
@@ -180,7 +192,9 @@ void Session::dispatch() {
   continue_pending_ = head.expects_continue && head.has_body;
   if (match.entry->upload) return dispatch_upload(make_request(match), *match.entry);
   if (length > core_.options.max_body_bytes)
-    return respond(plain_problem(413, fmt::format("the body is larger than {} bytes", core_.options.max_body_bytes)), true);
+    return respond(plain_problem(413, fmt::format("the body is larger than {} bytes",
+                                                  core_.options.max_body_bytes)),
+                   true);
   lease_ = BodyLease(core_.body_bytes);
   entry_ = match.entry;
   request_ = make_request(match);
@@ -200,12 +214,15 @@ void Session::send_continue_then_read_body() {
   sending_continue_ = true;
   arm(core_.options.stall_timeout_ms);
   static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-  transport_->async_write_some(kContinue, [self = shared_from_this()](const error_code& ec, size_t n) {
-    // 25 bytes either fit into the socket's buffer or the connection is of no use
-    if (ec || n != kContinue.size() || self->phase_ != Phase::body) return self->close_now();
-    self->sending_continue_ = false;
-    self->advance_body();
-  });
+  transport_->async_write_some(kContinue,
+                               [self = shared_from_this()](const error_code& ec, size_t n) {
+                                 // 25 bytes either fit into the socket's buffer or the connection
+                                 // is of no use
+                                 if (ec || n != kContinue.size() || self->phase_ != Phase::body)
+                                   return self->close_now();
+                                 self->sending_continue_ = false;
+                                 self->advance_body();
+                               });
 }
 
 void Session::advance_body() {
@@ -224,7 +241,9 @@ void Session::advance_body() {
       return respond(plain_problem(reader_.refusal().status, reader_.refusal().detail), true);
     }
     if (body.size() > core_.options.max_body_bytes)
-      return respond(plain_problem(413, fmt::format("the body is larger than {} bytes", core_.options.max_body_bytes)), true);
+      return respond(plain_problem(413, fmt::format("the body is larger than {} bytes",
+                                                    core_.options.max_body_bytes)),
+                     true);
     if (!reader_.head().content_length && !lease_.grow(step.produced, kMaxBufferedBodies)) {
       ++core_.refused;
       return respond(busy(), true);
@@ -232,8 +251,11 @@ void Session::advance_body() {
     if (reader_.body_done()) return submit_request();
     if (step.consumed == 0) break;
   }
-  const auto allowed = milliseconds(core_.options.stall_timeout_ms) + std::chrono::seconds(body.size() / kLeastBytesPerSecond);
-  const auto left = std::chrono::duration_cast<milliseconds>(body_started_ + allowed - steady_clock::now()).count();
+  const auto allowed = milliseconds(core_.options.stall_timeout_ms) +
+                       std::chrono::seconds(body.size() / kLeastBytesPerSecond);
+  const auto left =
+      std::chrono::duration_cast<milliseconds>(body_started_ + allowed - steady_clock::now())
+          .count();
   arm(std::clamp<int64_t>(left, 0, core_.options.stall_timeout_ms));
   fill_input(kBodyChunk);
 }
@@ -244,19 +266,22 @@ void Session::submit_request() {
   timer_.cancel();
   auto lease = std::make_shared<BodyLease>(std::move(lease_));
   lease_ = BodyLease();
-  const bool taken = core_.submit([self = shared_from_this(), request = std::move(request_), entry = entry_, lease]() mutable {
-    Response response = run_handler(entry->handler, *request);
-    request.reset();
-    lease.reset();
-    self->handled(std::move(response));
-  });
+  const bool taken = core_.submit(
+      [self = shared_from_this(), request = std::move(request_), entry = entry_, lease]() mutable {
+        Response response = run_handler(entry->handler, *request);
+        request.reset();
+        lease.reset();
+        self->handled(std::move(response));
+      });
   if (!taken) close_now();
 }
 
 void Session::handled(Response response) {
   if (response.stream && !is_head_) {
     auto streamed = std::make_shared<Response>(std::move(response));
-    if (core_.streams.run([self = shared_from_this(), streamed] { self->respond_streaming(*streamed); })) return;
+    if (core_.streams.run(
+            [self = shared_from_this(), streamed] { self->respond_streaming(*streamed); }))
+      return;
     ++core_.refused;
     response = busy();
   }
@@ -265,7 +290,8 @@ void Session::handled(Response response) {
 }
 
 void Session::respond(Response response, bool body_unread) {
-  if (response.status >= 500) log_debug("{} to {}: {}", response.status, peer_.address, response.body);
+  if (response.status >= 500)
+    log_debug("{} to {}: {}", response.status, peer_.address, response.body);
   lease_ = BodyLease();
   request_.reset();
   if (body_unread || core_.stopping) keep_alive_ = false;
@@ -285,14 +311,16 @@ void Session::respond(Response response, bool body_unread) {
 
 void Session::write_output() {
   arm(core_.options.stall_timeout_ms);
-  transport_->async_write_some(std::string_view(output_).substr(output_begin_), [self = shared_from_this()](const error_code& ec, size_t n) {
-    if (self->phase_ != Phase::writing) return;
-    if (ec) return self->close_now();
-    self->output_begin_ += n;
-    if (self->output_begin_ < self->output_.size()) return self->write_output();
-    std::string().swap(self->output_);
-    self->finish_exchange();
-  });
+  transport_->async_write_some(std::string_view(output_).substr(output_begin_),
+                               [self = shared_from_this()](const error_code& ec, size_t n) {
+                                 if (self->phase_ != Phase::writing) return;
+                                 if (ec) return self->close_now();
+                                 self->output_begin_ += n;
+                                 if (self->output_begin_ < self->output_.size())
+                                   return self->write_output();
+                                 std::string().swap(self->output_);
+                                 self->finish_exchange();
+                               });
 }
 
 void Session::finish_exchange() {
@@ -315,11 +343,13 @@ void Session::close_gracefully() {
 }
 
 void Session::discard_input() {
-  transport_->async_discard(std::span(input_), [self = shared_from_this()](const error_code& ec, size_t n) {
-    self->upload_bytes_ += n;
-    if (ec || self->phase_ != Phase::closing || self->upload_bytes_ > kLingerBytes) return self->close_now();
-    self->discard_input();
-  });
+  transport_->async_discard(
+      std::span(input_), [self = shared_from_this()](const error_code& ec, size_t n) {
+        self->upload_bytes_ += n;
+        if (ec || self->phase_ != Phase::closing || self->upload_bytes_ > kLingerBytes)
+          return self->close_now();
+        self->discard_input();
+      });
 }
 
 void Session::close_now() {
@@ -336,144 +366,11 @@ void Session::dispatch_upload(std::shared_ptr<Request> request, const RouteEntry
   phase_ = Phase::handling;
   ++timer_generation_;
   timer_.cancel();
-  const bool taken = core_.streams.run([self = shared_from_this(), request, &entry] { self->run_upload(*request, entry); });
+  const bool taken = core_.streams.run(
+      [self = shared_from_this(), request, &entry] { self->run_upload(*request, entry); });
   if (taken) return;
   ++core_.refused;
   respond(busy(), reader_.head().has_body);
-}
-
-// --- stream thread -----------------------------------------------------------------------------------------------------------------
-
-Result<size_t> Session::read_upload(std::span<std::byte> out) {
-  if (out.empty()) return size_t{0};
-  for (;;) {
-    if (reader_.body_done()) return size_t{0};
-    if (!input().empty()) {
-      const auto step = reader_.read_body(input(), std::span(reinterpret_cast<char*>(out.data()), out.size()));
-      consume(step.consumed);
-      if (step.outcome == RequestReader::Outcome::refused)
-        return fail(ErrorKind::invalid, "{}", reader_.refusal().detail);
-      upload_bytes_ += step.produced;
-      if (step.produced > 0) return step.produced;
-      if (step.consumed > 0) continue;
-    }
-    if (continue_pending_) {
-      continue_pending_ = false;
-      TRY(transport_->write_all({"HTTP/1.1 100 Continue\r\n\r\n"}, stall_ms()));
-    }
-    if (input_begin_ > 0) {
-      input_.erase(0, input_begin_);
-      input_begin_ = 0;
-    }
-    const size_t old = input_.size();
-    input_.resize(old + 4 * kBodyChunk);
-    const auto started = steady_clock::now();
-    const auto n = transport_->read_some(std::span(input_).subspan(old), stall_ms());
-    input_.resize(old + n.value_or(0));
-    if (!n) return n;
-    if (*n == 0) return fail(ErrorKind::cancelled, "the client closed the connection in the middle of the body");
-    upload_waited_ns_ += (steady_clock::now() - started) / std::chrono::nanoseconds(1);
-    const int64_t allowed_ns = core_.options.stall_timeout_ms * 1'000'000 +
-                               static_cast<int64_t>(upload_bytes_ / kLeastBytesPerSecond) * 1'000'000'000;
-    if (upload_waited_ns_ > allowed_ns) {
-      ++core_.timeouts;
-      return fail(ErrorKind::cancelled, "the client sends too slowly");
-    }
-  }
-}
-
-void Session::run_upload(Request& request, const RouteEntry& entry) {
-  request.read_body = [this](std::span<std::byte> out) { return read_upload(out); };
-  Response response = run_handler(entry.handler, request);
-  const bool body_unread = !reader_.body_done();
-  if (body_unread || core_.stopping) keep_alive_ = false;
-  linger_ = body_unread;
-  if (response.stream && !is_head_) return respond_streaming(response);
-  // The rest is an ordinary response, which needs no thread.
-  asio::post(io_, [self = shared_from_this(), shared = std::make_shared<Response>(std::move(response)), body_unread] {
-    self->respond(std::move(*shared), body_unread);
-  });
-}
-
-void Session::respond_streaming(Response& response) {
-  BodyFraming framing = BodyFraming::length;
-  if (!response.content_length) framing = version_ >= 11 ? BodyFraming::chunked : BodyFraming::until_close;
-  if (framing == BodyFraming::until_close || core_.stopping) keep_alive_ = false;
-  std::string head = format_response_head(response, {version_, keep_alive_, framing, response.content_length});
-  bool begun = false;
-  const auto streamed = stream_body(response, framing, std::move(head), begun);
-  if (!streamed && !begun && streamed.error().kind != ErrorKind::cancelled) {
-    asio::post(io_, [self = shared_from_this(), problem = Response::problem(streamed.error())]() mutable {
-      self->respond(std::move(problem), !self->reader_.body_done());
-    });
-    return;
-  }
-  if (!streamed) {
-    if (streamed.error().kind == ErrorKind::cancelled) {
-      log_debug("a response to {} was given up: {}", peer_.address, streamed.error().message);
-    } else {
-      log_warning("a response to {} ends early: {}", peer_.address, streamed.error().message);
-    }
-    // Without a length or a last chunk, only a reset tells the client that something is missing.
-    if (framing == BodyFraming::until_close) transport_->reset_on_close();
-  }
-  give_back(streamed.has_value());
-}
-
-Result<> Session::stream_body(Response& response, BodyFraming framing, std::string head, bool& begun) {
-  uint64_t left = response.content_length.value_or(0);
-  std::optional<Error> broken;  // what the client's side failed with, whatever the handler makes of it
-  const BodyWriter writer = [&](std::span<const std::byte> data) -> Result<> {
-    if (data.empty()) {  // any thread may ask this
-      if (core_.stopping) return fail(ErrorKind::cancelled, "the server is stopping");
-      if (transport_->peer_gone()) return fail(ErrorKind::cancelled, "the client is gone");
-      return {};
-    }
-    if (broken) return tl::make_unexpected(*broken);
-    if (core_.stopping) {
-      broken = Error{ErrorKind::cancelled, "the server is stopping"};
-      return tl::make_unexpected(*broken);
-    }
-    const std::string_view text = as_text(data);
-    begun = true;
-    Result<> written;
-    if (framing == BodyFraming::chunked) {
-      const std::string size = fmt::format("{:x}\r\n", text.size());
-      written = transport_->write_all({head, size, text, "\r\n"}, stall_ms());
-    } else {
-      if (framing == BodyFraming::length) {
-        if (text.size() > left) {
-          broken = Error{ErrorKind::failed, "the body is longer than announced"};
-          return tl::make_unexpected(*broken);
-        }
-        left -= text.size();
-      }
-      written = transport_->write_all({head, text}, stall_ms());
-    }
-    head.clear();
-    if (!written) broken = written.error();
-    return written;
-  };
-  Result<> result;
-  try {
-    result = response.stream(writer);
-  } catch (const std::exception& e) {
-    return fail(ErrorKind::failed, "the handler threw: {}", e.what());
-  }
-  if (broken) return tl::make_unexpected(*broken);
-  TRY(result);
-  if (framing == BodyFraming::length && left > 0) return fail(ErrorKind::failed, "the body is {} bytes shorter than announced", left);
-  const std::string_view end = framing == BodyFraming::chunked ? "0\r\n\r\n" : "";
-  if (head.empty() && end.empty()) return {};
-  return transport_->write_all({head, end}, stall_ms());
-}
-
-void Session::give_back(bool keep) {
-  asio::post(io_, [self = shared_from_this(), keep] {
-    if (!keep) return self->close_now();
-    self->phase_ = Phase::writing;
-    self->finish_exchange();
-  });
 }
 
 }  // namespace lookback::http

@@ -1,6 +1,7 @@
 #pragma once
-// One connection: reads requests, has them handled, writes responses. Its asynchronous half belongs to one I/O thread; while a stream
-// thread has the connection (an upload or a streamed response), the I/O thread leaves it alone.
+// One connection: reads requests, has them handled, writes responses. Its asynchronous half belongs
+// to one I/O thread; while a stream thread has the connection (an upload or a streamed response),
+// the I/O thread leaves it alone.
 
 #include <boost/asio/steady_timer.hpp>
 #include <memory>
@@ -14,6 +15,12 @@
 
 namespace lookback::http {
 
+/// A client that sends a body more slowly than this on average holds a slot for nothing.
+inline constexpr uint64_t kLeastBytesPerSecond = 1 << 10;
+
+/// Calls a handler; what it throws becomes a response of status 500.
+[[nodiscard]] Response run_handler(const Handler& handler, Request& request);
+
 struct Peer {
   std::string address;
   uint16_t port = 0;
@@ -21,7 +28,8 @@ struct Peer {
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(ServerCore& core, boost::asio::io_context& io, std::unique_ptr<Transport> transport, Peer peer);
+  Session(ServerCore& core, boost::asio::io_context& io, std::unique_ptr<Transport> transport,
+          Peer peer);
   ~Session();
   void start();      ///< I/O thread
   void interrupt();  ///< any thread: whoever waits for the peer gives up
@@ -54,10 +62,13 @@ class Session : public std::enable_shared_from_this<Session> {
   void run_upload(Request& request, const RouteEntry& entry);
   Result<size_t> read_upload(std::span<std::byte> out);
   void respond_streaming(Response& response);
-  [[nodiscard]] Result<> stream_body(Response& response, BodyFraming framing, std::string head, bool& begun);
+  [[nodiscard]] Result<> stream_body(Response& response, BodyFraming framing, std::string head,
+                                     bool& begun);
   void give_back(bool keep);
 
-  [[nodiscard]] std::string_view input() const { return std::string_view(input_).substr(input_begin_); }
+  [[nodiscard]] std::string_view input() const {
+    return std::string_view(input_).substr(input_begin_);
+  }
   void consume(size_t bytes);
   [[nodiscard]] std::shared_ptr<Request> make_request(const RouteMatch& match);
   [[nodiscard]] int stall_ms() const { return static_cast<int>(core_.options.stall_timeout_ms); }
@@ -72,8 +83,8 @@ class Session : public std::enable_shared_from_this<Session> {
 
   Phase phase_ = Phase::handshake;
   uint64_t timer_generation_ = 0;
-  bool reading_ = false;       // an asynchronous read is under way
-  std::string input_;          // bytes from the peer, consumed up to input_begin_
+  bool reading_ = false;  // an asynchronous read is under way
+  std::string input_;     // bytes from the peer, consumed up to input_begin_
   size_t input_begin_ = 0;
   RequestReader reader_;
   bool keep_alive_ = false, is_head_ = false, linger_ = false;
@@ -84,7 +95,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const RouteEntry* entry_ = nullptr;
   BodyLease lease_;
   std::chrono::steady_clock::time_point body_started_;
-  std::string output_;         // head and body of the response under way
+  std::string output_;  // head and body of the response under way
   size_t output_begin_ = 0;
   bool continue_pending_ = false;
   bool sending_continue_ = false;

@@ -1,5 +1,6 @@
 #pragma once
-// Threads for what may last: a bounded number of them, each for one job, joined at the latest by stop().
+// Threads for what may last: a bounded number of them, each for one job, joined at the latest by
+// stop().
 
 #include <condition_variable>
 #include <functional>

@@ -59,7 +59,8 @@ Result<> parse_query(std::string_view text, std::multimap<std::string, std::stri
     if (pair.empty()) continue;
     const auto equals = std::min(pair.find('='), pair.size());
     TRY_ASSIGN(std::string key, percent_decode(pair.substr(0, equals), true));
-    TRY_ASSIGN(std::string value, percent_decode(pair.substr(std::min(equals + 1, pair.size())), true));
+    TRY_ASSIGN(std::string value,
+               percent_decode(pair.substr(std::min(equals + 1, pair.size())), true));
     query.emplace(std::move(key), std::move(value));
   }
   return {};
@@ -74,7 +75,8 @@ Result<std::string> percent_decode(std::string_view text, bool plus_is_space) {
     if (text[i] == '%') {
       const int high = i + 2 < text.size() ? hex_value(text[i + 1]) : -1;
       const int low = i + 2 < text.size() ? hex_value(text[i + 2]) : -1;
-      if (high < 0 || low < 0) return fail(ErrorKind::invalid, "a '%' in the URL is not followed by two hex digits");
+      if (high < 0 || low < 0)
+        return fail(ErrorKind::invalid, "a '%' in the URL is not followed by two hex digits");
       out += static_cast<char>(high * 16 + low);
       i += 2;
     } else if (text[i] == '+' && plus_is_space) {
@@ -83,7 +85,8 @@ Result<std::string> percent_decode(std::string_view text, bool plus_is_space) {
       out += text[i];
     }
   }
-  if (!is_clean_text(out)) return fail(ErrorKind::invalid, "the URL holds control characters or is not UTF-8");
+  if (!is_clean_text(out))
+    return fail(ErrorKind::invalid, "the URL holds control characters or is not UTF-8");
   return out;
 }
 
@@ -152,8 +155,8 @@ std::string url_encode(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     // the unreserved characters of RFC 3986 section 2.3
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-        c == '_' || c == '~') {
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+        c == '.' || c == '_' || c == '~') {
       out += c;
     } else {
       out += '%';

@@ -1,5 +1,6 @@
 #pragma once
-// The request target (RFC 9112 section 3.2): its path and query, decoded (RFC 3986), and matched against routes.
+// The request target (RFC 9112 section 3.2): its path and query, decoded (RFC 3986), and matched
+// against routes.
 
 #include <map>
 #include <optional>

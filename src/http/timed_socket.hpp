@@ -1,5 +1,6 @@
 #pragma once
-// A TCP socket whose synchronous operations give up after a time: what asio's own do not, and what asio's TLS stream needs below it.
+// A TCP socket whose synchronous operations give up after a time: what asio's own do not, and what
+// asio's TLS stream needs below it.
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -37,12 +38,15 @@ class TimedSocket {
 
   template <class Buffers>
   size_t read_some(const Buffers& buffers, error_code& ec) {
-    return transfer<iovec>(buffers, POLLIN, ec, [this](msghdr& message) { return ::recvmsg(fd(), &message, MSG_DONTWAIT); });
+    return transfer<iovec>(buffers, POLLIN, ec, [this](msghdr& message) {
+      return ::recvmsg(fd(), &message, MSG_DONTWAIT);
+    });
   }
   template <class Buffers>
   size_t write_some(const Buffers& buffers, error_code& ec) {
-    return transfer<iovec>(buffers, POLLOUT, ec,
-                           [this](msghdr& message) { return ::sendmsg(fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL); });
+    return transfer<iovec>(buffers, POLLOUT, ec, [this](msghdr& message) {
+      return ::sendmsg(fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    });
   }
 
  private:

@@ -15,12 +15,14 @@ using boost::system::error_code;
 namespace {
 
 Error gone(const error_code& ec) {
-  if (ec == asio::error::timed_out) return {ErrorKind::cancelled, "the client took or gave nothing for too long"};
+  if (ec == asio::error::timed_out)
+    return {ErrorKind::cancelled, "the client took or gave nothing for too long"};
   return {ErrorKind::cancelled, "the client is gone (" + ec.message() + ")"};
 }
 
 bool is_end(const error_code& ec) {
-  // A TLS peer that closes without close_notify: the HTTP framing tells whether something is missing.
+  // A TLS peer that closes without close_notify: the HTTP framing tells whether something is
+  // missing.
   return ec == asio::error::eof || ec == asio::ssl::error::stream_truncated;
 }
 
@@ -38,7 +40,8 @@ class BasicTransport : public Transport {
     stream_.async_write_some(asio::const_buffer(data.data(), data.size()), std::move(done));
   }
   void async_discard(std::span<char> scratch, Done done) override {
-    timed().socket().async_read_some(asio::mutable_buffer(scratch.data(), scratch.size()), std::move(done));
+    timed().socket().async_read_some(asio::mutable_buffer(scratch.data(), scratch.size()),
+                                     std::move(done));
   }
 
   Result<size_t> read_some(std::span<char> out, int timeout_ms) override {
@@ -64,7 +67,8 @@ class BasicTransport : public Transport {
   bool peer_gone() override {
     // A client that ends its own direction while it waits for an answer has gone in all but name.
     pollfd state{timed().fd(), POLLRDHUP, 0};
-    return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLERR | POLLHUP | POLLRDHUP | POLLNVAL)) != 0;
+    return ::poll(&state, 1, 0) > 0 &&
+           (state.revents & (POLLERR | POLLHUP | POLLRDHUP | POLLNVAL)) != 0;
   }
 
   void interrupt() override { ::shutdown(timed().fd(), SHUT_RDWR); }
@@ -113,8 +117,8 @@ class TlsTransport final : public BasicTransport<asio::ssl::stream<TimedSocket>>
                             [done = std::move(done)](const error_code& ec) { done(ec, 0); });
   }
   void async_finish(Done done) override {
-    // A zero-length write cannot carry close_notify; async_shutdown sends it at once and then waits for the peer's, under the session's
-    // deadline.
+    // A zero-length write cannot carry close_notify; async_shutdown sends it at once and then waits
+    // for the peer's, under the session's deadline.
     stream_.async_shutdown([this, done = std::move(done)](const error_code& ec) {
       finish_tcp();
       done(ec, 0);
@@ -128,7 +132,8 @@ std::unique_ptr<Transport> make_plain_transport(asio::ip::tcp::socket socket) {
   return std::make_unique<PlainTransport>(TimedSocket(std::move(socket)));
 }
 
-std::unique_ptr<Transport> make_tls_transport(asio::ip::tcp::socket socket, asio::ssl::context& context) {
+std::unique_ptr<Transport> make_tls_transport(asio::ip::tcp::socket socket,
+                                              asio::ssl::context& context) {
   return std::make_unique<TlsTransport>(TimedSocket(std::move(socket)), context);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// One accepted connection, plain or TLS, behind an interface, so that the HTTP code is compiled once. An I/O thread uses the
-// asynchronous half; a stream thread that was handed the connection uses the synchronous half. Never both at a time.
+// One accepted connection, plain or TLS, behind an interface, so that the HTTP code is compiled
+// once. An I/O thread uses the asynchronous half; a stream thread that was handed the connection
+// uses the synchronous half. Never both at a time.
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -25,17 +26,20 @@ class Transport {
   virtual void async_write_some(std::string_view data, Done done) = 0;
   /// Tells the peer that nothing more comes (TLS close_notify, TCP FIN).
   virtual void async_finish(Done done) = 0;
-  /// Reads and forgets raw bytes after async_finish: closing a socket with unread input would reset the connection, and the peer might
-  /// lose the response.
+  /// Reads and forgets raw bytes after async_finish: closing a socket with unread input would reset
+  /// the connection, and the peer might lose the response.
   virtual void async_discard(std::span<char> scratch, Done done) = 0;
 
-  /// Waits up to timeout_ms; 0 at the end of the stream; kind cancelled on a time-out or a gone peer.
+  /// Waits up to timeout_ms; 0 at the end of the stream; kind cancelled on a time-out or a gone
+  /// peer.
   [[nodiscard]] virtual Result<size_t> read_some(std::span<char> out, int timeout_ms) = 0;
   /// Writes all parts; the time-out counts from the last byte that the peer took.
-  [[nodiscard]] virtual Result<> write_all(std::initializer_list<std::string_view> parts, int timeout_ms) = 0;
+  [[nodiscard]] virtual Result<> write_all(std::initializer_list<std::string_view> parts,
+                                           int timeout_ms) = 0;
   [[nodiscard]] virtual bool peer_gone() = 0;
 
-  /// Ends both directions at once, so that whoever waits for the peer returns. Any thread, while the object lives.
+  /// Ends both directions at once, so that whoever waits for the peer returns. Any thread, while
+  /// the object lives.
   virtual void interrupt() = 0;
   /// Makes the closing of the socket a reset: the peer must not take what it got for the whole.
   virtual void reset_on_close() = 0;

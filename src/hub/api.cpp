@@ -12,7 +12,8 @@ Result<std::string> read_document(http::Request& request, size_t limit) {
   for (;;) {
     TRY_ASSIGN(const size_t n, request.read_body(buffer));
     if (n == 0) return text;
-    if (text.size() + n > limit) return fail(ErrorKind::invalid, "the body is larger than {} bytes", limit);
+    if (text.size() + n > limit)
+      return fail(ErrorKind::invalid, "the body is larger than {} bytes", limit);
     text.append(reinterpret_cast<const char*>(buffer.data()), n);
   }
 }

@@ -43,7 +43,8 @@ http::Response download(const http::Request& request, ApiContext& context) {
   if (!entry) {
     const auto known = context.snapshots.show(name);
     if (!known) return http::Response::problem(known.error());
-    return http::Response::problem({ErrorKind::conflict, fmt::format("snapshot {} has no archive (yet)", name)});
+    return http::Response::problem(
+        {ErrorKind::conflict, fmt::format("snapshot {} has no archive (yet)", name)});
   }
   auto opened = open_file(context.paths.archive(name), O_RDONLY);
   if (!opened) return http::Response::problem(opened.error());
@@ -55,13 +56,16 @@ http::Response download(const http::Request& request, ApiContext& context) {
   const std::string etag = entry->id.empty() ? std::string() : "\"" + entry->id + "\"";
   if (!etag.empty()) response.headers["ETag"] = etag;
   response.headers["Accept-Ranges"] = "bytes";
-  response.headers["Content-Disposition"] = fmt::format("attachment; filename=\"{}{}\"", name, kArchiveSuffix);
-  if (const std::string known = header_of(request, "if-none-match"); !etag.empty() && (known == etag || known == "*")) {
+  response.headers["Content-Disposition"] =
+      fmt::format("attachment; filename=\"{}{}\"", name, kArchiveSuffix);
+  if (const std::string known = header_of(request, "if-none-match");
+      !etag.empty() && (known == etag || known == "*")) {
     response.status = 304;
     return response;
   }
   std::string range_text = header_of(request, "range");
-  if (const std::string wanted = header_of(request, "if-range"); !wanted.empty() && wanted != etag) range_text.clear();
+  if (const std::string wanted = header_of(request, "if-range"); !wanted.empty() && wanted != etag)
+    range_text.clear();
   const auto range = http::parse_range(range_text, *size);
   if (!range) {
     http::Response problem = http::Response::problem(range.error(), 416);
@@ -76,7 +80,9 @@ http::Response download(const http::Request& request, ApiContext& context) {
     response.headers["Content-Range"] = fmt::format("bytes {}-{}/{}", first, (*range)->last, *size);
   }
   response.content_length = bytes;
-  response.stream = [fd, first, bytes](const http::BodyWriter& write) { return send_file(fd->get(), first, bytes, write); };
+  response.stream = [fd, first, bytes](const http::BodyWriter& write) {
+    return send_file(fd->get(), first, bytes, write);
+  };
   return response;
 }
 
@@ -131,12 +137,14 @@ Result<std::string> import_archive(http::Request& request, ApiContext& context) 
   if (!verified) {
     if (verified.error().kind == ErrorKind::cancelled) return tl::make_unexpected(verified.error());
     const std::string file = request.query_value("file").value_or("the file");
-    return fail(ErrorKind::corrupt, "{} is no intact snapshot archive: {}", file, verified.error().message);
+    return fail(ErrorKind::corrupt, "{} is no intact snapshot archive: {}", file,
+                verified.error().message);
   }
   TRY(rename_exclusively(folder.file(), context.paths.archive(name)));
   TRY(sync_directory(context.paths.snapshots()));
   context.library.add(name, context.clock.realtime_ns());
-  log_info("snapshot {} was imported: {} members, {} bytes", name, verified->members, verified->file_bytes);
+  log_info("snapshot {} was imported: {} members, {} bytes", name, verified->members,
+           verified->file_bytes);
   context.snapshots.announce("snapshot", name, "completed");
   return context.snapshots.show(name);
 }
@@ -144,7 +152,8 @@ Result<std::string> import_archive(http::Request& request, ApiContext& context) 
 }  // namespace
 
 void mount_archive_routes(http::Server& server, ApiContext& context) {
-  server.add("GET", "/api/v1/snapshots/{name}/archive", [&context](http::Request& request) { return download(request, context); });
+  server.add("GET", "/api/v1/snapshots/{name}/archive",
+             [&context](http::Request& request) { return download(request, context); });
   server.add_upload("POST", "/api/v1/snapshots/{name}/import", [&context](http::Request& request) {
     auto imported = import_archive(request, context);
     if (!imported) return http::Response::problem(imported.error());

@@ -26,7 +26,8 @@ Result<std::optional<int64_t>> time_of(const http::Request& request, const std::
   auto text = request.query_value(key);
   if (!text) return std::nullopt;
   // An offset such as +02:00 whose plus sign was not escaped arrives as a blank.
-  if (const auto blank = text->rfind(' '); blank != std::string::npos && blank > 10) (*text)[blank] = '+';
+  if (const auto blank = text->rfind(' '); blank != std::string::npos && blank > 10)
+    (*text)[blank] = '+';
   const auto time = parse_rfc3339(*text);
   if (!time) return fail(ErrorKind::invalid, "'{}': {}", key, time.error().message);
   return *time;
@@ -40,11 +41,13 @@ Result<bool> flag_of(const http::Request& request, const std::string& key) {
 }
 
 Result<exporter::ExportOptions> options_of(const http::Request& request) {
-  static const std::set<std::string> kKnown{"from",   "to",     "node",  "interface",    "ip",
-                                            "filter", "format", "dedup", "align_clocks", "summary_id"};
+  static const std::set<std::string> kKnown{"from",         "to",        "node",   "interface",
+                                            "ip",           "filter",    "format", "dedup",
+                                            "align_clocks", "summary_id"};
   for (const auto& [key, value] : request.query) {
     // A misspelt filter must not become an export of everything.
-    if (!kKnown.contains(key)) return fail(ErrorKind::invalid, "there is no export option '{}'", key);
+    if (!kKnown.contains(key))
+      return fail(ErrorKind::invalid, "there is no export option '{}'", key);
   }
   exporter::ExportOptions options;
   TRY_ASSIGN(options.from_ns, time_of(request, "from"));
@@ -57,15 +60,18 @@ Result<exporter::ExportOptions> options_of(const http::Request& request) {
   }
   options.filter = request.query_value("filter").value_or("");
   const std::string format = request.query_value("format").value_or("pcapng");
-  if (format != "pcapng" && format != "pcap") return fail(ErrorKind::invalid, "the format is pcapng or pcap, not '{}'", format);
+  if (format != "pcapng" && format != "pcap")
+    return fail(ErrorKind::invalid, "the format is pcapng or pcap, not '{}'", format);
   options.format = format == "pcap" ? exporter::Format::pcap : exporter::Format::pcapng;
   TRY_ASSIGN(options.dedup, flag_of(request, "dedup"));
   TRY_ASSIGN(options.align_clocks, flag_of(request, "align_clocks"));
-  if (request.query_value("summary_id").value_or("").size() > kMaxSummaryId) return fail(ErrorKind::invalid, "the summary_id is too long");
+  if (request.query_value("summary_id").value_or("").size() > kMaxSummaryId)
+    return fail(ErrorKind::invalid, "the summary_id is too long");
   return options;
 }
 
-/// Sets a flag when the client has gone, also while the export finds nothing to write; ends with the object.
+/// Sets a flag when the client has gone, also while the export finds nothing to write; ends with
+/// the object.
 class ClientWatch {
  public:
   ClientWatch(const http::BodyWriter& write, const std::atomic<bool>& stopping) {
@@ -76,7 +82,8 @@ class ClientWatch {
         changed_.wait_for(lock, kLookAfterClient, [&] { return done_; });
       }
     });
-    if (thread) thread_ = std::move(*thread);  // without it a client that goes is seen with the next packet
+    if (thread)
+      thread_ = std::move(*thread);  // without it a client that goes is seen with the next packet
   }
   ~ClientWatch() {
     {
@@ -101,7 +108,8 @@ class ClientWatch {
 /// One of the kMostExports, given back on destruction.
 class ExportSlot {
  public:
-  explicit ExportSlot(std::atomic<unsigned>& running) : running_(running), taken_(running.fetch_add(1) < kMostExports) {}
+  explicit ExportSlot(std::atomic<unsigned>& running)
+      : running_(running), taken_(running.fetch_add(1) < kMostExports) {}
   ~ExportSlot() { --running_; }
   ExportSlot(const ExportSlot&) = delete;
   ExportSlot& operator=(const ExportSlot&) = delete;
@@ -119,13 +127,17 @@ http::Response export_pcap(const http::Request& request, ApiContext& context) {
   if (!context.library.contains(name)) {
     const auto known = context.snapshots.show(name);
     if (!known) return http::Response::problem(known.error());
-    return http::Response::problem({ErrorKind::conflict, fmt::format("snapshot {} has no archive (yet)", name)});
+    return http::Response::problem(
+        {ErrorKind::conflict, fmt::format("snapshot {} has no archive (yet)", name)});
   }
   const auto reader = context.library.open(name);
   if (!reader) return http::Response::problem(reader.error());
   const auto slot = std::make_shared<ExportSlot>(context.running_exports);
   if (!slot->taken()) {
-    http::Response busy = http::Response::problem({ErrorKind::failed, fmt::format("{} exports are running already; try again later", kMostExports)}, 503);
+    http::Response busy = http::Response::problem(
+        {ErrorKind::failed,
+         fmt::format("{} exports are running already; try again later", kMostExports)},
+        503);
     busy.headers["Retry-After"] = "10";
     return busy;
   }
@@ -133,14 +145,18 @@ http::Response export_pcap(const http::Request& request, ApiContext& context) {
   const bool pcapng = options->format == exporter::Format::pcapng;
   response.content_type = pcapng ? "application/x-pcapng" : "application/vnd.tcpdump.pcap";
   response.headers["X-Lookback-Complete"] = (*reader)->manifest().complete ? "true" : "false";
-  response.headers["Content-Disposition"] = fmt::format("attachment; filename=\"{}.{}\"", name, pcapng ? "pcapng" : "pcap");
+  response.headers["Content-Disposition"] =
+      fmt::format("attachment; filename=\"{}.{}\"", name, pcapng ? "pcapng" : "pcap");
   const std::string summary_id = request.query_value("summary_id").value_or("");
-  response.stream = [&context, reader = *reader, options = *options, slot, summary_id](const http::BodyWriter& write) -> Result<> {
+  response.stream = [&context, reader = *reader, options = *options, slot,
+                     summary_id](const http::BodyWriter& write) -> Result<> {
     if (!summary_id.empty()) context.exports.begin(summary_id);
     Result<exporter::ExportStats> outcome;
     {
       const ClientWatch watch(write, context.stopping);
-      outcome = exporter::export_capture(reader, options, [&](std::span<const std::byte> data) { return write(data); }, &watch.gone());
+      outcome = exporter::export_capture(
+          reader, options, [&](std::span<const std::byte> data) { return write(data); },
+          &watch.gone());
     }
     if (!summary_id.empty()) context.exports.end(summary_id, outcome);
     if (!outcome) return tl::make_unexpected(outcome.error());
@@ -152,7 +168,8 @@ http::Response export_pcap(const http::Request& request, ApiContext& context) {
 }  // namespace
 
 void mount_export_routes(http::Server& server, ApiContext& context) {
-  server.add("GET", "/api/v1/snapshots/{name}/pcap", [&context](http::Request& request) { return export_pcap(request, context); });
+  server.add("GET", "/api/v1/snapshots/{name}/pcap",
+             [&context](http::Request& request) { return export_pcap(request, context); });
   server.add("GET", "/api/v1/exports/{id}", [&context](http::Request& request) {
     const auto found = context.exports.find(request.parameters.at("id"));
     if (!found) return http::Response::problem(found.error());

@@ -18,7 +18,8 @@ http::Response create(http::Request& request, ApiContext& context) {
   auto created = context.snapshots.create(*order, now_ns);
   if (created) return http::Response::json(std::move(*created), 202);
   // It is not the hub that cannot be reached.
-  if (created.error().kind == ErrorKind::unreachable) return http::Response::problem(created.error(), 503);
+  if (created.error().kind == ErrorKind::unreachable)
+    return http::Response::problem(created.error(), 503);
   return http::Response::problem(created.error());
 }
 
@@ -29,7 +30,8 @@ Result<> feed(const http::BodyWriter& write, ApiContext& context) {
   for (;;) {
     const auto batch = context.events.wait(last, kFeedInterval);
     std::string text;
-    if (batch.missed > 0) text += fmt::format("event: missed\ndata: {{\"events\":{}}}\n\n", batch.missed);
+    if (batch.missed > 0)
+      text += fmt::format("event: missed\ndata: {{\"events\":{}}}\n\n", batch.missed);
     for (const auto& event : batch.events) {
       text += fmt::format("id: {}\nevent: {}\ndata: {}\n\n", event.number, event.type, event.data);
       last = event.number;
@@ -43,16 +45,20 @@ Result<> feed(const http::BodyWriter& write, ApiContext& context) {
 }  // namespace
 
 void mount_snapshot_routes(http::Server& server, ApiContext& context) {
-  // Upload routes have threads of their own: an order waits for nodes, and cancelling and deleting may wait for jobs.
-  server.add_upload("POST", "/api/v1/snapshots", [&context](http::Request& request) { return create(request, context); });
+  // Upload routes have threads of their own: an order waits for nodes, and cancelling and deleting
+  // may wait for jobs.
+  server.add_upload("POST", "/api/v1/snapshots",
+                    [&context](http::Request& request) { return create(request, context); });
   server.add_upload("POST", "/api/v1/snapshots/{name}/cancel", [&context](http::Request& request) {
-    if (const auto body = read_document(request); !body) return http::Response::problem(body.error());
+    if (const auto body = read_document(request); !body)
+      return http::Response::problem(body.error());
     return answer(context.snapshots.cancel(request.parameters.at("name")));
   });
   server.add_upload("DELETE", "/api/v1/snapshots/{name}", [&context](http::Request& request) {
     return answer(context.snapshots.remove(request.parameters.at("name")));
   });
-  server.add("GET", "/api/v1/snapshots", [&context](http::Request&) { return http::Response::json(context.snapshots.list()); });
+  server.add("GET", "/api/v1/snapshots",
+             [&context](http::Request&) { return http::Response::json(context.snapshots.list()); });
   server.add("GET", "/api/v1/snapshots/{name}", [&context](http::Request& request) {
     auto text = context.snapshots.show(request.parameters.at("name"));
     if (!text) return http::Response::problem(text.error());
@@ -62,7 +68,9 @@ void mount_snapshot_routes(http::Server& server, ApiContext& context) {
     const std::string& name = request.parameters.at("name");
     if (!context.library.contains(name)) {
       const auto known = context.snapshots.show(name);
-      if (known) return http::Response::problem({ErrorKind::conflict, fmt::format("snapshot {} is not finished", name)});
+      if (known)
+        return http::Response::problem(
+            {ErrorKind::conflict, fmt::format("snapshot {} is not finished", name)});
       return http::Response::problem(known.error());
     }
     const auto id = context.verifications.start(name, context.paths.archive(name));

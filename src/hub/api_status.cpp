@@ -18,9 +18,15 @@ NodeCounts count_nodes(const ApiContext& context) {
   NodeCounts counts;
   for (const NodeInfo& node : context.nodes.nodes()) {
     switch (node.state) {
-      case NodeState::up: ++counts.up; break;
-      case NodeState::late: ++counts.late; break;
-      case NodeState::lost: ++counts.lost; break;
+      case NodeState::up:
+        ++counts.up;
+        break;
+      case NodeState::late:
+        ++counts.late;
+        break;
+      case NodeState::lost:
+        ++counts.lost;
+        break;
     }
   }
   return counts;
@@ -33,7 +39,8 @@ class Metrics {
   }
   template <class T>
   void value(std::string_view name, T value, std::string_view labels = {}) {
-    fmt::format_to(std::back_inserter(text_), "{}{}{}{} {}\n", name, labels.empty() ? "" : "{", labels, labels.empty() ? "" : "}", value);
+    fmt::format_to(std::back_inserter(text_), "{}{}{}{} {}\n", name, labels.empty() ? "" : "{",
+                   labels, labels.empty() ? "" : "}", value);
   }
   template <class T>
   void single(std::string_view name, std::string_view type, std::string_view help, T number) {
@@ -53,27 +60,42 @@ std::string metrics_text(const ApiContext& context) {
   m.value("lookback_hub_nodes", nodes.up, "state=\"up\"");
   m.value("lookback_hub_nodes", nodes.late, "state=\"late\"");
   m.value("lookback_hub_nodes", nodes.lost, "state=\"lost\"");
-  m.single("lookback_hub_heartbeats_total", "counter", "Heartbeats taken or refused.", context.nodes.heartbeats());
+  m.single("lookback_hub_heartbeats_total", "counter", "Heartbeats taken or refused.",
+           context.nodes.heartbeats());
   m.family("lookback_hub_snapshots", "gauge", "Snapshots by state.");
-  for (const auto& [state, count] : context.snapshots.counts()) m.value("lookback_hub_snapshots", count, fmt::format("state=\"{}\"", state));
-  m.single("lookback_hub_snapshots_completed_total", "counter", "Snapshots completed since the start.", context.counters.snapshots_completed.load());
-  m.single("lookback_hub_snapshots_failed_total", "counter", "Snapshots failed since the start.", context.counters.snapshots_failed.load());
-  m.single("lookback_hub_members_stored_total", "counter", "Members taken from nodes.", context.counters.members_stored.load());
-  m.single("lookback_hub_members_dropped_total", "counter", "Members left out because they were damaged.", context.counters.members_dropped.load());
-  m.single("lookback_hub_member_bytes_total", "counter", "Compressed bytes of members taken.", context.counters.member_bytes.load());
-  m.single("lookback_hub_exports_running", "gauge", "Exports under way.", context.running_exports.load());
+  for (const auto& [state, count] : context.snapshots.counts())
+    m.value("lookback_hub_snapshots", count, fmt::format("state=\"{}\"", state));
+  m.single("lookback_hub_snapshots_completed_total", "counter",
+           "Snapshots completed since the start.", context.counters.snapshots_completed.load());
+  m.single("lookback_hub_snapshots_failed_total", "counter", "Snapshots failed since the start.",
+           context.counters.snapshots_failed.load());
+  m.single("lookback_hub_members_stored_total", "counter", "Members taken from nodes.",
+           context.counters.members_stored.load());
+  m.single("lookback_hub_members_dropped_total", "counter",
+           "Members left out because they were damaged.", context.counters.members_dropped.load());
+  m.single("lookback_hub_member_bytes_total", "counter", "Compressed bytes of members taken.",
+           context.counters.member_bytes.load());
+  m.single("lookback_hub_exports_running", "gauge", "Exports under way.",
+           context.running_exports.load());
   const auto disk = disk_space(context.paths.root);
-  m.single("lookback_hub_disk_total_bytes", "gauge", "Size of the data directory's file system.", disk ? disk->total_bytes : 0);
-  m.single("lookback_hub_disk_available_bytes", "gauge", "What is available there.", disk ? disk->available_bytes : 0);
-  m.single("lookback_hub_snapshot_bytes", "gauge", "Bytes that snapshots hold, unfinished ones included.", context.budget.used_bytes());
-  m.single("lookback_hub_snapshot_quota_bytes", "gauge", "What they may hold; 0 is no limit.", context.budget.quota_bytes());
+  m.single("lookback_hub_disk_total_bytes", "gauge", "Size of the data directory's file system.",
+           disk ? disk->total_bytes : 0);
+  m.single("lookback_hub_disk_available_bytes", "gauge", "What is available there.",
+           disk ? disk->available_bytes : 0);
+  m.single("lookback_hub_snapshot_bytes", "gauge",
+           "Bytes that snapshots hold, unfinished ones included.", context.budget.used_bytes());
+  m.single("lookback_hub_snapshot_quota_bytes", "gauge", "What they may hold; 0 is no limit.",
+           context.budget.quota_bytes());
   const http::ServerStats http = context.server.stats();
   m.single("lookback_http_connections_total", "counter", "Connections accepted.", http.connections);
   m.single("lookback_http_requests_total", "counter", "Requests read.", http.requests);
   m.single("lookback_http_open_connections", "gauge", "Connections open.", http.open_connections);
-  m.single("lookback_http_open_streams", "gauge", "Streamed responses and uploads under way.", http.open_streams);
-  m.single("lookback_http_timeouts_total", "counter", "Connections dropped by a time-out.", http.timeouts);
-  m.single("lookback_http_refused_total", "counter", "Requests answered 503 for lack of a slot.", http.refused);
+  m.single("lookback_http_open_streams", "gauge", "Streamed responses and uploads under way.",
+           http.open_streams);
+  m.single("lookback_http_timeouts_total", "counter", "Connections dropped by a time-out.",
+           http.timeouts);
+  m.single("lookback_http_refused_total", "counter", "Requests answered 503 for lack of a slot.",
+           http.refused);
   m.family("lookback_build_info", "gauge", "The version, as a label.");
   m.value("lookback_build_info", 1, fmt::format("version=\"{}\"", version()));
   return m.take();
@@ -91,7 +113,8 @@ std::string status_document(const ApiContext& context) {
                   {"nodes_up", nodes.up},
                   {"nodes_late", nodes.late},
                   {"nodes_lost", nodes.lost},
-                  {"snapshots", snapshots.at("in_progress") + snapshots.at("completed") + snapshots.at("failed")},
+                  {"snapshots", snapshots.at("in_progress") + snapshots.at("completed") +
+                                    snapshots.at("failed")},
                   {"snapshots_in_progress", snapshots.at("in_progress")},
                   {"snapshots_failed", snapshots.at("failed")},
                   {"disk",
@@ -105,7 +128,8 @@ void mount_status_routes(http::Server& server, ApiContext& context) {
   const auto ok = [](http::Request&) { return http::Response::text("ok\n"); };
   server.add("GET", "/healthz", ok);
   server.add("GET", "/readyz", ok);  // nothing is served before everything is ready
-  server.add("GET", "/api/v1/status", [&context](http::Request&) { return http::Response::json(status_document(context)); });
+  server.add("GET", "/api/v1/status",
+             [&context](http::Request&) { return http::Response::json(status_document(context)); });
   server.add("GET", "/metrics", [&context](http::Request&) {
     http::Response response = http::Response::text(metrics_text(context));
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -6,27 +6,39 @@
 
 namespace lookback::hub {
 
-DiskBudget::DiskBudget(std::filesystem::path directory, uint64_t quota_bytes, std::function<uint64_t()> published)
-    : directory_(std::move(directory)), quota_bytes_(quota_bytes), published_(std::move(published)) {}
+DiskBudget::DiskBudget(std::filesystem::path directory, uint64_t quota_bytes,
+                       std::function<uint64_t()> published)
+    : directory_(std::move(directory)),
+      quota_bytes_(quota_bytes),
+      published_(std::move(published)) {}
 
-uint64_t DiskBudget::disk_reserve(uint64_t total_bytes) { return std::max<uint64_t>(total_bytes / 100, 64 << 20); }
+uint64_t DiskBudget::disk_reserve(uint64_t total_bytes) {
+  return std::max<uint64_t>(total_bytes / 100, 64 << 20);
+}
 
-Result<> DiskBudget::check(uint64_t more_quota, uint64_t more_disk, const std::string& except) const {
+Result<> DiskBudget::check(uint64_t more_quota, uint64_t more_disk,
+                           const std::string& except) const {
   uint64_t held = published_(), promised = 0;
   for (const auto& [id, claim] : claims_) {
     held += id == except ? claim.written : std::max(claim.reserved, claim.written);
     if (id != except) promised += claim.reserved - std::min(claim.reserved, claim.written);
   }
   if (quota_bytes_ != 0 && held + more_quota > quota_bytes_) {
-    return fail(ErrorKind::no_space, "{} more would pass the {} that snapshots may use ({} are used): delete snapshots, or allow more with --snapshot-storage-size",
+    return fail(ErrorKind::no_space,
+                "{} more would pass the {} that snapshots may use ({} are used): delete snapshots, "
+                "or allow more with --snapshot-storage-size",
                 format_size(more_quota), format_size(quota_bytes_), format_size(held));
   }
   TRY_ASSIGN(const DiskSpace disk, disk_space(directory_));
   const uint64_t reserve = disk_reserve(disk.total_bytes);
   if (disk.available_bytes < promised + more_disk + reserve) {
-    return fail(ErrorKind::no_space, "{} more do not fit on the disk of {}: {} are available, of which {} stay free{}", format_size(more_disk),
-                directory_.string(), format_size(disk.available_bytes), format_size(reserve),
-                promised == 0 ? "" : fmt::format(" and {} are promised to other snapshots", format_size(promised)));
+    return fail(ErrorKind::no_space,
+                "{} more do not fit on the disk of {}: {} are available, of which {} stay free{}",
+                format_size(more_disk), directory_.string(), format_size(disk.available_bytes),
+                format_size(reserve),
+                promised == 0 ? ""
+                              : fmt::format(" and {} are promised to other snapshots",
+                                            format_size(promised)));
   }
   return {};
 }

@@ -1,6 +1,7 @@
 #pragma once
-// How much the archives may hold: the quota, and the disk with a reserve. What a snapshot will probably need is taken off beforehand, so
-// that two started together do not count on the same space. Thread-safe.
+// How much the archives may hold: the quota, and the disk with a reserve. What a snapshot will
+// probably need is taken off beforehand, so that two started together do not count on the same
+// space. Thread-safe.
 
 #include <atomic>
 #include <cstdint>
@@ -18,7 +19,8 @@ namespace lookback::hub {
 class DiskBudget {
  public:
   /// `quota_bytes` 0: none. `published` tells what finished archives hold.
-  DiskBudget(std::filesystem::path directory, uint64_t quota_bytes, std::function<uint64_t()> published);
+  DiskBudget(std::filesystem::path directory, uint64_t quota_bytes,
+             std::function<uint64_t()> published);
 
   /// Sets `bytes` aside for `id`; no_space says what lacks. A second call changes the sum.
   [[nodiscard]] Result<> reserve(const std::string& id, uint64_t bytes);
@@ -38,7 +40,8 @@ class DiskBudget {
   struct Claim {
     uint64_t reserved = 0, written = 0;
   };
-  [[nodiscard]] Result<> check(uint64_t more_quota, uint64_t more_disk, const std::string& except) const;  // under the lock
+  [[nodiscard]] Result<> check(uint64_t more_quota, uint64_t more_disk,
+                               const std::string& except) const;  // under the lock
 
   const std::filesystem::path directory_;
   const uint64_t quota_bytes_;

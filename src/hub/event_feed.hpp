@@ -1,6 +1,7 @@
 #pragma once
-// What happens to snapshots, for GET /api/v1/events: a short history that any number of readers follow at their own pace. A reader too
-// slow for it misses events and is told how many. Thread-safe.
+// What happens to snapshots, for GET /api/v1/events: a short history that any number of readers
+// follow at their own pace. A reader too slow for it misses events and is told how many.
+// Thread-safe.
 
 #include <chrono>
 #include <condition_variable>

@@ -9,7 +9,8 @@ void ExportLog::put(const std::string& id, Json object) {
     order_.erase(it->second.place);
     entries_.erase(it);
   }
-  while (!order_.empty() && (order_.size() >= kMost || now - entries_.at(order_.front()).at_ns > kKeptNs)) {
+  while (!order_.empty() &&
+         (order_.size() >= kMost || now - entries_.at(order_.front()).at_ns > kKeptNs)) {
     entries_.erase(order_.front());
     order_.pop_front();
   }
@@ -17,7 +18,9 @@ void ExportLog::put(const std::string& id, Json object) {
   entries_.emplace(id, Entry{std::move(object), now, std::prev(order_.end())});
 }
 
-void ExportLog::begin(const std::string& id) { put(id, {{"state", "running"}}); }
+void ExportLog::begin(const std::string& id) {
+  put(id, {{"state", "running"}});
+}
 
 void ExportLog::end(const std::string& id, const Result<exporter::ExportStats>& outcome) {
   if (!outcome) return put(id, {{"state", "failed"}, {"error", outcome.error().message}});
@@ -37,7 +40,8 @@ Result<Json> ExportLog::find(const std::string& id) const {
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(id);
   if (it == entries_.end() || clock_.monotonic_ns() - it->second.at_ns > kKeptNs)
-    return fail(ErrorKind::not_found, "there is no export {}, or it is longer ago than ten minutes", id);
+    return fail(ErrorKind::not_found, "there is no export {}, or it is longer ago than ten minutes",
+                id);
   return it->second.object;
 }
 

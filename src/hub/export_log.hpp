@@ -1,6 +1,6 @@
 #pragma once
-// What exports came to, for GET /api/v1/exports/{id}: HTTP/1.1 has no good place for it behind the stream. Kept for ten minutes, the
-// newest kMost. Thread-safe.
+// What exports came to, for GET /api/v1/exports/{id}: HTTP/1.1 has no good place for it behind the
+// stream. Kept for ten minutes, the newest kMost. Thread-safe.
 
 #include <cstdint>
 #include <list>

@@ -28,15 +28,19 @@ Result<std::string> hub_id_of(const std::filesystem::path& file) {
 
 class Daemon final : public HubDaemon {
  public:
-  Daemon(const HubOptions& options, HubPaths paths, FileLock lock, std::string hub_id, std::unique_ptr<http::Server> server, const Clock& clock)
+  Daemon(const HubOptions& options, HubPaths paths, FileLock lock, std::string hub_id,
+         std::unique_ptr<http::Server> server, const Clock& clock)
       : lock_(std::move(lock)),
         nodes_(paths.nodes(), clock),
         library_(paths),
-        budget_(paths.root, options.snapshot_storage_bytes, [this] { return library_.total_bytes(); }),
+        budget_(paths.root, options.snapshot_storage_bytes,
+                [this] { return library_.total_bytes(); }),
         exports_(clock),
         server_(std::move(server)),
-        snapshots_(paths, hub_id, {options.token, options.ca_file}, clock, nodes_, library_, budget_, events_, counters_),
-        context_{paths, hub_id, clock, nodes_, library_, budget_, snapshots_, verifications_, exports_, events_, counters_, *server_} {}
+        snapshots_(paths, hub_id, {options.token, options.ca_file}, clock, nodes_, library_,
+                   budget_, events_, counters_),
+        context_{paths,      hub_id,         clock,    nodes_,  library_,  budget_,
+                 snapshots_, verifications_, exports_, events_, counters_, *server_} {}
 
   ~Daemon() override { stop(); }
 
@@ -126,7 +130,8 @@ Result<std::unique_ptr<HubDaemon>> HubDaemon::start(HubOptions options, const Cl
   TRY(make_directories(paths.heads()));
   TRY(make_directories(paths.jobs()));
   TRY_ASSIGN(std::string hub_id, hub_id_of(paths.hub()));
-  auto daemon = std::make_unique<Daemon>(options, paths, std::move(*lock), std::move(hub_id), std::move(server), clock);
+  auto daemon = std::make_unique<Daemon>(options, paths, std::move(*lock), std::move(hub_id),
+                                         std::move(server), clock);
   TRY(daemon->begin());
   return daemon;
 }

@@ -20,7 +20,8 @@ std::string line_of(const JournalLine& line) {
   if (!line.reason.empty()) json["reason"] = line.reason;
   std::string text = to_text(json);
   if (line.member) {
-    // The member's own text goes in as it is: parsing it to embed it would cost more than writing it.
+    // The member's own text goes in as it is: parsing it to embed it would cost more than writing
+    // it.
     text.resize(text.size() - 2);  // "}\n"
     text += ",\"member\":" + archive::member_to_json(*line.member) + "}\n";
   }
@@ -34,7 +35,8 @@ Result<JournalLine> parse_line(std::string_view text) {
   TRY_ASSIGN(line.index, json_get<uint32_t>(json, "index"));
   TRY_ASSIGN(line.reason, json_get_or<std::string>(json, "reason", ""));
   TRY_ASSIGN(const std::string outcome, json_get<std::string>(json, "outcome"));
-  for (const MemberOutcome one : {MemberOutcome::stored, MemberOutcome::empty, MemberOutcome::given_up, MemberOutcome::dropped}) {
+  for (const MemberOutcome one : {MemberOutcome::stored, MemberOutcome::empty,
+                                  MemberOutcome::given_up, MemberOutcome::dropped}) {
     if (outcome != to_string(one)) continue;
     line.outcome = one;
     if (one != MemberOutcome::stored) return line;
@@ -50,10 +52,14 @@ Result<JournalLine> parse_line(std::string_view text) {
 
 std::string_view to_string(MemberOutcome outcome) {
   switch (outcome) {
-    case MemberOutcome::stored: return "stored";
-    case MemberOutcome::empty: return "empty";
-    case MemberOutcome::given_up: return "given_up";
-    case MemberOutcome::dropped: return "dropped";
+    case MemberOutcome::stored:
+      return "stored";
+    case MemberOutcome::empty:
+      return "empty";
+    case MemberOutcome::given_up:
+      return "given_up";
+    case MemberOutcome::dropped:
+      return "dropped";
   }
   return "dropped";
 }
@@ -72,7 +78,8 @@ Result<Journal> Journal::open(const std::filesystem::path& path, std::vector<Jou
     if (end == std::string::npos) break;
     auto line = parse_line(std::string_view(text).substr(good, end - good));
     if (!line) {
-      log_warning("{} is damaged at byte {} ({}): the members from there on are fetched again", path.string(), good, line.error().message);
+      log_warning("{} is damaged at byte {} ({}): the members from there on are fetched again",
+                  path.string(), good, line.error().message);
       break;
     }
     lines.push_back(std::move(*line));
@@ -80,7 +87,8 @@ Result<Journal> Journal::open(const std::filesystem::path& path, std::vector<Jou
   }
   TRY_ASSIGN(Fd fd, open_file(path, O_RDWR | O_CREAT, 0600));
   Journal journal(std::move(fd), good);
-  if (::ftruncate(journal.fd_.get(), static_cast<off_t>(good)) != 0) return fail_errno(errno, path.string());
+  if (::ftruncate(journal.fd_.get(), static_cast<off_t>(good)) != 0)
+    return fail_errno(errno, path.string());
   TRY(sync_data(journal.fd_.get()));
   TRY(sync_directory(path.parent_path()));
   return journal;
@@ -93,7 +101,8 @@ Result<> Journal::append(std::span<const JournalLine> lines) {
   if (written) written = sync_data(fd_.get());
   if (!written) {
     // Half a line must not stand before the next ones.
-    if (::ftruncate(fd_.get(), static_cast<off_t>(size_)) != 0) log_warning("cannot cut the journal back: {}", written.error().message);
+    if (::ftruncate(fd_.get(), static_cast<off_t>(size_)) != 0)
+      log_warning("cannot cut the journal back: {}", written.error().message);
     return written;
   }
   size_ += text.size();

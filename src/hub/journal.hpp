@@ -1,6 +1,7 @@
 #pragma once
-// journal.ndjson of a snapshot under way: a line for each member that was dealt with, appended after the archive's bytes of it were made
-// durable. A line that a crash cut off never existed. One thread.
+// journal.ndjson of a snapshot under way: a line for each member that was dealt with, appended
+// after the archive's bytes of it were made durable. A line that a crash cut off never existed. One
+// thread.
 
 #include <cstdint>
 #include <filesystem>
@@ -29,8 +30,10 @@ struct JournalLine {
 class Journal {
  public:
   /// Reads what is there into `lines`, cuts a damaged tail off, and goes on behind it.
-  [[nodiscard]] static Result<Journal> open(const std::filesystem::path& path, std::vector<JournalLine>& lines);
-  /// Durable when it returns. After an error nothing of it counts: the tail is cut off at the next open or append.
+  [[nodiscard]] static Result<Journal> open(const std::filesystem::path& path,
+                                            std::vector<JournalLine>& lines);
+  /// Durable when it returns. After an error nothing of it counts: the tail is cut off at the next
+  /// open or append.
   [[nodiscard]] Result<> append(std::span<const JournalLine> lines);
   [[nodiscard]] Result<> clear();
 

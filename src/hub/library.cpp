@@ -26,10 +26,12 @@ Result<FileMark> mark_of(const std::filesystem::path& path) {
   struct stat st {};
   if (::lstat(path.c_str(), &st) != 0) return fail_errno(errno, path.string());
   if (!S_ISREG(st.st_mode)) return fail(ErrorKind::corrupt, "{} is no regular file", path.string());
-  return FileMark{static_cast<uint64_t>(st.st_size), st.st_ino, st.st_mtim.tv_sec * kNsPerSecond + st.st_mtim.tv_nsec};
+  return FileMark{static_cast<uint64_t>(st.st_size), st.st_ino,
+                  st.st_mtim.tv_sec * kNsPerSecond + st.st_mtim.tv_nsec};
 }
 
-std::shared_ptr<Library::Entry> entry_from(const std::string& name, const FileMark& mark, const Json& object) {
+std::shared_ptr<Library::Entry> entry_from(const std::string& name, const FileMark& mark,
+                                           const Json& object) {
   auto entry = std::make_shared<Library::Entry>();
   entry->name = name;
   entry->size_bytes = mark.size;
@@ -48,27 +50,35 @@ Result<Json> read_head(const std::filesystem::path& path, const FileMark& mark) 
   TRY_ASSIGN(const uint64_t inode, json_get<uint64_t>(head, "inode"));
   TRY_ASSIGN(const int64_t mtime, json_get<int64_t>(head, "mtime_ns"));
   const auto object = head.find("snapshot");
-  if (size != mark.size || inode != mark.inode || mtime != mark.mtime_ns || object == head.end() || !object->is_object())
+  if (size != mark.size || inode != mark.inode || mtime != mark.mtime_ns || object == head.end() ||
+      !object->is_object())
     return fail(ErrorKind::corrupt, "it is of another file");
   return std::move(*object);
 }
 
 }  // namespace
 
-std::shared_ptr<const Library::Entry> Library::load(const std::string& name, int64_t finished_ns, bool use_head) const {
+std::shared_ptr<const Library::Entry> Library::load(const std::string& name, int64_t finished_ns,
+                                                    bool use_head) const {
   const auto path = paths_.archive(name);
   FileMark mark;
   Result<Json> object;
   const auto found = mark_of(path);
   if (found) {
     mark = *found;
-    object = use_head ? read_head(paths_.head(name), mark) : fail(ErrorKind::not_found, "not looked for");
+    object = use_head ? read_head(paths_.head(name), mark)
+                      : fail(ErrorKind::not_found, "not looked for");
     if (object) return entry_from(name, mark, *object);
     if (auto reader = archive::ArchiveReader::open(path)) {
-      const Json whole = published_object((*reader)->manifest(), name, mark.size, finished_ns == 0 ? mark.mtime_ns : finished_ns, true);
-      const Json head = {{"size", mark.size}, {"inode", mark.inode}, {"mtime_ns", mark.mtime_ns}, {"snapshot", whole}};
+      const Json whole = published_object((*reader)->manifest(), name, mark.size,
+                                          finished_ns == 0 ? mark.mtime_ns : finished_ns, true);
+      const Json head = {{"size", mark.size},
+                         {"inode", mark.inode},
+                         {"mtime_ns", mark.mtime_ns},
+                         {"snapshot", whole}};
       // Only a cache: without it the next start reads the manifest again.
-      if (const auto saved = write_file_atomically(paths_.head(name), to_text(head)); !saved) log_warning("{}", saved.error().message);
+      if (const auto saved = write_file_atomically(paths_.head(name), to_text(head)); !saved)
+        log_warning("{}", saved.error().message);
       return entry_from(name, mark, whole);
     } else {
       object = tl::make_unexpected(reader.error());
@@ -100,7 +110,8 @@ void Library::put(std::shared_ptr<const Entry> entry) {
 void Library::scan() {
   std::set<std::string> found;
   std::error_code ec;
-  for (auto it = std::filesystem::directory_iterator(paths_.snapshots(), ec); !ec && it != std::filesystem::directory_iterator(); it.increment(ec)) {
+  for (auto it = std::filesystem::directory_iterator(paths_.snapshots(), ec);
+       !ec && it != std::filesystem::directory_iterator(); it.increment(ec)) {
     const std::string file = it->path().filename().string();
     if (!file.ends_with(kArchiveSuffix)) continue;
     const std::string name = file.substr(0, file.size() - kArchiveSuffix.size());
@@ -116,7 +127,9 @@ void Library::scan() {
   }
 }
 
-void Library::add(const std::string& name, int64_t finished_ns) { put(load(name, finished_ns, false)); }
+void Library::add(const std::string& name, int64_t finished_ns) {
+  put(load(name, finished_ns, false));
+}
 
 Result<> Library::remove(const std::string& name) {
   const std::lock_guard lock(mutex_);
@@ -124,7 +137,9 @@ Result<> Library::remove(const std::string& name) {
   if (it == entries_.end()) return fail(ErrorKind::not_found, "there is no snapshot {}", name);
   std::error_code ec;
   std::filesystem::remove(paths_.archive(name), ec);
-  if (ec) return fail(ErrorKind::failed, "cannot delete {}: {}", paths_.archive(name).string(), ec.message());
+  if (ec)
+    return fail(ErrorKind::failed, "cannot delete {}: {}", paths_.archive(name).string(),
+                ec.message());
   std::filesystem::remove(paths_.head(name), ec);
   total_bytes_ -= it->second->size_bytes;
   entries_.erase(it);
@@ -160,7 +175,8 @@ uint64_t Library::total_bytes() const {
 Result<std::shared_ptr<archive::ArchiveReader>> Library::open(const std::string& name) {
   {
     const std::lock_guard lock(mutex_);
-    if (!entries_.contains(name)) return fail(ErrorKind::not_found, "there is no snapshot {}", name);
+    if (!entries_.contains(name))
+      return fail(ErrorKind::not_found, "there is no snapshot {}", name);
     if (auto reader = readers_[name].lock()) return reader;
   }
   TRY_ASSIGN(auto reader, archive::ArchiveReader::open(paths_.archive(name)));

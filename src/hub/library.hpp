@@ -1,6 +1,7 @@
 #pragma once
-// The published archives. What lists and views show of each is kept in memory and in heads/NAME.json, so that a start reads small files
-// and not every manifest. An archive that cannot be opened is listed as failed, with the reason. Thread-safe.
+// The published archives. What lists and views show of each is kept in memory and in
+// heads/NAME.json, so that a start reads small files and not every manifest. An archive that cannot
+// be opened is listed as failed, with the reason. Thread-safe.
 
 #include <cstdint>
 #include <map>
@@ -42,7 +43,8 @@ class Library {
   [[nodiscard]] Result<std::shared_ptr<archive::ArchiveReader>> open(const std::string& name);
 
  private:
-  [[nodiscard]] std::shared_ptr<const Entry> load(const std::string& name, int64_t finished_ns, bool use_head) const;
+  [[nodiscard]] std::shared_ptr<const Entry> load(const std::string& name, int64_t finished_ns,
+                                                  bool use_head) const;
   void put(std::shared_ptr<const Entry> entry);
 
   const HubPaths paths_;

@@ -14,23 +14,33 @@ namespace {
 constexpr uint64_t kFlushBytes = 64ULL << 20, kMostUnflushed = 256ULL << 20;
 /// tar header, padding and their frames
 constexpr uint64_t kMemberOverhead = 4 << 10;
-/// What a manifest may hold of members, next to the archive's own size: a node that sends little content and long lists cannot make an
-/// archive whose manifest its readers refuse.
+/// What a manifest may hold of members, next to the archive's own size: a node that sends little
+/// content and long lists cannot make an archive whose manifest its readers refuse.
 constexpr uint64_t kManifestRoom = 32ULL << 20, kMostManifest = 768ULL << 20;
 
-bool is_lost(const Error& error) { return error.kind == ErrorKind::corrupt || error.kind == ErrorKind::not_found || error.kind == ErrorKind::invalid; }
+bool is_lost(const Error& error) {
+  return error.kind == ErrorKind::corrupt || error.kind == ErrorKind::not_found ||
+         error.kind == ErrorKind::invalid;
+}
 
 }  // namespace
 
-MemberStore::MemberStore(archive::ArchiveWriter writer, Journal journal, Fd sync_fd, DiskBudget& budget, std::string budget_id)
-    : writer_(std::move(writer)), journal_(std::move(journal)), sync_fd_(std::move(sync_fd)), budget_(budget), budget_id_(std::move(budget_id)) {}
+MemberStore::MemberStore(archive::ArchiveWriter writer, Journal journal, Fd sync_fd,
+                         DiskBudget& budget, std::string budget_id)
+    : writer_(std::move(writer)),
+      journal_(std::move(journal)),
+      sync_fd_(std::move(sync_fd)),
+      budget_(budget),
+      budget_id_(std::move(budget_id)) {}
 
 std::string MemberStore::member_name(const std::string& node, uint32_t index) {
   return fmt::format("nodes/{}/packets/{:08}.pcapng", node, index);
 }
 
-Result<std::unique_ptr<MemberStore>> MemberStore::open(const std::filesystem::path& folder, int64_t mtime_ns, DiskBudget& budget,
-                                                       std::string budget_id, std::vector<JournalLine>& restored) {
+Result<std::unique_ptr<MemberStore>> MemberStore::open(const std::filesystem::path& folder,
+                                                       int64_t mtime_ns, DiskBudget& budget,
+                                                       std::string budget_id,
+                                                       std::vector<JournalLine>& restored) {
   const auto partial = folder / "archive.partial";
   TRY_ASSIGN(Journal journal, Journal::open(folder / "journal.ndjson", restored));
   std::vector<archive::MemberEntry> members;
@@ -51,12 +61,14 @@ Result<std::unique_ptr<MemberStore>> MemberStore::open(const std::filesystem::pa
   if (!writer) return tl::make_unexpected(writer.error());
   TRY(writer->sync());
   TRY_ASSIGN(Fd sync_fd, open_file(partial, O_RDWR));
-  std::unique_ptr<MemberStore> store(new MemberStore(std::move(*writer), std::move(journal), std::move(sync_fd), budget, std::move(budget_id)));
+  std::unique_ptr<MemberStore> store(new MemberStore(
+      std::move(*writer), std::move(journal), std::move(sync_fd), budget, std::move(budget_id)));
   store->manifest_bytes_ = manifest_bytes;
   return store;
 }
 
-Result<> MemberStore::append(const std::string& node, uint32_t index, const archive::MemberContent& member) {
+Result<> MemberStore::append(const std::string& node, uint32_t index,
+                             const archive::MemberContent& member) {
   JournalLine line{node, index, MemberOutcome::stored, {}, std::nullopt};
   std::unique_lock lock(mutex_);
   flushed_.wait(lock, [&] { return abandoned_ || pending_bytes_ < kMostUnflushed; });
@@ -64,7 +76,8 @@ Result<> MemberStore::append(const std::string& node, uint32_t index, const arch
   TRY(budget_.grow(budget_id_, member.compressed.size() + kMemberOverhead));
   uint64_t entry_bytes = 512;
   for (const archive::FrameEntry& frame : member.frames) entry_bytes += frame.summary.size() + 64;
-  if (manifest_bytes_ + entry_bytes > std::min(kMostManifest, kManifestRoom + 2 * writer_.bytes_written()))
+  if (manifest_bytes_ + entry_bytes >
+      std::min(kMostManifest, kManifestRoom + 2 * writer_.bytes_written()))
     return fail(ErrorKind::corrupt, "its lists of frames are too long for the manifest");
   auto entry = writer_.append(member_name(node, index), node, member);
   if (!entry) {
@@ -120,7 +133,8 @@ void MemberStore::abandon(const Error& error) {
   flushed_.notify_all();
 }
 
-Result<uint64_t> MemberStore::commit(archive::Manifest manifest, const std::filesystem::path& final_path) {
+Result<uint64_t> MemberStore::commit(archive::Manifest manifest,
+                                     const std::filesystem::path& final_path) {
   const std::lock_guard lock(mutex_);
   return writer_.commit(std::move(manifest), final_path);
 }

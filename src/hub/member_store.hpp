@@ -1,6 +1,7 @@
 #pragma once
-// The unfinished archive of a snapshot and the journal beside it. Members are appended by any thread; one thread flushes: first the
-// archive's bytes are made durable, then the journal says so, so that what the journal knows need never be fetched again.
+// The unfinished archive of a snapshot and the journal beside it. Members are appended by any
+// thread; one thread flushes: first the archive's bytes are made durable, then the journal says so,
+// so that what the journal knows need never be fetched again.
 
 #include <chrono>
 #include <condition_variable>
@@ -18,12 +19,16 @@ namespace lookback::hub {
 
 class MemberStore {
  public:
-  /// Goes on with what `folder` holds; `restored` are the journal's lines, none where it has to start afresh.
-  [[nodiscard]] static Result<std::unique_ptr<MemberStore>> open(const std::filesystem::path& folder, int64_t mtime_ns, DiskBudget& budget,
-                                                                 std::string budget_id, std::vector<JournalLine>& restored);
+  /// Goes on with what `folder` holds; `restored` are the journal's lines, none where it has to
+  /// start afresh.
+  [[nodiscard]] static Result<std::unique_ptr<MemberStore>> open(
+      const std::filesystem::path& folder, int64_t mtime_ns, DiskBudget& budget,
+      std::string budget_id, std::vector<JournalLine>& restored);
 
-  /// corrupt: the member cannot be taken, the archive is as before. Waits while too much is not flushed yet.
-  [[nodiscard]] Result<> append(const std::string& node, uint32_t index, const archive::MemberContent& member);
+  /// corrupt: the member cannot be taken, the archive is as before. Waits while too much is not
+  /// flushed yet.
+  [[nodiscard]] Result<> append(const std::string& node, uint32_t index,
+                                const archive::MemberContent& member);
   void note(JournalLine line);
   /// Waits until there is much to flush, `time` has passed, or wake().
   void wait_for_work(std::chrono::milliseconds time);
@@ -32,14 +37,16 @@ class MemberStore {
   [[nodiscard]] Result<> flush();
   /// Everybody who waits in append() gets an error.
   void abandon(const Error& error);
-  [[nodiscard]] Result<uint64_t> commit(archive::Manifest manifest, const std::filesystem::path& final_path);
+  [[nodiscard]] Result<uint64_t> commit(archive::Manifest manifest,
+                                        const std::filesystem::path& final_path);
   [[nodiscard]] uint64_t bytes_written() const;
 
   /// "nodes/web-1/packets/00000007.pcapng"
   [[nodiscard]] static std::string member_name(const std::string& node, uint32_t index);
 
  private:
-  MemberStore(archive::ArchiveWriter writer, Journal journal, Fd sync_fd, DiskBudget& budget, std::string budget_id);
+  MemberStore(archive::ArchiveWriter writer, Journal journal, Fd sync_fd, DiskBudget& budget,
+              std::string budget_id);
 
   archive::ArchiveWriter writer_;  // guarded by mutex_
   Journal journal_;                // the flushing thread's

@@ -14,10 +14,13 @@ constexpr int64_t kMaxConnectMs = 5'000, kMaxStallMs = 20'000, kLeastMs = 200;
 /// A node that gives less than this for longer than the stall time-out is as good as silent.
 constexpr uint64_t kLeastBytesPerSecond = 4 << 10;
 
-std::string freeze_path(const std::string& id) { return "/api/v1/freezes/" + http::url_encode(id); }
+std::string freeze_path(const std::string& id) {
+  return "/api/v1/freezes/" + http::url_encode(id);
+}
 
 /// The part of the window that the node still had, in node time.
-std::optional<TimeWindow> coverage_of(const TimeWindow& window, const std::optional<int64_t>& oldest) {
+std::optional<TimeWindow> coverage_of(const TimeWindow& window,
+                                      const std::optional<int64_t>& oldest) {
   const TimeWindow coverage{std::max(window.from_ns, oldest.value_or(window.to_ns)), window.to_ns};
   if (coverage.empty()) return std::nullopt;
   return coverage;
@@ -52,8 +55,10 @@ Result<> read_freeze(std::string_view body, const FreezeOrder& order, NodeRecord
   for (const FrozenMember& member : read.members) {
     if (!member.given_up) read.content_bytes += member.content_bytes;
   }
-  TRY_ASSIGN(read.compressed_bytes, json_get_or<uint64_t>(json, "compressed_bytes", read.content_bytes));
-  read.compressed_bytes = std::min(read.compressed_bytes, read.content_bytes + read.content_bytes / 8 + (1 << 20));
+  TRY_ASSIGN(read.compressed_bytes,
+             json_get_or<uint64_t>(json, "compressed_bytes", read.content_bytes));
+  read.compressed_bytes =
+      std::min(read.compressed_bytes, read.content_bytes + read.content_bytes / 8 + (1 << 20));
   TRY(check_node_entry(read.entry));
   read.frozen = true;
   node = std::move(read);
@@ -62,7 +67,8 @@ Result<> read_freeze(std::string_view body, const FreezeOrder& order, NodeRecord
 
 }  // namespace
 
-Result<NodeClient> NodeClient::create(const NodeAccess& access, const std::string& url, int64_t patience_ns) {
+Result<NodeClient> NodeClient::create(const NodeAccess& access, const std::string& url,
+                                      int64_t patience_ns) {
   http::ClientOptions options;
   options.base_url = url;
   options.token = access.token;
@@ -76,7 +82,8 @@ Result<NodeClient> NodeClient::create(const NodeAccess& access, const std::strin
   return NodeClient(std::move(client));
 }
 
-Result<> NodeClient::freeze(const FreezeOrder& order, NodeRecord& node, const std::atomic<bool>& cancelled) {
+Result<> NodeClient::freeze(const FreezeOrder& order, NodeRecord& node,
+                            const std::atomic<bool>& cancelled) {
   const Json request = {{"id", order.id},
                         {"owner", order.owner},
                         {"from", time_json(order.window.from_ns)},
@@ -85,38 +92,55 @@ Result<> NodeClient::freeze(const FreezeOrder& order, NodeRecord& node, const st
                         {"networks", order.networks}};
   std::vector<std::byte> body;
   TRY_ASSIGN(const http::ClientResponse response,
-             client_.fetch("POST", "/api/v1/freezes", to_text(request), kMaxFreezeAnswer, body, &cancelled));
-  if (response.status >= 400) return tl::make_unexpected(http::Client::error_of(response, "the node"));
+             client_.fetch("POST", "/api/v1/freezes", to_text(request), kMaxFreezeAnswer, body,
+                           &cancelled));
+  if (response.status >= 400)
+    return tl::make_unexpected(http::Client::error_of(response, "the node"));
   if (auto read = read_freeze(as_text(body), order, node); !read)
     return fail(ErrorKind::corrupt, "the node's freeze cannot be used: {}", read.error().message);
   return {};
 }
 
 Result<> NodeClient::renew(const std::string& freeze_id) {
-  TRY(client_.send("POST", freeze_path(freeze_id) + "/renew", to_text({{"ttl_ns", kFreezeTimeToLive}})));
+  TRY(client_.send("POST", freeze_path(freeze_id) + "/renew",
+                   to_text({{"ttl_ns", kFreezeTimeToLive}})));
   return {};
 }
 
 Result<> NodeClient::release(const std::string& freeze_id) {
-  TRY_ASSIGN(const http::ClientResponse response, client_.request("DELETE", freeze_path(freeze_id)));
-  if (response.status >= 400 && response.status != 404) return tl::make_unexpected(http::Client::error_of(response, "the node"));
+  TRY_ASSIGN(const http::ClientResponse response,
+             client_.request("DELETE", freeze_path(freeze_id)));
+  if (response.status >= 400 && response.status != 404)
+    return tl::make_unexpected(http::Client::error_of(response, "the node"));
   return {};
 }
 
-Result<FetchedMember> NodeClient::fetch(const std::string& freeze_id, uint32_t index, uint64_t wire_limit, const std::atomic<bool>& cancelled) {
+Result<FetchedMember> NodeClient::fetch(const std::string& freeze_id, uint32_t index,
+                                        uint64_t wire_limit, const std::atomic<bool>& cancelled) {
   FetchedMember member;
   TRY_ASSIGN(const http::ClientResponse response,
-             client_.fetch("GET", fmt::format("{}/members/{}", freeze_path(freeze_id), index), {}, wire_limit, member.wire, &cancelled));
+             client_.fetch("GET", fmt::format("{}/members/{}", freeze_path(freeze_id), index), {},
+                           wire_limit, member.wire, &cancelled));
   switch (response.status) {
-    case 200: return member;
-    case 204: member.kind = FetchedMember::Kind::empty; return member;
-    case 404: member.kind = FetchedMember::Kind::freeze_gone; return member;
-    case 410: member.kind = FetchedMember::Kind::given_up; return member;
-    default: break;
+    case 200:
+      return member;
+    case 204:
+      member.kind = FetchedMember::Kind::empty;
+      return member;
+    case 404:
+      member.kind = FetchedMember::Kind::freeze_gone;
+      return member;
+    case 410:
+      member.kind = FetchedMember::Kind::given_up;
+      return member;
+    default:
+      break;
   }
   Error error = http::Client::error_of(response, "the node");
-  if (response.status >= 500 || response.status == 408 || response.status == 429) error.kind = ErrorKind::unreachable;
-  if (response.status < 400) error = {ErrorKind::corrupt, fmt::format("the node answers with status {}", response.status)};
+  if (response.status >= 500 || response.status == 408 || response.status == 429)
+    error.kind = ErrorKind::unreachable;
+  if (response.status < 400)
+    error = {ErrorKind::corrupt, fmt::format("the node answers with status {}", response.status)};
   return tl::make_unexpected(std::move(error));
 }
 

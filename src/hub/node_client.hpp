@@ -1,5 +1,6 @@
 #pragma once
-// The hub's side of a capture daemon's API: freezes and their members. Nothing that comes back is believed beyond its limits. One thread.
+// The hub's side of a capture daemon's API: freezes and their members. Nothing that comes back is
+// believed beyond its limits. One thread.
 
 #include <atomic>
 #include <cstdint>
@@ -35,15 +36,18 @@ inline constexpr int64_t kFreezeTimeToLive = 24 * 3600 * kNsPerSecond;
 class NodeClient {
  public:
   /// `patience_ns`: the time-outs of connecting and of silence stay well below it.
-  [[nodiscard]] static Result<NodeClient> create(const NodeAccess& access, const std::string& url, int64_t patience_ns);
+  [[nodiscard]] static Result<NodeClient> create(const NodeAccess& access, const std::string& url,
+                                                 int64_t patience_ns);
 
-  /// The record's name, version and url are kept; the rest is filled in. invalid: the node refuses (its message); corrupt: its answer
-  /// cannot be used; unreachable.
-  [[nodiscard]] Result<> freeze(const FreezeOrder& order, NodeRecord& node, const std::atomic<bool>& cancelled);
+  /// The record's name, version and url are kept; the rest is filled in. invalid: the node refuses
+  /// (its message); corrupt: its answer cannot be used; unreachable.
+  [[nodiscard]] Result<> freeze(const FreezeOrder& order, NodeRecord& node,
+                                const std::atomic<bool>& cancelled);
   [[nodiscard]] Result<> renew(const std::string& freeze_id);
   [[nodiscard]] Result<> release(const std::string& freeze_id);
   /// corrupt: more bytes than `wire_limit`; unreachable: try again, also after a 5xx.
-  [[nodiscard]] Result<FetchedMember> fetch(const std::string& freeze_id, uint32_t index, uint64_t wire_limit,
+  [[nodiscard]] Result<FetchedMember> fetch(const std::string& freeze_id, uint32_t index,
+                                            uint64_t wire_limit,
                                             const std::atomic<bool>& cancelled);
   /// The last call failed because nobody listens there.
   [[nodiscard]] bool was_refused() const { return client_.was_refused(); }

@@ -16,7 +16,8 @@ constexpr size_t kMaxText = 512;
 
 Result<std::string> short_text(const Json& object, std::string_view key) {
   TRY_ASSIGN(std::string text, json_get_or<std::string>(object, key, ""));
-  if (text.size() > kMaxText) return fail(ErrorKind::invalid, "'{}' is longer than {} characters", key, kMaxText);
+  if (text.size() > kMaxText)
+    return fail(ErrorKind::invalid, "'{}' is longer than {} characters", key, kMaxText);
   return text;
 }
 
@@ -54,7 +55,8 @@ Result<std::optional<ClockReport>> clock_from(const Json& json) {
   TRY_ASSIGN(clock.error_ns, json_get<int64_t>(*it, "error_ns"));
   TRY_ASSIGN(const std::optional<int64_t> measured, json_time_or_none(*it, "measured"));
   clock.measured_ns = measured.value_or(0);
-  if (clock.error_ns < 0 || clock.error_ns > kMaxClockOffset || clock.offset_ns > kMaxClockOffset || clock.offset_ns < -kMaxClockOffset)
+  if (clock.error_ns < 0 || clock.error_ns > kMaxClockOffset || clock.offset_ns > kMaxClockOffset ||
+      clock.offset_ns < -kMaxClockOffset)
     return fail(ErrorKind::invalid, "'clock' is absurd");
   return clock;
 }
@@ -63,7 +65,9 @@ Json status_json(const NodeStatus& status) {
   return {{"oldest", time_json(status.oldest_ns)},
           {"newest", time_json(status.newest_ns)},
           {"packets", status.packets},
-          {"rate", {{"packets_per_second", status.packets_per_second}, {"bytes_per_second", status.bytes_per_second}}},
+          {"rate",
+           {{"packets_per_second", status.packets_per_second},
+            {"bytes_per_second", status.bytes_per_second}}},
           {"drops", {{"packets", status.dropped}}},
           {"retention_ns", status.retention_ns},
           {"used_bytes", status.used_bytes},
@@ -72,10 +76,13 @@ Json status_json(const NodeStatus& status) {
 
 Json clock_json(const std::optional<ClockReport>& clock) {
   if (!clock) return nullptr;
-  return {{"offset_ns", clock->offset_ns}, {"error_ns", clock->error_ns}, {"measured", time_json(clock->measured_ns)}};
+  return {{"offset_ns", clock->offset_ns},
+          {"error_ns", clock->error_ns},
+          {"measured", time_json(clock->measured_ns)}};
 }
 
-Result<Heartbeat> parse_heartbeat(const std::string& name, const Json& json, const std::string& peer_address) {
+Result<Heartbeat> parse_heartbeat(const std::string& name, const Json& json,
+                                  const std::string& peer_address) {
   Heartbeat beat;
   TRY(check_node_name(name));
   beat.name = name;
@@ -85,9 +92,11 @@ Result<Heartbeat> parse_heartbeat(const std::string& name, const Json& json, con
   TRY_ASSIGN(beat.port, json_get_or<uint16_t>(json, "port", 0));
   TRY_ASSIGN(const bool tls, json_get_or<bool>(json, "tls", false));
   if (beat.url.empty()) {
-    if (beat.port == 0) return fail(ErrorKind::invalid, "neither 'url' nor 'port' says where the node is");
+    if (beat.port == 0)
+      return fail(ErrorKind::invalid, "neither 'url' nor 'port' says where the node is");
     const bool v6 = peer_address.find(':') != std::string::npos;
-    beat.url = fmt::format("{}://{}{}{}:{}", tls ? "https" : "http", v6 ? "[" : "", peer_address, v6 ? "]" : "", beat.port);
+    beat.url = fmt::format("{}://{}{}{}:{}", tls ? "https" : "http", v6 ? "[" : "", peer_address,
+                           v6 ? "]" : "", beat.port);
   } else if (!beat.url.starts_with("http://") && !beat.url.starts_with("https://")) {
     return fail(ErrorKind::invalid, "'{}' is no URL of a node", beat.url);
   }
@@ -103,14 +112,18 @@ Result<Heartbeat> parse_heartbeat(const std::string& name, const Json& json, con
 
 std::string_view to_string(NodeState state) {
   switch (state) {
-    case NodeState::up: return "up";
-    case NodeState::late: return "late";
-    case NodeState::lost: return "lost";
+    case NodeState::up:
+      return "up";
+    case NodeState::late:
+      return "late";
+    case NodeState::lost:
+      return "lost";
   }
   return "lost";
 }
 
-Result<Heartbeat> Heartbeat::parse(const std::string& name, std::string_view body, const std::string& peer_address) {
+Result<Heartbeat> Heartbeat::parse(const std::string& name, std::string_view body,
+                                   const std::string& peer_address) {
   auto json = parse_json(body, "the heartbeat");
   if (!json) return fail(ErrorKind::invalid, "{}", json.error().message);
   if (!json->is_object()) return fail(ErrorKind::invalid, "the heartbeat is no JSON object");
@@ -119,9 +132,11 @@ Result<Heartbeat> Heartbeat::parse(const std::string& name, std::string_view bod
   return beat;
 }
 
-NodeRegistry::NodeRegistry(std::filesystem::path file, const Clock& clock) : file_(std::move(file)), clock_(clock) {
+NodeRegistry::NodeRegistry(std::filesystem::path file, const Clock& clock)
+    : file_(std::move(file)), clock_(clock) {
   if (const auto loaded = load(); !loaded && loaded.error().kind != ErrorKind::not_found) {
-    log_warning("{} is not used ({}); the nodes will come back with their heartbeats", file_.string(), loaded.error().message);
+    log_warning("{} is not used ({}); the nodes will come back with their heartbeats",
+                file_.string(), loaded.error().message);
     std::error_code ec;
     std::filesystem::rename(file_, file_.string() + ".damaged", ec);
   }
@@ -131,13 +146,15 @@ Result<> NodeRegistry::load() {
   TRY_ASSIGN(const std::string text, read_file(file_));
   TRY_ASSIGN(const Json json, parse_json(text, file_.string()));
   const auto nodes = json.find("nodes");
-  if (nodes == json.end() || !nodes->is_array()) return fail(ErrorKind::corrupt, "it lists no nodes");
+  if (nodes == json.end() || !nodes->is_array())
+    return fail(ErrorKind::corrupt, "it lists no nodes");
   for (const Json& one : *nodes) {
     TRY_ASSIGN(const std::string name, json_get<std::string>(one, "name"));
     TRY_ASSIGN(Heartbeat beat, parse_heartbeat(name, one, ""));
     TRY_ASSIGN(const int64_t seen, json_time(one, "last_seen"));
     Entry entry;
-    entry.info = {beat.name, beat.url, beat.version, beat.incarnation, beat.port, seen, NodeState::lost, beat.status, beat.clock};
+    entry.info = {beat.name, beat.url,        beat.version, beat.incarnation, beat.port,
+                  seen,      NodeState::lost, beat.status,  beat.clock};
     entry.seen_mono_ns = clock_.monotonic_ns() - std::max<int64_t>(0, clock_.realtime_ns() - seen);
     count_port(beat.port, 1);
     entries_.insert_or_assign(name, std::move(entry));
@@ -164,23 +181,29 @@ Result<> NodeRegistry::take(Heartbeat beat) {
   const auto it = entries_.find(beat.name);
   if (it != entries_.end()) {
     const Entry& known = it->second;
-    // A daemon that was killed and started again has another incarnation but the same place, which cannot be taken twice.
-    if (known.info.incarnation != beat.incarnation && known.info.url != beat.url && state_of(known) == NodeState::up) {
-      return fail(ErrorKind::conflict, "the node name '{}' is used by the daemon at {}, which is alive; give this one another with --node",
+    // A daemon that was killed and started again has another incarnation but the same place, which
+    // cannot be taken twice.
+    if (known.info.incarnation != beat.incarnation && known.info.url != beat.url &&
+        state_of(known) == NodeState::up) {
+      return fail(ErrorKind::conflict,
+                  "the node name '{}' is used by the daemon at {}, which is alive; give this one "
+                  "another with --node",
                   beat.name, known.info.url);
     }
     count_port(known.info.port, -1);
   } else if (entries_.size() >= kMaxKnownNodes) {
-    return fail(ErrorKind::no_space, "this hub knows {} nodes already, and takes no more", entries_.size());
+    return fail(ErrorKind::no_space, "this hub knows {} nodes already, and takes no more",
+                entries_.size());
   } else {
     log_info("node {} is at {} (lookback {})", beat.name, beat.url, beat.version);
   }
   count_port(beat.port, 1);
   Entry entry;
   entry.seen_mono_ns = clock_.monotonic_ns();
-  entry.info = {beat.name,  std::move(beat.url), std::move(beat.version), std::move(beat.incarnation),
-                beat.port,  clock_.realtime_ns(), NodeState::up,          beat.status,
-                beat.clock};
+  entry.info = {
+      beat.name, std::move(beat.url),  std::move(beat.version), std::move(beat.incarnation),
+      beat.port, clock_.realtime_ns(), NodeState::up,           beat.status,
+      beat.clock};
   entries_.insert_or_assign(beat.name, std::move(entry));
   dirty_ = true;
   return {};
@@ -196,7 +219,8 @@ std::vector<NodeInfo> NodeRegistry::nodes() const {
       list.back().state = state_of(entry);
     }
   }
-  std::sort(list.begin(), list.end(), [](const NodeInfo& a, const NodeInfo& b) { return a.name < b.name; });
+  std::sort(list.begin(), list.end(),
+            [](const NodeInfo& a, const NodeInfo& b) { return a.name < b.name; });
   return list;
 }
 
@@ -253,7 +277,8 @@ void NodeRegistry::save_if_due(bool now_at_once) {
                     {"status", status_json(node.status)},
                     {"clock", clock_json(node.clock)}});
   }
-  if (const auto written = write_file_atomically(file_, to_text({{"nodes", std::move(list)}})); !written) {
+  if (const auto written = write_file_atomically(file_, to_text({{"nodes", std::move(list)}}));
+      !written) {
     log_warning("{}", written.error().message);
     const std::lock_guard lock(mutex_);
     dirty_ = true;
@@ -262,7 +287,8 @@ void NodeRegistry::save_if_due(bool now_at_once) {
 
 Json node_json(const NodeInfo& node) {
   Json clock = nullptr;
-  if (node.clock) clock = {{"offset_ns", node.clock->offset_ns}, {"error_ns", node.clock->error_ns}};
+  if (node.clock)
+    clock = {{"offset_ns", node.clock->offset_ns}, {"error_ns", node.clock->error_ns}};
   return {{"name", node.name},
           {"url", node.url},
           {"version", node.version},

@@ -1,6 +1,6 @@
 #pragma once
-// The nodes that the hub knows, by their heartbeats. A heartbeat costs the same however many nodes there are; the file is written at
-// most every kSaveInterval. Thread-safe.
+// The nodes that the hub knows, by their heartbeats. A heartbeat costs the same however many nodes
+// there are; the file is written at most every kSaveInterval. Thread-safe.
 
 #include <cstdint>
 #include <filesystem>
@@ -50,16 +50,20 @@ struct Heartbeat {
   NodeStatus status;
   std::optional<ClockReport> clock;
 
-  /// kind invalid names what is wrong. An empty url becomes the address that the heartbeat came from.
-  [[nodiscard]] static Result<Heartbeat> parse(const std::string& name, std::string_view body, const std::string& peer_address);
+  /// kind invalid names what is wrong. An empty url becomes the address that the heartbeat came
+  /// from.
+  [[nodiscard]] static Result<Heartbeat> parse(const std::string& name, std::string_view body,
+                                               const std::string& peer_address);
 };
 
 class NodeRegistry {
  public:
-  /// Reads `file` where it exists; a damaged one is put aside with a warning, since heartbeats bring it all back.
+  /// Reads `file` where it exists; a damaged one is put aside with a warning, since heartbeats
+  /// bring it all back.
   NodeRegistry(std::filesystem::path file, const Clock& clock);
 
-  /// conflict: another daemon elsewhere uses the name and is alive; no_space: more nodes than a hub takes.
+  /// conflict: another daemon elsewhere uses the name and is alive; no_space: more nodes than a hub
+  /// takes.
   [[nodiscard]] Result<> take(Heartbeat heartbeat);
   [[nodiscard]] std::vector<NodeInfo> nodes() const;  ///< by name
   [[nodiscard]] std::optional<NodeInfo> find(const std::string& name) const;

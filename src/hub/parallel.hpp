@@ -23,9 +23,10 @@ template <class Function>
   }
 }
 
-/// `work(i)` for every i below `count`, on at most `threads` threads, in order of i. Where the system gives no more threads, the caller's
-/// own does the rest.
-inline void for_each_parallel(size_t count, size_t threads, const std::function<void(size_t)>& work) {
+/// `work(i)` for every i below `count`, on at most `threads` threads, in order of i. Where the
+/// system gives no more threads, the caller's own does the rest.
+inline void for_each_parallel(size_t count, size_t threads,
+                              const std::function<void(size_t)>& work) {
   std::atomic<size_t> next{0};
   const auto loop = [&] {
     for (size_t i = next++; i < count; i = next++) work(i);

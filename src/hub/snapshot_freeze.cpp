@@ -29,13 +29,15 @@ Result<> SnapshotJob::prepare() {
     return saved;
   }
   freeze_all();
-  const auto frozen = std::count_if(record_.nodes.begin(), record_.nodes.end(), [](const NodeRecord& node) { return node.frozen; });
+  const auto frozen = std::count_if(record_.nodes.begin(), record_.nodes.end(),
+                                    [](const NodeRecord& node) { return node.frozen; });
   Result<> ready;
   if (ended_) {
     ready = fail(ErrorKind::cancelled, "snapshot {} was cancelled", name_);
   } else if (frozen == 0) {
     const NodeRecord& first = record_.nodes.front();
-    ready = fail(ErrorKind::unreachable, "no node could freeze the window; {}: {}", first.entry.name, first.entry.reason);
+    ready = fail(ErrorKind::unreachable, "no node could freeze the window; {}: {}",
+                 first.entry.name, first.entry.reason);
   } else {
     ready = env_.budget.reserve(id_, bytes_reserved());
   }
@@ -52,7 +54,8 @@ Result<> SnapshotJob::prepare() {
   }
   {
     const std::lock_guard lock(mutex_);
-    for (const NodeRecord& node : record_.nodes) transfers_.push_back(std::make_unique<NodeTransfer>(node, id_, record_.deadline_ns));
+    for (const NodeRecord& node : record_.nodes)
+      transfers_.push_back(std::make_unique<NodeTransfer>(node, id_, record_.deadline_ns));
   }
   set_state(State::in_progress);
   return {};
@@ -61,14 +64,16 @@ Result<> SnapshotJob::prepare() {
 void SnapshotJob::freeze_all() {
   // A window may reach a little past now: what it still lacks has to happen first.
   const int64_t ahead_ns = record_.window.to_ns - env_.clock.realtime_ns();
-  if (ahead_ns > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(ahead_ns, kNsPerSecond)));
+  if (ahead_ns > 0)
+    std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(ahead_ns, kNsPerSecond)));
   const std::string owner = fmt::format("snapshot {} of hub {}", name_, env_.hub_id);
   for_each_parallel(record_.nodes.size(), kFreezeThreads, [&](size_t i) {
     NodeRecord frozen = record_.nodes[i];
     const auto known = env_.nodes.find(frozen.entry.name);
     const auto clock = known ? known->clock : std::nullopt;
     const FreezeOrder order{id_, owner, to_node_window(record_.window, clock), record_.networks};
-    freeze_node(frozen, !known || known->state == NodeState::lost, clock ? clock->error_ns : 0, order);
+    freeze_node(frozen, !known || known->state == NodeState::lost, clock ? clock->error_ns : 0,
+                order);
     if (!frozen.frozen) frozen.entry.status = "failed";
     {
       const std::lock_guard lock(mutex_);
@@ -78,26 +83,31 @@ void SnapshotJob::freeze_all() {
   });
 }
 
-void SnapshotJob::freeze_node(NodeRecord& node, bool lost, int64_t clock_error_ns, const FreezeOrder& order) {
+void SnapshotJob::freeze_node(NodeRecord& node, bool lost, int64_t clock_error_ns,
+                              const FreezeOrder& order) {
   const auto give_up_at = steady_clock::now() + std::chrono::nanoseconds(record_.deadline_ns);
   milliseconds pause_time = kFirstPause;
   for (int refusals = 0;;) {
     node.url = url_of(node);
     auto client = NodeClient::create(env_.access, node.url, record_.deadline_ns);
-    const auto frozen = client ? client->freeze(order, node, ended_) : Result<>(tl::make_unexpected(client.error()));
+    const auto frozen = client ? client->freeze(order, node, ended_)
+                               : Result<>(tl::make_unexpected(client.error()));
     if (frozen) return;
     const Error& error = frozen.error();
     node.entry.reason = error.message;
     if (ended_) return;
     if (error.kind == ErrorKind::invalid && ++refusals < kTriesWhereRefused) {
-      // The node's clock may be a little behind what was thought, so that the window's end is still ahead there.
+      // The node's clock may be a little behind what was thought, so that the window's end is still
+      // ahead there.
       pause(milliseconds(std::clamp<int64_t>(clock_error_ns / 1'000'000 + 50, 50, 2'000)));
       continue;
     }
     // Nobody listening, and a node not heard of for a minute, are not waited for.
-    const bool hopeless = error.kind != ErrorKind::unreachable || lost || (client && client->was_refused());
+    const bool hopeless =
+        error.kind != ErrorKind::unreachable || lost || (client && client->was_refused());
     if (hopeless || steady_clock::now() + pause_time > give_up_at) {
-      log_warning("node {} did not freeze the window of snapshot {}: {}", node.entry.name, name_, error.message);
+      log_warning("node {} did not freeze the window of snapshot {}: {}", node.entry.name, name_,
+                  error.message);
       return;
     }
     pause(pause_time);

@@ -24,11 +24,16 @@ constexpr int64_t kReleasePatience = 3 * kNsPerSecond;
 
 std::string_view to_string(SnapshotJob::State state) {
   switch (state) {
-    case SnapshotJob::State::pending: return "pending";
-    case SnapshotJob::State::in_progress: return "in_progress";
-    case SnapshotJob::State::completed: return "completed";
-    case SnapshotJob::State::failed: return "failed";
-    case SnapshotJob::State::gone: return "failed";
+    case SnapshotJob::State::pending:
+      return "pending";
+    case SnapshotJob::State::in_progress:
+      return "in_progress";
+    case SnapshotJob::State::completed:
+      return "completed";
+    case SnapshotJob::State::failed:
+      return "failed";
+    case SnapshotJob::State::gone:
+      return "failed";
   }
   return "failed";
 }
@@ -40,7 +45,8 @@ SnapshotJob::SnapshotJob(JobEnvironment& environment, SnapshotRecord record)
     error_ = Error{ErrorKind::failed, record_.reason};
   } else if (record_.state == "in_progress") {
     state_ = State::in_progress;
-    for (const NodeRecord& node : record_.nodes) transfers_.push_back(std::make_unique<NodeTransfer>(node, id_, record_.deadline_ns));
+    for (const NodeRecord& node : record_.nodes)
+      transfers_.push_back(std::make_unique<NodeTransfer>(node, id_, record_.deadline_ns));
   }
 }
 
@@ -49,7 +55,9 @@ SnapshotJob::~SnapshotJob() {
   wait();
 }
 
-Result<> SnapshotJob::save() { return write_file_atomically(env_.paths.job_file(name_), record_.to_json(), 0600); }
+Result<> SnapshotJob::save() {
+  return write_file_atomically(env_.paths.job_file(name_), record_.to_json(), 0600);
+}
 
 void SnapshotJob::set_state(State state) {
   {
@@ -65,7 +73,9 @@ SnapshotJob::State SnapshotJob::state() const {
   return state_;
 }
 
-bool SnapshotJob::running() const { return running_; }
+bool SnapshotJob::running() const {
+  return running_;
+}
 
 uint64_t SnapshotJob::bytes_reserved() const {
   uint64_t compressed = 0;
@@ -108,7 +118,8 @@ void SnapshotJob::suspend() {
 Result<> SnapshotJob::cancel() {
   {
     const std::lock_guard lock(mutex_);
-    if (state_ == State::completed || state_ == State::failed || state_ == State::gone || committing_)
+    if (state_ == State::completed || state_ == State::failed || state_ == State::gone ||
+        committing_)
       return fail(ErrorKind::conflict, "snapshot {} has ended already; delete it instead", name_);
     cancelled_ = true;
   }
@@ -145,7 +156,8 @@ std::string SnapshotJob::url_of(const NodeRecord& node) const {
   return known ? known->url : node.url;
 }
 
-Result<> SnapshotJob::store(const NodeRecord& node, uint32_t index, const archive::MemberContent& member) {
+Result<> SnapshotJob::store(const NodeRecord& node, uint32_t index,
+                            const archive::MemberContent& member) {
   auto stored = store_->append(node.entry.name, index, member);
   if (stored) {
     ++env_.counters.members_stored;
@@ -156,7 +168,8 @@ Result<> SnapshotJob::store(const NodeRecord& node, uint32_t index, const archiv
   return stored;
 }
 
-void SnapshotJob::note(const NodeRecord& node, uint32_t index, MemberOutcome outcome, const std::string& reason) {
+void SnapshotJob::note(const NodeRecord& node, uint32_t index, MemberOutcome outcome,
+                       const std::string& reason) {
   if (outcome == MemberOutcome::dropped) ++env_.counters.members_dropped;
   store_->note({node.entry.name, index, outcome, reason, std::nullopt});
 }
@@ -189,7 +202,8 @@ void SnapshotJob::run() {
 Result<> SnapshotJob::transfer() {
   std::vector<JournalLine> restored;
   {
-    TRY_ASSIGN(auto opened, MemberStore::open(env_.paths.job(name_), record_.created_ns, env_.budget, id_, restored));
+    TRY_ASSIGN(auto opened, MemberStore::open(env_.paths.job(name_), record_.created_ns,
+                                              env_.budget, id_, restored));
     const std::lock_guard lock(mutex_);
     store_ = std::move(opened);
     transfer_started_ns_ = env_.clock.monotonic_ns();
@@ -198,7 +212,8 @@ Result<> SnapshotJob::transfer() {
   for (const JournalLine& line : restored) {
     for (const auto& transfer : transfers_) {
       if (transfer->record().entry.name == line.node && !transfer->restore(line))
-        log_warning("the journal of snapshot {} names a member {} of node {} that was not offered", name_, line.index, line.node);
+        log_warning("the journal of snapshot {} names a member {} of node {} that was not offered",
+                    name_, line.index, line.node);
     }
   }
   std::vector<NodeTransfer*> queue;
@@ -224,7 +239,8 @@ Result<> SnapshotJob::transfer() {
     });
     if (!thread) {
       --working;
-      if (threads.empty()) end_with({ErrorKind::failed, "the system gives no thread for the transfer"});
+      if (threads.empty())
+        end_with({ErrorKind::failed, "the system gives no thread for the transfer"});
       break;
     }
     threads.push_back(std::move(*thread));
@@ -261,9 +277,12 @@ void SnapshotJob::renew_freezes() {
     const NodeRecord& node = transfers_[i]->record();
     if (!node.frozen || transfers_[i]->totals().ended || ended_) return;
     auto client = NodeClient::create(env_.access, url_of(node), kReleasePatience);
-    const auto renewed = client ? client->renew(id_) : Result<>(tl::make_unexpected(client.error()));
+    const auto renewed =
+        client ? client->renew(id_) : Result<>(tl::make_unexpected(client.error()));
     // An hour later it is tried again; a freeze lives for a day.
-    if (!renewed) log_warning("cannot renew the freeze of snapshot {} on node {}: {}", name_, node.entry.name, renewed.error().message);
+    if (!renewed)
+      log_warning("cannot renew the freeze of snapshot {} on node {}: {}", name_, node.entry.name,
+                  renewed.error().message);
   });
 }
 
@@ -281,7 +300,8 @@ void SnapshotJob::release_freezes() {
       if (released || suspended_ || (client && client->was_refused())) break;
     }
     if (!released && node.frozen)
-      log_warning("the freeze of snapshot {} on node {} is left to expire: {}", name_, node.entry.name, released.error().message);
+      log_warning("the freeze of snapshot {} on node {} is left to expire: {}", name_,
+                  node.entry.name, released.error().message);
   });
 }
 
@@ -302,14 +322,21 @@ archive::NodeEntry SnapshotJob::final_entry(size_t i) const {
     reason += text;
   };
   if (totals.given_up_because) add(*totals.given_up_because);
-  if (missing > 0) add(fmt::format("{} of {} members were not transferred", missing, totals.members_total));
-  if (totals.given_up > 0) add(fmt::format("the node gave up {} of {} members to keep recording", totals.given_up, totals.members_total));
+  if (missing > 0)
+    add(fmt::format("{} of {} members were not transferred", missing, totals.members_total));
+  if (totals.given_up > 0)
+    add(fmt::format("the node gave up {} of {} members to keep recording", totals.given_up,
+                    totals.members_total));
   if (totals.dropped > 0)
-    add(fmt::format("{} of {} members were damaged and are left out ({})", totals.dropped, totals.members_total, totals.first_drop));
+    add(fmt::format("{} of {} members were damaged and are left out ({})", totals.dropped,
+                    totals.members_total, totals.first_drop));
   const bool lacks = missing + totals.given_up + totals.dropped > 0 || totals.given_up_because;
-  if (!node.covers_window) add(node.entry.reason.empty() ? "the node did not have all of the window" : node.entry.reason);
+  if (!node.covers_window)
+    add(node.entry.reason.empty() ? "the node did not have all of the window" : node.entry.reason);
   entry.reason = reason;
-  entry.status = !lacks && node.covers_window ? "complete" : lacks && totals.stored == 0 ? "failed" : "partial";
+  entry.status = !lacks && node.covers_window  ? "complete"
+                 : lacks && totals.stored == 0 ? "failed"
+                                               : "partial";
   return entry;
 }
 
@@ -347,7 +374,8 @@ Result<> SnapshotJob::publish() {
     record_.finished_ns = finished;
     size_bytes_ = *committed;
   }
-  log_info("snapshot {} is {}: {} bytes", name_, complete ? "complete" : "done, but does not cover its window wholly", *committed);
+  log_info("snapshot {} is {}: {} bytes", name_,
+           complete ? "complete" : "done, but does not cover its window wholly", *committed);
   set_state(State::completed);
   release_freezes();
   close_store();

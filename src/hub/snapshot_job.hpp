@@ -2,8 +2,8 @@
 // One snapshot from the order to the published archive.
 //
 //   pending ──freezes made──► in_progress ──commit──► completed (the library's from then on)
-//      │                         │  └──disk full, I/O error──► failed (job.json stays, to be seen and deleted)
-//      └──nothing froze, no room─┴──cancel──► gone
+//      │                          │   └──disk full, I/O error──► failed (job.json stays)
+//      └──nothing froze, no room──┴──cancel──► gone
 //
 // suspend() ends the threads and keeps everything for the next start of the hub.
 
@@ -56,9 +56,11 @@ class SnapshotJob final : public MemberSink {
   SnapshotJob(JobEnvironment& environment, SnapshotRecord record);
   ~SnapshotJob() override;
 
-  /// Freezes on all nodes and checks the room; on failure nothing is left anywhere. unreachable: no node froze anything.
+  /// Freezes on all nodes and checks the room; on failure nothing is left anywhere. unreachable: no
+  /// node froze anything.
   [[nodiscard]] Result<> prepare();
-  /// Transfers and publishes, on threads of its own. After prepare(), or for a record in_progress from an earlier run.
+  /// Transfers and publishes, on threads of its own. After prepare(), or for a record in_progress
+  /// from an earlier run.
   [[nodiscard]] Result<> start();
   /// For a pending record of a killed hub: nobody got an answer about it.
   void forget_freezes();
@@ -76,8 +78,10 @@ class SnapshotJob final : public MemberSink {
   [[nodiscard]] Json object(bool full) const;
 
   // MemberSink
-  Result<> store(const NodeRecord& node, uint32_t index, const archive::MemberContent& member) override;
-  void note(const NodeRecord& node, uint32_t index, MemberOutcome outcome, const std::string& reason) override;
+  Result<> store(const NodeRecord& node, uint32_t index,
+                 const archive::MemberContent& member) override;
+  void note(const NodeRecord& node, uint32_t index, MemberOutcome outcome,
+            const std::string& reason) override;
   const std::atomic<bool>& ended() const override { return ended_; }
   void pause(std::chrono::milliseconds time) override;
   std::string url_of(const NodeRecord& node) const override;
@@ -104,7 +108,8 @@ class SnapshotJob final : public MemberSink {
   const std::string name_, id_;
   SnapshotRecord record_;  // nodes: fixed once in_progress; the rest under mutex_
   std::vector<std::unique_ptr<NodeTransfer>> transfers_;
-  std::shared_ptr<MemberStore> store_;  // set and reset under mutex_; the threads of transfer() use it as it is
+  std::shared_ptr<MemberStore>
+      store_;  // set and reset under mutex_; the threads of transfer() use it as it is
   std::thread thread_;
 
   std::atomic<bool> ended_{false}, cancelled_{false}, suspended_{false}, running_{false};

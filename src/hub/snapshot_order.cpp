@@ -10,7 +10,8 @@ namespace lookback::hub {
 
 namespace {
 
-constexpr size_t kMaxNames = 10'000, kMaxNetworks = 1'000, kMaxTags = 64, kMaxTagKey = 128, kMaxTagValue = 1024;
+constexpr size_t kMaxNames = 10'000, kMaxNetworks = 1'000, kMaxTags = 64, kMaxTagKey = 128,
+                 kMaxTagValue = 1024;
 constexpr int64_t kMaxDeadline = 3600 * kNsPerSecond;
 constexpr int64_t kMostAhead = kNsPerSecond;
 
@@ -18,9 +19,11 @@ Result<std::vector<std::string>> texts(const Json& json, const char* key, size_t
   std::vector<std::string> list;
   const auto it = json.find(key);
   if (it == json.end() || it->is_null()) return list;
-  if (!it->is_array() || it->size() > limit) return fail(ErrorKind::invalid, "'{}' is not a list of at most {} texts", key, limit);
+  if (!it->is_array() || it->size() > limit)
+    return fail(ErrorKind::invalid, "'{}' is not a list of at most {} texts", key, limit);
   for (const Json& one : *it) {
-    if (!one.is_string()) return fail(ErrorKind::invalid, "'{}' holds something else than texts", key);
+    if (!one.is_string())
+      return fail(ErrorKind::invalid, "'{}' holds something else than texts", key);
     list.push_back(one.get<std::string>());
   }
   return list;
@@ -48,21 +51,26 @@ Result<SnapshotOrder> order_from(const Json& json) {
     network = cidr.to_string();
   }
   if (const auto tags = json.find("tags"); tags != json.end() && !tags->is_null()) {
-    if (!tags->is_object() || tags->size() > kMaxTags) return fail(ErrorKind::invalid, "'tags' is not an object of at most {} texts", kMaxTags);
+    if (!tags->is_object() || tags->size() > kMaxTags)
+      return fail(ErrorKind::invalid, "'tags' is not an object of at most {} texts", kMaxTags);
     for (const auto& [key, value] : tags->items()) {
-      if (!value.is_string() || key.empty() || key.size() > kMaxTagKey || value.get_ref<const std::string&>().size() > kMaxTagValue)
+      if (!value.is_string() || key.empty() || key.size() > kMaxTagKey ||
+          value.get_ref<const std::string&>().size() > kMaxTagValue)
         return fail(ErrorKind::invalid, "the tag '{}' is no text, or too long", key.substr(0, 32));
       order.tags[key] = value.get<std::string>();
     }
   }
   TRY_ASSIGN(order.deadline_ns, json_get_or<int64_t>(json, "deadline_ns", order.deadline_ns));
   if (order.deadline_ns <= 0 || order.deadline_ns > kMaxDeadline)
-    return fail(ErrorKind::invalid, "the deadline has to be above 0 and at most {}", format_duration(kMaxDeadline));
+    return fail(ErrorKind::invalid, "the deadline has to be above 0 and at most {}",
+                format_duration(kMaxDeadline));
   TRY_ASSIGN(const bool upload, json_get_or<bool>(json, "upload", false));
   if (upload) return fail(ErrorKind::invalid, "this hub has no cloud storage to upload to");
   const bool window = order.from_ns || order.to_ns;
-  if (order.last_ns && window) return fail(ErrorKind::invalid, "'last_ns' and 'from'/'to' exclude each other");
-  if (!order.last_ns && !(order.from_ns && order.to_ns)) return fail(ErrorKind::invalid, "a snapshot needs 'last_ns', or 'from' and 'to'");
+  if (order.last_ns && window)
+    return fail(ErrorKind::invalid, "'last_ns' and 'from'/'to' exclude each other");
+  if (!order.last_ns && !(order.from_ns && order.to_ns))
+    return fail(ErrorKind::invalid, "a snapshot needs 'last_ns', or 'from' and 'to'");
   return order;
 }
 
@@ -85,17 +93,19 @@ Result<TimeWindow> SnapshotOrder::window(int64_t now_ns) const {
     window = {*from_ns, *to_ns};
   }
   if (window.empty())
-    return fail(ErrorKind::invalid, "empty window: it ends at {}, not after its start at {}", format_time(window.to_ns), format_time(window.from_ns));
+    return fail(ErrorKind::invalid, "empty window: it ends at {}, not after its start at {}",
+                format_time(window.to_ns), format_time(window.from_ns));
   if (window.to_ns > now_ns + kMostAhead) {
-    return fail(ErrorKind::invalid, "the window is in the future: it ends at {}, and here it is {}", format_time(window.to_ns),
-                format_time(now_ns));
+    return fail(ErrorKind::invalid, "the window is in the future: it ends at {}, and here it is {}",
+                format_time(window.to_ns), format_time(now_ns));
   }
   return window;
 }
 
 Result<std::vector<NodeInfo>> SnapshotOrder::select(const std::vector<NodeInfo>& known) const {
   if (known.empty())
-    return fail(ErrorKind::unreachable, "no node is registered: start 'lookback capture' with this hub's URL on the nodes");
+    return fail(ErrorKind::unreachable,
+                "no node is registered: start 'lookback capture' with this hub's URL on the nodes");
   if (nodes.empty()) return known;
   std::vector<bool> wanted(known.size(), false);
   for (const std::string& pattern : nodes) {

@@ -7,7 +7,8 @@ namespace lookback::hub {
 
 namespace {
 
-constexpr size_t kMaxText = 1024, kMaxGaps = 10'000, kMaxClockSamples = 100'000, kMaxInterfaces = 10'000;
+constexpr size_t kMaxText = 1024, kMaxGaps = 10'000, kMaxClockSamples = 100'000,
+                 kMaxInterfaces = 10'000;
 constexpr size_t kMaxMembers = 1'000'000;
 constexpr uint32_t kMaxMemberIndex = 99'999'999;  // eight digits in the archive
 
@@ -18,7 +19,8 @@ Result<std::vector<T>> read_array(const Json& object, const char* key, size_t li
   const auto it = object.find(key);
   if (it == object.end() || it->is_null()) return out;
   if (!it->is_array()) return fail(ErrorKind::corrupt, "'{}' is not an array", key);
-  if (it->size() > limit) return fail(ErrorKind::corrupt, "'{}' has {} elements, {} are allowed", key, it->size(), limit);
+  if (it->size() > limit)
+    return fail(ErrorKind::corrupt, "'{}' has {} elements, {} are allowed", key, it->size(), limit);
   out.reserve(it->size());
   for (const Json& one : *it) {
     Result<T> value = read(one);
@@ -30,7 +32,8 @@ Result<std::vector<T>> read_array(const Json& object, const char* key, size_t li
 
 Result<std::string> text_of(const Json& object, std::string_view key) {
   TRY_ASSIGN(std::string text, json_get_or<std::string>(object, key, ""));
-  if (text.size() > kMaxText) return fail(ErrorKind::corrupt, "'{}' is longer than {} characters", key, kMaxText);
+  if (text.size() > kMaxText)
+    return fail(ErrorKind::corrupt, "'{}' is longer than {} characters", key, kMaxText);
   return text;
 }
 
@@ -40,7 +43,9 @@ Json node_to_json(const NodeRecord& node) {
     interfaces.push_back({{"name", one.name}, {"link_type", one.link_type}, {"mac", one.mac}});
   Json members = Json::array();
   for (const FrozenMember& one : node.members)
-    members.push_back({{"index", one.index}, {"packets", one.packets}, {"content_bytes", one.content_bytes},
+    members.push_back({{"index", one.index},
+                       {"packets", one.packets},
+                       {"content_bytes", one.content_bytes},
                        {"state", one.given_up ? "given_up" : "available"}});
   return {{"name", node.entry.name},
           {"version", node.entry.version},
@@ -64,7 +69,8 @@ Result<NodeRecord> node_from_json(const Json& json) {
   TRY_ASSIGN(node.entry.version, json_get<std::string>(json, "version"));
   TRY_ASSIGN(node.entry.status, json_get<std::string>(json, "status"));
   TRY_ASSIGN(node.entry.reason, json_get<std::string>(json, "reason"));
-  if (const auto coverage = json.find("coverage"); coverage != json.end() && coverage->is_object()) {
+  if (const auto coverage = json.find("coverage");
+      coverage != json.end() && coverage->is_object()) {
     TimeWindow window;
     TRY_ASSIGN(window.from_ns, json_time(*coverage, "from"));
     TRY_ASSIGN(window.to_ns, json_time(*coverage, "to"));
@@ -87,14 +93,20 @@ Result<NodeRecord> node_from_json(const Json& json) {
 Json gaps_json(const std::vector<archive::Gap>& gaps) {
   Json list = Json::array();
   for (const archive::Gap& gap : gaps)
-    list.push_back({{"start", time_json(gap.start_ns)}, {"end", time_json(gap.end_ns)}, {"packets", gap.packets}, {"reason", gap.reason}});
+    list.push_back({{"start", time_json(gap.start_ns)},
+                    {"end", time_json(gap.end_ns)},
+                    {"packets", gap.packets},
+                    {"reason", gap.reason}});
   return list;
 }
 
 Json clock_samples_json(const std::vector<archive::ClockSample>& samples) {
   Json list = Json::array();
   for (const archive::ClockSample& one : samples)
-    list.push_back({{"time", time_json(one.time_ns)}, {"offset_ns", one.offset_ns}, {"error_ns", one.error_ns}, {"step_ns", one.step_ns}});
+    list.push_back({{"time", time_json(one.time_ns)},
+                    {"offset_ns", one.offset_ns},
+                    {"error_ns", one.error_ns},
+                    {"step_ns", one.step_ns}});
   return list;
 }
 
@@ -104,53 +116,65 @@ Json coverage_json(const std::optional<TimeWindow>& coverage) {
 }
 
 Result<std::vector<archive::Gap>> gaps_from_json(const Json& object) {
-  return read_array<archive::Gap>(object, "gaps", kMaxGaps, [](const Json& json) -> Result<archive::Gap> {
-    archive::Gap gap;
-    TRY_ASSIGN(gap.start_ns, json_time(json, "start"));
-    TRY_ASSIGN(gap.end_ns, json_time(json, "end"));
-    TRY_ASSIGN(gap.packets, json_get_or<uint64_t>(json, "packets", 0));
-    TRY_ASSIGN(gap.reason, text_of(json, "reason"));
-    return gap;
-  });
+  return read_array<archive::Gap>(
+      object, "gaps", kMaxGaps, [](const Json& json) -> Result<archive::Gap> {
+        archive::Gap gap;
+        TRY_ASSIGN(gap.start_ns, json_time(json, "start"));
+        TRY_ASSIGN(gap.end_ns, json_time(json, "end"));
+        TRY_ASSIGN(gap.packets, json_get_or<uint64_t>(json, "packets", 0));
+        TRY_ASSIGN(gap.reason, text_of(json, "reason"));
+        return gap;
+      });
 }
 
 Result<std::vector<archive::ClockSample>> clock_samples_from_json(const Json& object) {
-  return read_array<archive::ClockSample>(object, "clock", kMaxClockSamples, [](const Json& json) -> Result<archive::ClockSample> {
-    archive::ClockSample sample;
-    TRY_ASSIGN(sample.time_ns, json_time(json, "time"));
-    TRY_ASSIGN(sample.offset_ns, json_get<int64_t>(json, "offset_ns"));
-    TRY_ASSIGN(sample.error_ns, json_get<int64_t>(json, "error_ns"));
-    TRY_ASSIGN(sample.step_ns, json_get_or<int64_t>(json, "step_ns", 0));
-    return sample;
-  });
+  return read_array<archive::ClockSample>(
+      object, "clock", kMaxClockSamples, [](const Json& json) -> Result<archive::ClockSample> {
+        archive::ClockSample sample;
+        TRY_ASSIGN(sample.time_ns, json_time(json, "time"));
+        TRY_ASSIGN(sample.offset_ns, json_get<int64_t>(json, "offset_ns"));
+        TRY_ASSIGN(sample.error_ns, json_get<int64_t>(json, "error_ns"));
+        TRY_ASSIGN(sample.step_ns, json_get_or<int64_t>(json, "step_ns", 0));
+        return sample;
+      });
 }
 
 Result<std::vector<archive::InterfaceEntry>> interfaces_from_json(const Json& object) {
-  return read_array<archive::InterfaceEntry>(object, "interfaces", kMaxInterfaces, [](const Json& json) -> Result<archive::InterfaceEntry> {
-    archive::InterfaceEntry interface;
-    TRY_ASSIGN(interface.name, text_of(json, "name"));
-    TRY_ASSIGN(interface.link_type, json_get<uint16_t>(json, "link_type"));
-    TRY_ASSIGN(interface.mac, text_of(json, "mac"));
-    return interface;
-  });
+  return read_array<archive::InterfaceEntry>(
+      object, "interfaces", kMaxInterfaces,
+      [](const Json& json) -> Result<archive::InterfaceEntry> {
+        archive::InterfaceEntry interface;
+        TRY_ASSIGN(interface.name, text_of(json, "name"));
+        TRY_ASSIGN(interface.link_type, json_get<uint16_t>(json, "link_type"));
+        TRY_ASSIGN(interface.mac, text_of(json, "mac"));
+        return interface;
+      });
 }
 
 Result<std::vector<FrozenMember>> members_from_json(const Json& object) {
-  TRY_ASSIGN(auto members, read_array<FrozenMember>(object, "members", kMaxMembers, [](const Json& json) -> Result<FrozenMember> {
-    FrozenMember member;
-    TRY_ASSIGN(member.index, json_get<uint32_t>(json, "index"));
-    TRY_ASSIGN(member.packets, json_get_or<uint64_t>(json, "packets", 0));
-    TRY_ASSIGN(member.content_bytes, json_get<uint64_t>(json, "content_bytes"));
-    TRY_ASSIGN(const std::string state, json_get_or<std::string>(json, "state", "available"));
-    if (state != "available" && state != "given_up") return fail(ErrorKind::corrupt, "a member of state '{}'", state.substr(0, 32));
-    member.given_up = state == "given_up";
-    if (member.index > kMaxMemberIndex) return fail(ErrorKind::corrupt, "member {} is beyond {}", member.index, kMaxMemberIndex);
-    if (member.content_bytes > archive::kMaxMemberContent)
-      return fail(ErrorKind::corrupt, "member {} has {} bytes, {} are allowed", member.index, member.content_bytes, archive::kMaxMemberContent);
-    return member;
-  }));
+  TRY_ASSIGN(auto members,
+             read_array<FrozenMember>(
+                 object, "members", kMaxMembers, [](const Json& json) -> Result<FrozenMember> {
+                   FrozenMember member;
+                   TRY_ASSIGN(member.index, json_get<uint32_t>(json, "index"));
+                   TRY_ASSIGN(member.packets, json_get_or<uint64_t>(json, "packets", 0));
+                   TRY_ASSIGN(member.content_bytes, json_get<uint64_t>(json, "content_bytes"));
+                   TRY_ASSIGN(const std::string state,
+                              json_get_or<std::string>(json, "state", "available"));
+                   if (state != "available" && state != "given_up")
+                     return fail(ErrorKind::corrupt, "a member of state '{}'", state.substr(0, 32));
+                   member.given_up = state == "given_up";
+                   if (member.index > kMaxMemberIndex)
+                     return fail(ErrorKind::corrupt, "member {} is beyond {}", member.index,
+                                 kMaxMemberIndex);
+                   if (member.content_bytes > archive::kMaxMemberContent)
+                     return fail(ErrorKind::corrupt, "member {} has {} bytes, {} are allowed",
+                                 member.index, member.content_bytes, archive::kMaxMemberContent);
+                   return member;
+                 }));
   for (size_t i = 1; i < members.size(); ++i) {
-    if (members[i].index <= members[i - 1].index) return fail(ErrorKind::corrupt, "the members are not in order");
+    if (members[i].index <= members[i - 1].index)
+      return fail(ErrorKind::corrupt, "the members are not in order");
   }
   return members;
 }
@@ -162,7 +186,8 @@ Result<> check_node_entry(const archive::NodeEntry& entry) {
   manifest.window = {0, 1};
   manifest.nodes.push_back(entry);
   if (manifest.nodes[0].status.empty()) manifest.nodes[0].status = "complete";
-  if (auto read = archive::Manifest::from_json(manifest.to_json()); !read) return fail(ErrorKind::corrupt, "{}", read.error().message);
+  if (auto read = archive::Manifest::from_json(manifest.to_json()); !read)
+    return fail(ErrorKind::corrupt, "{}", read.error().message);
   return {};
 }
 
@@ -187,7 +212,10 @@ std::string SnapshotRecord::to_json() const {
 Result<SnapshotRecord> SnapshotRecord::from_json(std::string_view text) {
   TRY_ASSIGN(const Json json, parse_json(text, "the job"));
   TRY_ASSIGN(const int version, json_get<int>(json, "version"));
-  if (version != 1) return fail(ErrorKind::failed, "the job is of version {}, this lookback knows version 1: use a newer one", version);
+  if (version != 1)
+    return fail(ErrorKind::failed,
+                "the job is of version {}, this lookback knows version 1: use a newer one",
+                version);
   SnapshotRecord record;
   TRY_ASSIGN(record.name, json_get<std::string>(json, "name"));
   TRY_ASSIGN(record.id, json_get<std::string>(json, "id"));
@@ -203,11 +231,13 @@ Result<SnapshotRecord> SnapshotRecord::from_json(std::string_view text) {
   if (networks == json.end() || !networks->is_array() || tags == json.end() || !tags->is_object())
     return fail(ErrorKind::corrupt, "'networks' or 'tags' is missing");
   for (const Json& one : *networks) {
-    if (!one.is_string()) return fail(ErrorKind::corrupt, "'networks' holds something else than texts");
+    if (!one.is_string())
+      return fail(ErrorKind::corrupt, "'networks' holds something else than texts");
     record.networks.push_back(one.get<std::string>());
   }
   for (const auto& [key, value] : tags->items()) {
-    if (!value.is_string()) return fail(ErrorKind::corrupt, "'tags' holds something else than texts");
+    if (!value.is_string())
+      return fail(ErrorKind::corrupt, "'tags' holds something else than texts");
     record.tags[key] = value.get<std::string>();
   }
   TRY_ASSIGN(record.nodes, read_array<NodeRecord>(json, "nodes", 100'000, node_from_json));

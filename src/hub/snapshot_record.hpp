@@ -1,6 +1,6 @@
 #pragma once
-// A snapshot under way, as job.json keeps it: what was asked for, and what each node froze. Members that were dealt with since are in the
-// journal.
+// A snapshot under way, as job.json keeps it: what was asked for, and what each node froze. Members
+// that were dealt with since are in the journal.
 
 #include <cstdint>
 #include <map>
@@ -22,19 +22,19 @@ struct FrozenMember {
 };
 
 struct NodeRecord {
-  archive::NodeEntry entry;     ///< status "" until the node is dealt with; packets and bytes stay 0
+  archive::NodeEntry entry;  ///< status "" until the node is dealt with; packets and bytes stay 0
   std::string url;
   bool frozen = false;
-  bool covers_window = false;   ///< the node had all of the window
+  bool covers_window = false;                        ///< the node had all of the window
   uint64_t content_bytes = 0, compressed_bytes = 0;  ///< estimates
   std::vector<FrozenMember> members;
 };
 
 struct SnapshotRecord {
   std::string name, id;
-  std::string state;            ///< "pending", "in_progress", "failed"
-  std::string reason;           ///< why failed
-  TimeWindow window;            ///< hub time
+  std::string state;   ///< "pending", "in_progress", "failed"
+  std::string reason;  ///< why failed
+  TimeWindow window;   ///< hub time
   int64_t created_ns = 0, finished_ns = 0;
   int64_t deadline_ns = 0;
   std::vector<std::string> networks;
@@ -54,7 +54,8 @@ struct SnapshotRecord {
 [[nodiscard]] Result<std::vector<archive::ClockSample>> clock_samples_from_json(const Json& object);
 [[nodiscard]] Result<std::vector<archive::InterfaceEntry>> interfaces_from_json(const Json& object);
 [[nodiscard]] Result<std::vector<FrozenMember>> members_from_json(const Json& object);
-/// A manifest with this node alone can be written and read: nothing that the node said can spoil the archive's own.
+/// A manifest with this node alone can be written and read: nothing that the node said can spoil
+/// the archive's own.
 [[nodiscard]] Result<> check_node_entry(const archive::NodeEntry& entry);
 
 }  // namespace lookback::hub

@@ -20,41 +20,46 @@ constexpr uint64_t kMaxJobFile = 1ULL << 30;
 
 bool is_over(const SnapshotJob& job) {
   const auto state = job.state();
-  return !job.running() && (state == SnapshotJob::State::completed || state == SnapshotJob::State::gone);
+  return !job.running() &&
+         (state == SnapshotJob::State::completed || state == SnapshotJob::State::gone);
 }
 
 }  // namespace
 
-SnapshotService::SnapshotService(HubPaths paths, std::string hub_id, NodeAccess access, const Clock& clock, NodeRegistry& nodes,
-                                 Library& library, DiskBudget& budget, EventFeed& events, HubCounters& counters)
+SnapshotService::SnapshotService(HubPaths paths, std::string hub_id, NodeAccess access,
+                                 const Clock& clock, NodeRegistry& nodes, Library& library,
+                                 DiskBudget& budget, EventFeed& events, HubCounters& counters)
     : paths_(paths),
       nodes_(nodes),
       library_(library),
       events_(events),
       slots_(kTransferSlots),
-      env_{std::move(paths),
-           std::move(hub_id),
-           std::move(access),
-           clock,
-           nodes,
-           budget,
-           slots_,
-           counters,
-           [this](const std::string& name, int64_t finished_ns) { library_.add(name, finished_ns); },
-           [this](const SnapshotJob& job) { on_changed(job); }} {}
+      env_{
+          std::move(paths),
+          std::move(hub_id),
+          std::move(access),
+          clock,
+          nodes,
+          budget,
+          slots_,
+          counters,
+          [this](const std::string& name, int64_t finished_ns) { library_.add(name, finished_ns); },
+          [this](const SnapshotJob& job) { on_changed(job); }} {}
 
 SnapshotService::~SnapshotService() {
   suspend();
   wait();
 }
 
-// --- from the last run -------------------------------------------------------------------------------------------------------------
+// --- from the last run
+
 
 void SnapshotService::resume() {
   std::vector<std::shared_ptr<SnapshotJob>> leftovers;
   std::vector<std::string> folders;
   std::error_code ec;
-  for (auto it = std::filesystem::directory_iterator(paths_.jobs(), ec); !ec && it != std::filesystem::directory_iterator(); it.increment(ec))
+  for (auto it = std::filesystem::directory_iterator(paths_.jobs(), ec);
+       !ec && it != std::filesystem::directory_iterator(); it.increment(ec))
     folders.push_back(it->path().filename().string());
   for (const std::string& folder : folders) resume_one(folder, leftovers);
   if (leftovers.empty()) return;
@@ -65,7 +70,8 @@ void SnapshotService::resume() {
   if (thread) janitor_ = std::move(*thread);
 }
 
-void SnapshotService::resume_one(const std::string& folder, std::vector<std::shared_ptr<SnapshotJob>>& leftovers) {
+void SnapshotService::resume_one(const std::string& folder,
+                                 std::vector<std::shared_ptr<SnapshotJob>>& leftovers) {
   std::error_code ec;
   const auto text = read_file(paths_.job_file(folder), kMaxJobFile);
   if (!check_snapshot_name(folder) || (!text && text.error().kind == ErrorKind::not_found)) {
@@ -73,13 +79,16 @@ void SnapshotService::resume_one(const std::string& folder, std::vector<std::sha
     std::filesystem::remove_all(paths_.job(folder), ec);
     return;
   }
-  auto record = text ? SnapshotRecord::from_json(*text) : Result<SnapshotRecord>(tl::make_unexpected(text.error()));
-  if (record && record->name != folder) record = fail(ErrorKind::corrupt, "it is of snapshot {}", record->name);
+  auto record = text ? SnapshotRecord::from_json(*text)
+                     : Result<SnapshotRecord>(tl::make_unexpected(text.error()));
+  if (record && record->name != folder)
+    record = fail(ErrorKind::corrupt, "it is of snapshot {}", record->name);
   if (!record) {
     SnapshotRecord damaged;
     damaged.name = folder;
     damaged.state = "failed";
-    damaged.reason = fmt::format("{} cannot be read: {}", paths_.job_file(folder).string(), record.error().message);
+    damaged.reason = fmt::format("{} cannot be read: {}", paths_.job_file(folder).string(),
+                                 record.error().message);
     log_error("snapshot {}: {}", folder, damaged.reason);
     record = std::move(damaged);
   }
@@ -89,7 +98,8 @@ void SnapshotService::resume_one(const std::string& folder, std::vector<std::sha
     record->reason = "another archive has taken its name";
   }
   auto job = std::make_shared<SnapshotJob>(env_, std::move(*record));
-  const bool leftover = job->state() == SnapshotJob::State::pending || (published && published->id == job->id());
+  const bool leftover =
+      job->state() == SnapshotJob::State::pending || (published && published->id == job->id());
   if (leftover) {
     leftovers.push_back(job);
     return;
@@ -103,12 +113,14 @@ void SnapshotService::resume_one(const std::string& folder, std::vector<std::sha
   if (const auto started = job->start(); !started) log_error("{}", started.error().message);
 }
 
-// --- making --------------------------------------------------------------------------------------------------------------------------
+// --- making
+
 
 Result<> SnapshotService::check_free(const std::string& name) const {
   if (stopping_) return fail(ErrorKind::cancelled, "the hub is stopping");
   if (jobs_.contains(name) || library_.contains(name) || claims_.contains(name))
-    return fail(ErrorKind::conflict, "there is a snapshot {} already; delete it first, or choose another name", name);
+    return fail(ErrorKind::conflict,
+                "there is a snapshot {} already; delete it first, or choose another name", name);
   return {};
 }
 
@@ -139,7 +151,8 @@ Result<std::string> SnapshotService::create(const SnapshotOrder& order, int64_t 
       return state == SnapshotJob::State::pending || state == SnapshotJob::State::in_progress;
     });
     if (static_cast<size_t>(busy) >= kMostJobs)
-      return fail(ErrorKind::conflict, "{} snapshots are being made already; wait for one, or cancel one", busy);
+      return fail(ErrorKind::conflict,
+                  "{} snapshots are being made already; wait for one, or cancel one", busy);
     jobs_.emplace(job->name(), job);
   }
   auto ready = job->prepare();
@@ -175,7 +188,8 @@ std::shared_ptr<SnapshotJob> SnapshotService::find_job(const std::string& name) 
 Result<> SnapshotService::cancel(const std::string& name) {
   const auto job = find_job(name);
   if (!job) {
-    if (library_.contains(name)) return fail(ErrorKind::conflict, "snapshot {} has ended already; delete it instead", name);
+    if (library_.contains(name))
+      return fail(ErrorKind::conflict, "snapshot {} has ended already; delete it instead", name);
     return fail(ErrorKind::not_found, "there is no snapshot {}", name);
   }
   TRY(job->cancel());
@@ -194,7 +208,9 @@ Result<> SnapshotService::cancel(const std::string& name) {
     changed_.wait_for(lock, std::chrono::milliseconds(20));
   }
   lock.unlock();
-  if (library_.contains(name)) return fail(ErrorKind::conflict, "snapshot {} was completed meanwhile; delete it instead", name);
+  if (library_.contains(name))
+    return fail(ErrorKind::conflict, "snapshot {} was completed meanwhile; delete it instead",
+                name);
   announce("cancelled", name, "gone");
   return {};
 }
@@ -210,7 +226,9 @@ Result<> SnapshotService::remove(const std::string& name) {
     if (state == SnapshotJob::State::failed) {
       std::error_code ec;
       std::filesystem::remove_all(paths_.job(name), ec);
-      if (ec) return fail(ErrorKind::failed, "cannot remove {}: {}", paths_.job(name).string(), ec.message());
+      if (ec)
+        return fail(ErrorKind::failed, "cannot remove {}: {}", paths_.job(name).string(),
+                    ec.message());
       announce("deleted", name, "gone");
       return {};
     }
@@ -234,18 +252,22 @@ void SnapshotService::give_back(const std::string& name) {
   claims_.erase(name);
 }
 
-// --- looking -------------------------------------------------------------------------------------------------------------------------
+// --- looking
+
 
 Result<std::string> SnapshotService::show(const std::string& name) const {
   const auto job = find_job(name);
-  if (job && job->state() != SnapshotJob::State::completed && job->state() != SnapshotJob::State::gone) return to_text(job->object(true));
+  if (job && job->state() != SnapshotJob::State::completed &&
+      job->state() != SnapshotJob::State::gone)
+    return to_text(job->object(true));
   const auto entry = library_.find(name);
   if (!entry) return fail(ErrorKind::not_found, "there is no snapshot {}", name);
   return entry->full;
 }
 
 std::string SnapshotService::list() const {
-  // Jobs first: one that is published in between shows up twice rather than not at all, and the second time is left out.
+  // Jobs first: one that is published in between shows up twice rather than not at all, and the
+  // second time is left out.
   std::map<std::string, std::string> texts;
   std::vector<std::shared_ptr<SnapshotJob>> jobs;
   {
@@ -254,7 +276,8 @@ std::string SnapshotService::list() const {
   }
   for (const auto& job : jobs) {
     const auto state = job->state();
-    if (state != SnapshotJob::State::completed && state != SnapshotJob::State::gone) texts[job->name()] = to_text(job->object(false));
+    if (state != SnapshotJob::State::completed && state != SnapshotJob::State::gone)
+      texts[job->name()] = to_text(job->object(false));
   }
   for (const auto& entry : library_.entries()) texts.emplace(entry->name, entry->brief);
   std::string out = "{\"snapshots\":[";
@@ -276,7 +299,8 @@ std::map<std::string, size_t> SnapshotService::counts() const {
   for (const auto& [name, job] : jobs_) {
     const auto state = job->state();
     if (state == SnapshotJob::State::failed) ++counts["failed"];
-    if (state == SnapshotJob::State::pending || state == SnapshotJob::State::in_progress) ++counts["in_progress"];
+    if (state == SnapshotJob::State::pending || state == SnapshotJob::State::in_progress)
+      ++counts["in_progress"];
   }
   return counts;
 }
@@ -299,13 +323,15 @@ void SnapshotService::on_changed(const SnapshotJob& job) {
   events_.publish(is_new_state ? "snapshot" : "progress", std::move(text));
 }
 
-void SnapshotService::announce(const std::string& type, const std::string& name, const std::string& state) {
+void SnapshotService::announce(const std::string& type, const std::string& name,
+                               const std::string& state) {
   std::string text = to_text({{"name", name}, {"state", state}});
   text.pop_back();
   events_.publish(type, std::move(text));
 }
 
-// --- ending --------------------------------------------------------------------------------------------------------------------------
+// --- ending
+
 
 void SnapshotService::reap() {
   std::vector<std::shared_ptr<SnapshotJob>> over;

@@ -1,5 +1,6 @@
 #pragma once
-// All snapshots of the hub: those under way, and through the library those that are published. Keeps names unique. Thread-safe.
+// All snapshots of the hub: those under way, and through the library those that are published.
+// Keeps names unique. Thread-safe.
 
 #include <condition_variable>
 #include <map>
@@ -19,8 +20,9 @@ namespace lookback::hub {
 
 class SnapshotService {
  public:
-  SnapshotService(HubPaths paths, std::string hub_id, NodeAccess access, const Clock& clock, NodeRegistry& nodes, Library& library,
-                  DiskBudget& budget, EventFeed& events, HubCounters& counters);
+  SnapshotService(HubPaths paths, std::string hub_id, NodeAccess access, const Clock& clock,
+                  NodeRegistry& nodes, Library& library, DiskBudget& budget, EventFeed& events,
+                  HubCounters& counters);
   ~SnapshotService();
 
   /// Goes on with what an earlier run left.
@@ -39,8 +41,10 @@ class SnapshotService {
   /// Keeps a name for an archive on its way in.
   class NameClaim {
    public:
-    NameClaim(SnapshotService& service, std::string name) : service_(&service), name_(std::move(name)) {}
-    NameClaim(NameClaim&& other) noexcept : service_(std::exchange(other.service_, nullptr)), name_(std::move(other.name_)) {}
+    NameClaim(SnapshotService& service, std::string name)
+        : service_(&service), name_(std::move(name)) {}
+    NameClaim(NameClaim&& other) noexcept
+        : service_(std::exchange(other.service_, nullptr)), name_(std::move(other.name_)) {}
     NameClaim& operator=(NameClaim&&) = delete;
     ~NameClaim() {
       if (service_ != nullptr) service_->give_back(name_);

@@ -8,12 +8,17 @@
 
 namespace lookback::hub {
 
-Json node_object(const archive::NodeEntry& node, uint64_t members_total, uint64_t members_done, bool full) {
-  Json object = {{"name", node.name},         {"version", node.version},
-                 {"status", node.status},     {"reason", node.reason},
+Json node_object(const archive::NodeEntry& node, uint64_t members_total, uint64_t members_done,
+                 bool full) {
+  Json object = {{"name", node.name},
+                 {"version", node.version},
+                 {"status", node.status},
+                 {"reason", node.reason},
                  {"coverage", coverage_json(node.coverage)},
-                 {"packets", node.packets},   {"bytes", node.bytes},
-                 {"members_total", members_total}, {"members_done", members_done}};
+                 {"packets", node.packets},
+                 {"bytes", node.bytes},
+                 {"members_total", members_total},
+                 {"members_done", members_done}};
   if (!full) return object;
   object["gaps"] = gaps_json(node.gaps);
   object["clock"] = clock_samples_json(node.clock);
@@ -48,7 +53,8 @@ Json snapshot_object(const SnapshotFacts& facts, Json nodes, const SnapshotProgr
             {"bytes_per_second", progress.bytes_per_second}}}};
 }
 
-Json published_object(const archive::Manifest& manifest, const std::string& name, uint64_t size_bytes, int64_t finished_ns, bool full) {
+Json published_object(const archive::Manifest& manifest, const std::string& name,
+                      uint64_t size_bytes, int64_t finished_ns, bool full) {
   SnapshotFacts facts;
   facts.name = name;
   facts.id = manifest.id;
@@ -68,7 +74,8 @@ Json published_object(const archive::Manifest& manifest, const std::string& name
   }
   Json nodes = Json::array();
   for (const archive::NodeEntry& node : manifest.nodes) {
-    if (node.status != "complete" && facts.reason.empty()) facts.reason = fmt::format("node {} is {}: {}", node.name, node.status, node.reason);
+    if (node.status != "complete" && facts.reason.empty())
+      facts.reason = fmt::format("node {} is {}: {}", node.name, node.status, node.reason);
     nodes.push_back(node_object(node, members[node.name], members[node.name], full));
   }
   SnapshotProgress progress;
@@ -100,7 +107,8 @@ Json SnapshotJob::object(bool full) const {
     facts.name = name_;
     facts.id = id_;
     facts.state = to_string(state_);
-    if ((state_ == State::failed || state_ == State::gone) && error_) facts.reason = error_->message;
+    if ((state_ == State::failed || state_ == State::gone) && error_)
+      facts.reason = error_->message;
     facts.window = record_.window;
     facts.created_ns = record_.created_ns;
     facts.finished_ns = record_.finished_ns;
@@ -134,8 +142,10 @@ Json SnapshotJob::object(bool full) const {
       nodes.push_back(node_object(entry, totals.members_total, totals.members_done, full));
     }
     if (transfer_started_ns_ != 0) {
-      const double seconds = static_cast<double>(env_.clock.monotonic_ns() - transfer_started_ns_) / 1e9;
-      if (seconds > 0 && state_ == State::in_progress) progress.bytes_per_second = static_cast<double>(progress.bytes_done) / seconds;
+      const double seconds =
+          static_cast<double>(env_.clock.monotonic_ns() - transfer_started_ns_) / 1e9;
+      if (seconds > 0 && state_ == State::in_progress)
+        progress.bytes_per_second = static_cast<double>(progress.bytes_done) / seconds;
     }
   }
   if (store) facts.size_bytes = store->bytes_written();

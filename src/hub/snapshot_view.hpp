@@ -26,10 +26,13 @@ struct SnapshotProgress {
 };
 
 /// `full`: with gaps and clock samples, which lists leave out.
-[[nodiscard]] Json node_object(const archive::NodeEntry& node, uint64_t members_total, uint64_t members_done, bool full);
-[[nodiscard]] Json snapshot_object(const SnapshotFacts& facts, Json nodes, const SnapshotProgress& progress);
+[[nodiscard]] Json node_object(const archive::NodeEntry& node, uint64_t members_total,
+                               uint64_t members_done, bool full);
+[[nodiscard]] Json snapshot_object(const SnapshotFacts& facts, Json nodes,
+                                   const SnapshotProgress& progress);
 /// Of a published archive. Its members are counted and not shown.
-[[nodiscard]] Json published_object(const archive::Manifest& manifest, const std::string& name, uint64_t size_bytes, int64_t finished_ns, bool full);
+[[nodiscard]] Json published_object(const archive::Manifest& manifest, const std::string& name,
+                                    uint64_t size_bytes, int64_t finished_ns, bool full);
 /// Leaves out of a full object what lists do not show.
 [[nodiscard]] Json brief_object(Json object);
 

@@ -13,16 +13,22 @@ namespace {
 
 constexpr milliseconds kFirstPause{100}, kLongestPause{2'000};
 
-/// What a member's wire form may take, by what the node announced: that bounds what a node can make the hub hold. Content that does not
-/// compress, the header, and some leeway, for the announcement is an estimate.
+/// What a member's wire form may take, by what the node announced: that bounds what a node can make
+/// the hub hold. Content that does not compress, the header, and some leeway, for the announcement
+/// is an estimate.
 uint64_t wire_limit(const FrozenMember& member) {
-  return archive::kMaxMemberHeader + std::min(archive::kMaxMemberContent, member.content_bytes + member.content_bytes / 4 + (2 << 20));
+  return archive::kMaxMemberHeader +
+         std::min(archive::kMaxMemberContent,
+                  member.content_bytes + member.content_bytes / 4 + (2 << 20));
 }
 
 }  // namespace
 
 NodeTransfer::NodeTransfer(const NodeRecord& node, std::string freeze_id, int64_t deadline_ns)
-    : node_(node), freeze_id_(std::move(freeze_id)), deadline_(deadline_ns), states_(node.members.size(), State::waiting) {
+    : node_(node),
+      freeze_id_(std::move(freeze_id)),
+      deadline_(deadline_ns),
+      states_(node.members.size(), State::waiting) {
   for (size_t i = 0; i < node.members.size(); ++i) {
     ++totals_.members_total;
     totals_.bound_total += node.members[i].content_bytes;
@@ -35,12 +41,14 @@ NodeTransfer::NodeTransfer(const NodeRecord& node, std::string freeze_id, int64_
 }
 
 bool NodeTransfer::restore(const JournalLine& line) {
-  const auto it = std::lower_bound(node_.members.begin(), node_.members.end(), line.index,
-                                   [](const FrozenMember& member, uint32_t index) { return member.index < index; });
+  const auto it = std::lower_bound(
+      node_.members.begin(), node_.members.end(), line.index,
+      [](const FrozenMember& member, uint32_t index) { return member.index < index; });
   if (it == node_.members.end() || it->index != line.index) return false;
   const auto position = static_cast<size_t>(it - node_.members.begin());
   if (states_[position] == State::done) return false;
-  finish(position, line.outcome, line.reason, line.member ? line.member->packets : 0, line.member ? line.member->size : 0);
+  finish(position, line.outcome, line.reason, line.member ? line.member->packets : 0,
+         line.member ? line.member->size : 0);
   return true;
 }
 
@@ -63,7 +71,8 @@ void NodeTransfer::put_back(size_t position) {
   cursor_ = std::min(cursor_, position);
 }
 
-void NodeTransfer::finish(size_t position, MemberOutcome outcome, const std::string& reason, uint64_t packets, uint64_t content_bytes) {
+void NodeTransfer::finish(size_t position, MemberOutcome outcome, const std::string& reason,
+                          uint64_t packets, uint64_t content_bytes) {
   const std::lock_guard lock(mutex_);
   states_[position] = State::done;
   ++totals_.members_done;
@@ -75,11 +84,15 @@ void NodeTransfer::finish(size_t position, MemberOutcome outcome, const std::str
       totals_.packets += packets;
       totals_.content_bytes += content_bytes;
       break;
-    case MemberOutcome::empty: break;
-    case MemberOutcome::given_up: ++totals_.given_up; break;
+    case MemberOutcome::empty:
+      break;
+    case MemberOutcome::given_up:
+      ++totals_.given_up;
+      break;
     case MemberOutcome::dropped:
       ++totals_.dropped;
-      if (totals_.first_drop.empty()) totals_.first_drop = fmt::format("member {}: {}", node_.members[position].index, reason);
+      if (totals_.first_drop.empty())
+        totals_.first_drop = fmt::format("member {}: {}", node_.members[position].index, reason);
       break;
   }
 }
@@ -114,7 +127,9 @@ void NodeTransfer::run(MemberSink& sink, TransferSlots& slots, const NodeAccess&
   }
 }
 
-Result<FetchedMember> NodeTransfer::fetch(size_t position, MemberSink& sink, const NodeAccess& access, std::optional<NodeClient>& client) {
+Result<FetchedMember> NodeTransfer::fetch(size_t position, MemberSink& sink,
+                                          const NodeAccess& access,
+                                          std::optional<NodeClient>& client) {
   if (!client) {
     TRY_ASSIGN(client, NodeClient::create(access, sink.url_of(node_), deadline_.count()));
   }
@@ -122,12 +137,14 @@ Result<FetchedMember> NodeTransfer::fetch(size_t position, MemberSink& sink, con
   return client->fetch(freeze_id_, member.index, wire_limit(member), sink.ended());
 }
 
-bool NodeTransfer::transfer_member(size_t position, MemberSink& sink, TransferSlots& slots, const NodeAccess& access,
-                                   std::optional<NodeClient>& client, archive::MemberChecker& checker) {
+bool NodeTransfer::transfer_member(size_t position, MemberSink& sink, TransferSlots& slots,
+                                   const NodeAccess& access, std::optional<NodeClient>& client,
+                                   archive::MemberChecker& checker) {
   const uint32_t index = node_.members[position].index;
   const auto settle = [&](MemberOutcome outcome, const std::string& reason) {
     if (outcome == MemberOutcome::dropped)
-      log_warning("member {} of node {} is left out of the snapshot: {}", index, node_.entry.name, reason);
+      log_warning("member {} of node {} is left out of the snapshot: {}", index, node_.entry.name,
+                  reason);
     sink.note(node_, index, outcome, reason);
     finish(position, outcome, reason, 0, 0);
     return true;
@@ -141,8 +158,10 @@ bool NodeTransfer::transfer_member(size_t position, MemberSink& sink, TransferSl
       const TransferSlots::Slot slot(slots);
       auto fetched = fetch(position, sink, access, client);
       Result<archive::MemberContent> member;
-      if (fetched && fetched->kind == FetchedMember::Kind::empty) return settle(MemberOutcome::empty, "");
-      if (fetched && fetched->kind == FetchedMember::Kind::given_up) return settle(MemberOutcome::given_up, "");
+      if (fetched && fetched->kind == FetchedMember::Kind::empty)
+        return settle(MemberOutcome::empty, "");
+      if (fetched && fetched->kind == FetchedMember::Kind::given_up)
+        return settle(MemberOutcome::given_up, "");
       if (fetched && fetched->kind == FetchedMember::Kind::freeze_gone) {
         give_up("the node no longer has the frozen window");
         return false;
@@ -152,7 +171,8 @@ bool NodeTransfer::transfer_member(size_t position, MemberSink& sink, TransferSl
       } else {
         member = tl::make_unexpected(fetched.error());
       }
-      Result<> done = member ? checker.check(*member) : Result<>(tl::make_unexpected(member.error()));
+      Result<> done =
+          member ? checker.check(*member) : Result<>(tl::make_unexpected(member.error()));
       if (done) done = sink.store(node_, index, *member);
       if (done) {
         finish(position, MemberOutcome::stored, "", member->packets, member->size);

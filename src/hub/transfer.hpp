@@ -1,6 +1,6 @@
 #pragma once
-// The members of one node on their way into an archive. One or two threads work on a node; NodeTransfer tells them which member comes
-// next and what has become of the others.
+// The members of one node on their way into an archive. One or two threads work on a node;
+// NodeTransfer tells them which member comes next and what has become of the others.
 
 #include <atomic>
 #include <chrono>
@@ -34,10 +34,13 @@ struct TransferTotals {
 class MemberSink {
  public:
   virtual ~MemberSink() = default;
-  /// Appends a checked member. corrupt or invalid: this member cannot be taken; anything else ends the snapshot.
-  [[nodiscard]] virtual Result<> store(const NodeRecord& node, uint32_t index, const archive::MemberContent& member) = 0;
+  /// Appends a checked member. corrupt or invalid: this member cannot be taken; anything else ends
+  /// the snapshot.
+  [[nodiscard]] virtual Result<> store(const NodeRecord& node, uint32_t index,
+                                       const archive::MemberContent& member) = 0;
   /// Remembers that a member will not be there.
-  virtual void note(const NodeRecord& node, uint32_t index, MemberOutcome outcome, const std::string& reason) = 0;
+  virtual void note(const NodeRecord& node, uint32_t index, MemberOutcome outcome,
+                    const std::string& reason) = 0;
   /// Somebody asked the whole snapshot to stop, or it failed.
   [[nodiscard]] virtual const std::atomic<bool>& ended() const = 0;
   /// Waits, but not longer than until ended().
@@ -63,13 +66,17 @@ class NodeTransfer {
 
   [[nodiscard]] std::optional<size_t> take();
   void put_back(size_t position);
-  void finish(size_t position, MemberOutcome outcome, const std::string& reason, uint64_t packets, uint64_t content_bytes);
+  void finish(size_t position, MemberOutcome outcome, const std::string& reason, uint64_t packets,
+              uint64_t content_bytes);
   void give_up(const std::string& reason);
   [[nodiscard]] bool past_deadline() const;
   /// False: stop with this node.
-  [[nodiscard]] bool transfer_member(size_t position, MemberSink& sink, TransferSlots& slots, const NodeAccess& access,
-                                     std::optional<NodeClient>& client, archive::MemberChecker& checker);
-  [[nodiscard]] Result<FetchedMember> fetch(size_t position, MemberSink& sink, const NodeAccess& access, std::optional<NodeClient>& client);
+  [[nodiscard]] bool transfer_member(size_t position, MemberSink& sink, TransferSlots& slots,
+                                     const NodeAccess& access, std::optional<NodeClient>& client,
+                                     archive::MemberChecker& checker);
+  [[nodiscard]] Result<FetchedMember> fetch(size_t position, MemberSink& sink,
+                                            const NodeAccess& access,
+                                            std::optional<NodeClient>& client);
 
   const NodeRecord& node_;
   const std::string freeze_id_;

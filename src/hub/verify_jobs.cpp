@@ -7,10 +7,12 @@
 
 namespace lookback::hub {
 
-Result<std::string> VerifyJobs::start(const std::string& snapshot, const std::filesystem::path& archive) {
+Result<std::string> VerifyJobs::start(const std::string& snapshot,
+                                      const std::filesystem::path& archive) {
   const std::lock_guard lock(mutex_);
   if (stopping_) return fail(ErrorKind::cancelled, "the hub is stopping");
-  if (waiting_.size() >= kMostWaiting) return fail(ErrorKind::conflict, "{} verifications wait already", waiting_.size());
+  if (waiting_.size() >= kMostWaiting)
+    return fail(ErrorKind::conflict, "{} verifications wait already", waiting_.size());
   if (!thread_.joinable()) {
     auto thread = try_thread([this] { loop(); });
     if (!thread) return fail(ErrorKind::failed, "the system gives no thread for the verification");
@@ -64,11 +66,14 @@ void VerifyJobs::run(const std::shared_ptr<Job>& job) {
   const std::lock_guard lock(mutex_);
   if (report) {
     job->state = "done";
-    job->result = {{"members", report->members}, {"content_bytes", report->content_bytes}, {"file_bytes", report->file_bytes}};
+    job->result = {{"members", report->members},
+                   {"content_bytes", report->content_bytes},
+                   {"file_bytes", report->file_bytes}};
   } else {
     job->state = "failed";
     job->error = report.error().message;
-    if (!stopping_) log_warning("verification of snapshot {} failed: {}", job->snapshot, job->error);
+    if (!stopping_)
+      log_warning("verification of snapshot {} failed: {}", job->snapshot, job->error);
   }
   finished_.push_back(job->id);
   if (finished_.size() > kKept) {

@@ -1,5 +1,6 @@
 #pragma once
-// Long jobs on published archives that are asked after by id: verification. One runs at a time; the disk is the limit. Thread-safe.
+// Long jobs on published archives that are asked after by id: verification. One runs at a time; the
+// disk is the limit. Thread-safe.
 
 #include <atomic>
 #include <condition_variable>
@@ -24,7 +25,8 @@ class VerifyJobs {
   VerifyJobs& operator=(const VerifyJobs&) = delete;
 
   /// Returns the job's id. conflict: too many wait already.
-  [[nodiscard]] Result<std::string> start(const std::string& snapshot, const std::filesystem::path& archive);
+  [[nodiscard]] Result<std::string> start(const std::string& snapshot,
+                                          const std::filesystem::path& archive);
   /// The object of GET /jobs/{id}. The last kKept finished ones are remembered.
   [[nodiscard]] Result<Json> find(const std::string& id) const;
   void stop();

@@ -1,5 +1,6 @@
-// Bytes from a client through the parsing that the server does before any handler runs: head, target, routes, body framing, ranges.
-// The first byte says in what pieces the rest comes; what is parsed must not depend on it.
+// Bytes from a client through the parsing that the server does before any handler runs: head,
+// target, routes, body framing, ranges. The first byte says in what pieces the rest comes; what is
+// parsed must not depend on it.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -51,12 +52,14 @@ Parsed parse(std::string_view text, size_t step, size_t room) {
     offered += n;
   }
   parsed.whole = true;
-  static const Route routes[] = {Route("/"), Route("/api/v1/nodes/{name}/heartbeat"), Route("/api/v1/snapshots/{name}/pcap")};
+  static const Route routes[] = {Route("/"), Route("/api/v1/nodes/{name}/heartbeat"),
+                                 Route("/api/v1/snapshots/{name}/pcap")};
   for (const Route& route : routes) (void)route.match(reader.head().target);
   if (const auto it = reader.head().headers.find("range"); it != reader.head().headers.end()) {
     for (const uint64_t total : {uint64_t{0}, uint64_t{1}, uint64_t{1000}, UINT64_MAX}) {
       const auto range = parse_range(it->second, total);
-      if (range && *range && ((*range)->first > (*range)->last || (*range)->last >= total)) std::abort();
+      if (range && *range && ((*range)->first > (*range)->last || (*range)->last >= total))
+        std::abort();
     }
   }
   return parsed;

@@ -1,9 +1,10 @@
+#include "lookback/http/client.hpp"
+
 #include <sys/socket.h>
 
 #include <catch2/catch.hpp>
 #include <thread>
 
-#include "lookback/http/client.hpp"
 #include "lookback/http/server.hpp"
 
 using namespace lookback;
@@ -39,11 +40,14 @@ struct Fixture {
       return response;
     });
     server->add("GET", "/error/{kind}", [](Request& request) {
-      return Response::problem({static_cast<ErrorKind>(std::stoi(request.parameters.at("kind"))), "what \xff happened"});
+      return Response::problem(
+          {static_cast<ErrorKind>(std::stoi(request.parameters.at("kind"))), "what \xff happened"});
     });
     server->add("GET", "/late-error", [](Request&) {
       Response response;
-      response.stream = [](const BodyWriter&) -> Result<> { return fail(ErrorKind::invalid, "the filter is wrong"); };
+      response.stream = [](const BodyWriter&) -> Result<> {
+        return fail(ErrorKind::invalid, "the filter is wrong");
+      };
       return response;
     });
     server->add("GET", "/drip", [](Request&) {
@@ -73,8 +77,9 @@ struct Fixture {
 TEST_CASE("a status becomes the kind that it was made from") {
   const Fixture f;
   Client client = f.client();
-  for (const ErrorKind kind : {ErrorKind::failed, ErrorKind::invalid, ErrorKind::not_found, ErrorKind::conflict, ErrorKind::corrupt,
-                               ErrorKind::no_space, ErrorKind::unreachable, ErrorKind::unauthorized}) {
+  for (const ErrorKind kind :
+       {ErrorKind::failed, ErrorKind::invalid, ErrorKind::not_found, ErrorKind::conflict,
+        ErrorKind::corrupt, ErrorKind::no_space, ErrorKind::unreachable, ErrorKind::unauthorized}) {
     const auto answer = client.get(fmt::format("/error/{}", static_cast<int>(kind)));
     REQUIRE_FALSE(answer);
     CHECK(answer.error().kind == kind);
@@ -110,8 +115,10 @@ TEST_CASE("a peer that is not there, says nothing or too little is unreachable")
   options.stall_timeout_ms = 0;
   options.total_timeout_ms = 300;
   CHECK(f.client(options).download("/endless", sink).error().kind == ErrorKind::unreachable);
-  CHECK(Client::create({.base_url = "ftp://x", .token = "", .ca_file = ""}).error().kind == ErrorKind::invalid);
-  CHECK(Client::create({.base_url = "http://x", .token = "a\r\nb", .ca_file = ""}).error().kind == ErrorKind::invalid);
+  CHECK(Client::create({.base_url = "ftp://x", .token = "", .ca_file = ""}).error().kind ==
+        ErrorKind::invalid);
+  CHECK(Client::create({.base_url = "http://x", .token = "a\r\nb", .ca_file = ""}).error().kind ==
+        ErrorKind::invalid);
 }
 
 TEST_CASE("a download can be cancelled, and its sink can fail") {
@@ -124,10 +131,13 @@ TEST_CASE("a download can be cancelled, and its sink can fail") {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     cancelled = true;
   });
-  const auto ended = client.download("/silent", [](std::span<const std::byte>) -> Result<> { return {}; }, &cancelled);
+  const auto ended = client.download(
+      "/silent", [](std::span<const std::byte>) -> Result<> { return {}; }, &cancelled);
   canceller.join();
   CHECK(ended.error().kind == ErrorKind::cancelled);
-  const auto full = client.download("/endless", [](std::span<const std::byte>) -> Result<> { return fail(ErrorKind::no_space, "full"); });
+  const auto full = client.download("/endless", [](std::span<const std::byte>) -> Result<> {
+    return fail(ErrorKind::no_space, "full");
+  });
   CHECK(full.error().kind == ErrorKind::no_space);
   CHECK(client.get("/big")->size() == 100'000);
 }

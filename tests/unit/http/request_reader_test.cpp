@@ -1,6 +1,6 @@
-#include <catch2/catch.hpp>
-
 #include "http/request_reader.hpp"
+
+#include <catch2/catch.hpp>
 
 using namespace lookback::http;
 using Outcome = RequestReader::Outcome;
@@ -56,9 +56,12 @@ int status_of(const std::string& text) {
 }  // namespace
 
 TEST_CASE("requests are read whatever the pieces they come in") {
-  const std::string sized = "\r\nPOST /a?b=c HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 10\r\n\r\n0123456789";
+  const std::string sized =
+      "\r\nPOST /a?b=c HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: "
+      "10\r\n\r\n0123456789";
   const std::string chunked =
-      "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n0123\r\n6;ext=1\r\n456789\r\n0\r\nTrailer: x\r\n\r\n";
+      "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n4\r\n0123\r\n6;ext=1\r\n456789\r\n0\r\nTrailer: x\r\n\r\n";
   for (const size_t step : {size_t{1}, size_t{2}, size_t{3}, size_t{7}, size_t{4096}}) {
     for (const size_t room : {size_t{1}, size_t{3}, size_t{4096}}) {
       for (const std::string* text : {&sized, &chunked}) {
@@ -75,8 +78,20 @@ TEST_CASE("requests are read whatever the pieces they come in") {
   }
 }
 
+TEST_CASE("an empty chunked body may come byte by byte") {
+  const std::string text =
+      "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+  for (const size_t step : {size_t{1}, size_t{2}, size_t{3}, size_t{100}}) {
+    RequestReader reader;
+    const auto outcome = feed(reader, text, step, 64);
+    CHECK(outcome.last == Outcome::body_done);
+    CHECK(outcome.body.empty());
+  }
+}
+
 TEST_CASE("every cut of a request asks for more and nothing else") {
-  const std::string text = "PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n0123\r\n0\r\n\r\n";
+  const std::string text =
+      "PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n0123\r\n0\r\n\r\n";
   for (size_t n = 0; n < text.size(); ++n) {
     RequestReader reader;
     CHECK(feed(reader, text.substr(0, n), 5, 64).last == Outcome::need_more);
@@ -97,17 +112,25 @@ TEST_CASE("what RFC 9112 forbids is refused") {
   CHECK(status_of("GET / HTTP/1.1\r\nHost : h\r\n\r\n") == 400);
   CHECK(status_of("GET / HTTP/1.1\r\n" + host + "A: \x01\r\n\r\n") == 400);
   // two lengths, or a length and chunks: the ground of request smuggling
-  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n") == 400);
-  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n") == 400);
-  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n") == 400);
-  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n") == 501);
-  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked, gzip\r\n\r\n") == 501);
+  CHECK(status_of("POST / HTTP/1.1\r\n" + host +
+                  "Content-Length: 1\r\nContent-Length: 2\r\n\r\n") == 400);
+  CHECK(status_of("POST / HTTP/1.1\r\n" + host +
+                  "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n") == 400);
+  CHECK(status_of("POST / HTTP/1.1\r\n" + host +
+                  "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n") == 400);
+  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n") ==
+        501);
+  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked, gzip\r\n\r\n") ==
+        501);
   CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: xchunked\r\n\r\n") == 501);
   CHECK(status_of("POST / HTTP/1.0\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n") == 400);
   CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n") == 400);
-  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Content-Length: 99999999999999999999\r\n\r\n") == 400);
-  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nzz\r\n") == 400);
-  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n1\r\nabcdef\r\n") == 400);
+  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Content-Length: 99999999999999999999\r\n\r\n") ==
+        400);
+  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nzz\r\n") ==
+        400);
+  CHECK(status_of("POST / HTTP/1.1\r\n" + host +
+                  "Transfer-Encoding: chunked\r\n\r\n1\r\nabcdef\r\n") == 400);
   CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Expect: tea\r\n\r\n") == 417);
   CHECK(status_of(std::string(100, '\0') + "\r\n\r\n") == 400);
   CHECK(status_of("\r\n\r\n\r\n\r\n\r\n\r\n") == 400);
@@ -118,7 +141,9 @@ TEST_CASE("limits hold however slowly the bytes come") {
     INFO(step);
     {
       RequestReader reader;
-      CHECK(feed(reader, "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n", step, 64).status == 414);
+      CHECK(
+          feed(reader, "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n", step, 64)
+              .status == 414);
     }
     {
       RequestReader reader;
@@ -126,7 +151,9 @@ TEST_CASE("limits hold however slowly the bytes come") {
     }
     {
       RequestReader reader;
-      CHECK(feed(reader, "GET / HTTP/1.1\r\nHost: h\r\nA: " + std::string(70'000, 'a') + "\r\n\r\n", step, 64).status == 431);
+      CHECK(feed(reader, "GET / HTTP/1.1\r\nHost: h\r\nA: " + std::string(70'000, 'a') + "\r\n\r\n",
+                 step, 64)
+                .status == 431);
     }
     {
       std::string many = "GET / HTTP/1.1\r\nHost: h\r\n";
@@ -136,7 +163,11 @@ TEST_CASE("limits hold however slowly the bytes come") {
     }
     {
       RequestReader reader;
-      CHECK(feed(reader, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(100'000, 'x'), step, 64).status == 400);
+      CHECK(feed(reader,
+                 "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;" +
+                     std::string(100'000, 'x'),
+                 step, 64)
+                .status == 400);
     }
   }
 }

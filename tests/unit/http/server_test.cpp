@@ -1,165 +1,15 @@
-#include <sys/wait.h>
-
-#include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
-#include <chrono>
-#include <condition_variable>
-#include <fstream>
-#include <mutex>
+#include <cstring>
 #include <thread>
 
-#include "lookback/base/file.hpp"
 #include "lookback/base/hash.hpp"
-#include "lookback/http/client.hpp"
-#include "lookback/http/server.hpp"
-#include "support/raw_client.hpp"
+#include "support/test_server.hpp"
 
 using namespace lookback;
 using namespace lookback::http;
+using namespace lookback::http::test;
 using namespace std::chrono_literals;
-using test::RawClient;
-
-namespace {
-
-std::string pattern(size_t bytes) {
-  std::string text(bytes, '\0');
-  uint32_t x = 1;
-  for (char& c : text) {
-    x = x * 1664525 + 1013904223;
-    c = static_cast<char>(x >> 24);
-  }
-  return text;
-}
-
-/// What handlers and tests tell each other.
-struct Shared {
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::optional<Error> stream_error;
-  std::atomic<int> streams{0};
-  std::atomic<uint64_t> streamed{0};
-  bool open_gate = false;
-
-  std::optional<Error> wait_for_error() {
-    std::unique_lock lock(mutex);
-    changed.wait_for(lock, 20s, [&] { return stream_error.has_value(); });
-    return stream_error;
-  }
-};
-
-std::unique_ptr<Server> make_server(Shared& shared, ServerOptions options = {}) {
-  if (options.listen.empty()) options.listen = "127.0.0.1:0";
-  auto created = Server::create(std::move(options));
-  REQUIRE(created);
-  auto server = std::move(*created);
-  server->add("GET", "/hello", [](Request&) { return Response::text("hello\n"); });
-  server->add("GET", "/healthz", [](Request&) { return Response::text("ok\n"); });
-  server->add("POST", "/echo/{name}", [](Request& request) {
-    Response response = Response::text(request.parameters.at("name") + ":" + request.query_value("q").value_or("-") + ":" + request.body);
-    response.headers["X-Peer"] = request.peer_address;
-    return response;
-  });
-  server->add("DELETE", "/gone", [](Request&) {
-    Response response;
-    response.status = 204;
-    return response;
-  });
-  server->add("GET", "/throws", [](Request&) -> Response { throw std::runtime_error("no"); });
-  server->add("GET", "/split", [](Request&) {
-    Response response = Response::text("x");
-    response.headers["X-Name"] = "a\r\nX-Injected: b";
-    return response;
-  });
-  server->add("GET", "/stream", [&shared](Request& request) {
-    const uint64_t bytes = std::stoull(request.query_value("bytes").value_or("1000"));
-    Response response;
-    response.content_type = "application/octet-stream";
-    if (request.query_value("sized")) response.content_length = bytes;
-    const bool fails = request.query_value("fails").has_value();
-    response.stream = [&shared, bytes, fails](const BodyWriter& write) -> Result<> {
-      ++shared.streams;
-      const std::string block = pattern(1 << 16);
-      Result<> result;
-      for (uint64_t done = 0; done < bytes && result;) {
-        const size_t n = std::min<uint64_t>(block.size(), bytes - done);
-        result = write(as_bytes(std::string_view(block).substr(0, n)));
-        done += n;
-        shared.streamed += n;
-        if (fails && done >= bytes / 2) result = fail(ErrorKind::corrupt, "made to fail");
-      }
-      --shared.streams;
-      if (!result) {
-        const std::lock_guard lock(shared.mutex);
-        shared.stream_error = result.error();
-        shared.changed.notify_all();
-      }
-      return result;
-    };
-    return response;
-  });
-  server->add("GET", "/gate", [&shared](Request&) {
-    Response response;
-    response.stream = [&shared](const BodyWriter& write) -> Result<> {
-      ++shared.streams;
-      TRY(write(as_bytes(std::string_view("open\n"))));
-      std::unique_lock lock(shared.mutex);
-      shared.changed.wait(lock, [&] { return shared.open_gate; });
-      --shared.streams;
-      return {};
-    };
-    return response;
-  });
-  server->add_upload("POST", "/upload", [&shared](Request& request) {
-    Sha256 hash;
-    uint64_t bytes = 0;
-    std::vector<std::byte> buffer(100'000);
-    const uint64_t stop_after = request.query_value("stop") ? 1000 : UINT64_MAX;
-    while (bytes < stop_after) {
-      const auto n = request.read_body(buffer);
-      if (!n) {
-        const std::lock_guard lock(shared.mutex);
-        shared.stream_error = n.error();
-        shared.changed.notify_all();
-        return Response::problem(n.error());
-      }
-      if (*n == 0) break;
-      hash.update(std::span(buffer).first(*n));
-      bytes += *n;
-    }
-    if (stop_after < UINT64_MAX) return Response::problem({ErrorKind::conflict, "no more of this"});
-    return Response::text(fmt::format("{} {}", bytes, to_hex(hash.finish())));
-  });
-  REQUIRE(server->start());
-  return server;
-}
-
-Client client_of(const Server& server, ClientOptions options = {}) {
-  if (options.base_url.empty()) options.base_url = fmt::format("http://127.0.0.1:{}", server.port());
-  auto client = Client::create(std::move(options));
-  REQUIRE(client);
-  return std::move(*client);
-}
-
-template <class Condition>
-bool eventually(Condition condition) {
-  for (int i = 0; i < 2000; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(10ms);
-  }
-  return false;
-}
-
-std::string run(const std::string& command) {
-  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command.c_str(), "r"), &::pclose);
-  REQUIRE(pipe);
-  std::string out;
-  std::array<char, 4096> buffer;
-  while (const size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe.get())) out.append(buffer.data(), n);
-  return out;
-}
-
-}  // namespace
 
 TEST_CASE("requests reach their handlers with parameters, query and body") {
   Shared shared;
@@ -195,7 +45,8 @@ TEST_CASE("the server answers what no handler does") {
   const auto head = client.request("HEAD", "/hello");
   CHECK(head->status == 200);
   CHECK(head->headers.at("content-length") == "6");
-  CHECK(client.request("HEAD", "/stream?bytes=12345&sized")->headers.at("content-length") == "12345");
+  CHECK(client.request("HEAD", "/stream?bytes=12345&sized")->headers.at("content-length") ==
+        "12345");
   CHECK(client.request("HEAD", "/stream?bytes=12345")->headers.count("content-length") == 0);
   CHECK(shared.streamed == 0);
   const auto split = client.request("GET", "/split");
@@ -231,7 +82,8 @@ TEST_CASE("a token is asked for everywhere but on the health checks") {
 }
 
 TEST_CASE("other addresses than loopback need TLS or a word") {
-  const auto kind = [](const std::string& listen, bool insecure = false) -> std::optional<ErrorKind> {
+  const auto kind = [](const std::string& listen,
+                       bool insecure = false) -> std::optional<ErrorKind> {
     ServerOptions options;
     options.listen = listen;
     options.insecure = insecure;
@@ -287,7 +139,8 @@ TEST_CASE("pipelined requests are answered in order") {
   const auto server = make_server(shared);
   RawClient client(server->port());
   std::string text;
-  for (int i = 0; i < 50; ++i) text += fmt::format("POST /echo/{} HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab", i);
+  for (int i = 0; i < 50; ++i)
+    text += fmt::format("POST /echo/{} HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab", i);
   client.send(text + "GET /stream?bytes=10 HTTP/1.1\r\nHost: h\r\n\r\nGET /hello HTTP/1.0\r\n\r\n");
   const std::string answers = client.read_all();
   size_t at = 0;
@@ -304,13 +157,15 @@ TEST_CASE("Expect: 100-continue is honoured, and not sent where the body is unwa
   const auto server = make_server(shared);
   for (const char* path : {"/echo/x", "/upload"}) {
     RawClient client(server->port());
-    client.send(fmt::format("POST {} HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n", path));
+    client.send(fmt::format(
+        "POST {} HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n", path));
     CHECK(client.read_all(25) == "HTTP/1.1 100 Continue\r\n\r\n");
     client.send("abc");
     CHECK(client.read_response().starts_with("HTTP/1.1 200"));
   }
   RawClient client(server->port());
-  client.send("POST /nothing HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+  client.send(
+      "POST /nothing HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
   CHECK(client.read_all().starts_with("HTTP/1.1 404"));
 }
 
@@ -369,131 +224,6 @@ TEST_CASE("slow and silent clients are dropped") {
   CHECK(eventually([&] { return server->stats().open_connections == 0; }));
 }
 
-TEST_CASE("streams arrive whole, with back-pressure and without a thread left behind") {
-  Shared shared;
-  const auto server = make_server(shared);
-  Client client = client_of(*server, {.base_url = "", .token = "", .ca_file = "", .total_timeout_ms = 0});
-  for (const char* query : {"bytes=300000000", "bytes=300000000&sized", "bytes=0", "bytes=0&sized"}) {
-    INFO(query);
-    uint64_t bytes = 0;
-    const std::string block = pattern(1 << 16);
-    bool right = true;
-    const auto response = client.download(std::string("/stream?") + query, [&](std::span<const std::byte> data) -> Result<> {
-      for (size_t done = 0; done < data.size();) {
-        const size_t at = bytes % block.size(), n = std::min(block.size() - at, data.size() - done);
-        right = right && std::memcmp(block.data() + at, data.data() + done, n) == 0;
-        bytes += n;
-        done += n;
-      }
-      return {};
-    });
-    REQUIRE(response);
-    CHECK(right);
-    CHECK(bytes == std::stoull(std::string(query).substr(6)));
-  }
-  CHECK(server->stats().connections == 1);
-  CHECK(eventually([&] { return server->stats().open_streams == 0; }));
-  // A reader that stops for a while holds the writer back: only socket buffers run full.
-  RawClient slow(server->port(), 4096);
-  slow.send("GET /stream?bytes=200000000&sized HTTP/1.0\r\n\r\n");
-  const uint64_t before = 600'000'000;
-  REQUIRE(eventually([&] { return shared.streams == 1; }));
-  std::this_thread::sleep_for(300ms);
-  CHECK(shared.streamed - before < 20'000'000);
-  const std::string all = slow.read_all();
-  CHECK(all.size() - all.find("\r\n\r\n") - 4 == 200'000'000);
-}
-
-TEST_CASE("a stream that fails is seen to have failed") {
-  Shared shared;
-  const auto server = make_server(shared);
-  for (const char* query : {"/stream?bytes=1000000&fails", "/stream?bytes=1000000&sized&fails"}) {
-    Client client = client_of(*server);
-    const auto response = client.download(query, [](std::span<const std::byte>) -> Result<> { return {}; });
-    REQUIRE_FALSE(response);
-    CHECK(response.error().kind == ErrorKind::unreachable);
-  }
-  RawClient old(server->port());
-  old.send("GET /stream?bytes=1000000&fails HTTP/1.0\r\n\r\n");
-  (void)old.read_all();
-  CHECK(old.was_reset());
-}
-
-TEST_CASE("a client that goes ends its stream") {
-  Shared shared;
-  const auto server = make_server(shared);
-  {
-    RawClient client(server->port());
-    client.send("GET /stream?bytes=100000000000 HTTP/1.1\r\nHost: h\r\n\r\n");
-    (void)client.read_all(100'000);
-    client.reset();
-  }
-  const auto error = shared.wait_for_error();
-  REQUIRE(error);
-  CHECK(error->kind == ErrorKind::cancelled);
-  CHECK(eventually([&] { return server->stats().open_connections == 0; }));
-}
-
-TEST_CASE("streams beyond the limit are refused, and plain requests still answered") {
-  Shared shared;
-  ServerOptions options;
-  options.max_streams = 3;
-  options.workers = 2;
-  const auto server = make_server(shared, options);
-  std::vector<std::unique_ptr<RawClient>> waiting;
-  for (int i = 0; i < 3; ++i) {
-    waiting.push_back(std::make_unique<RawClient>(server->port()));
-    waiting.back()->send("GET /gate HTTP/1.1\r\nHost: h\r\n\r\n");
-  }
-  REQUIRE(eventually([&] { return shared.streams == 3; }));
-  Client client = client_of(*server);
-  CHECK(client.request("GET", "/gate")->status == 503);
-  CHECK(client.request("POST", "/upload", "abc")->status == 503);
-  CHECK(*client.get("/hello") == "hello\n");
-  CHECK(server->stats().refused == 2);
-  {
-    const std::lock_guard lock(shared.mutex);
-    shared.open_gate = true;
-    shared.changed.notify_all();
-  }
-  for (auto& one : waiting) CHECK(one->read_all(SIZE_MAX, 500).ends_with("0\r\n\r\n"));
-  REQUIRE(eventually([&] { return server->stats().open_streams == 0; }));
-  CHECK(*client.get("/gate") == "open\n");
-}
-
-TEST_CASE("uploads are read as they come") {
-  Shared shared;
-  const auto server = make_server(shared);
-  Client client = client_of(*server, {.base_url = "", .token = "", .ca_file = "", .total_timeout_ms = 0});
-  const std::string block = pattern(1 << 20);
-  Sha256 hash;
-  for (int i = 0; i < 100; ++i) hash.update(as_bytes(block));
-  const std::string expected = fmt::format("{} {}", 100 * block.size(), to_hex(hash.finish()));
-  const auto source = [&](uint64_t total) {
-    return [&block, total, done = uint64_t{0}](std::span<std::byte> out) mutable -> Result<size_t> {
-      const size_t at = done % block.size();
-      const size_t n = std::min<uint64_t>({out.size(), block.size() - at, total - done});
-      std::memcpy(out.data(), block.data() + at, n);
-      done += n;
-      return n;
-    };
-  };
-  const auto answer = client.upload("POST", "/upload", source(100 * block.size()));
-  REQUIRE(answer);
-  CHECK(*answer == expected);
-  // A handler that stops reading: the client gets its answer, not a reset.
-  const auto stopped = client.upload("POST", "/upload?stop", source(100 * block.size()));
-  REQUIRE_FALSE(stopped);
-  CHECK(stopped.error().kind == ErrorKind::conflict);
-  CHECK(stopped.error().message == "no more of this");
-  const auto failing = client.upload("POST", "/upload", [](std::span<std::byte>) -> Result<size_t> { return fail(ErrorKind::corrupt, "source broke"); });
-  REQUIRE_FALSE(failing);
-  CHECK(failing.error().message == "source broke");
-  const auto error = shared.wait_for_error();
-  REQUIRE(error);
-  CHECK(error->kind == ErrorKind::cancelled);
-}
-
 TEST_CASE("curl gets what it asks for") {
   Shared shared;
   const auto server = make_server(shared);
@@ -502,8 +232,11 @@ TEST_CASE("curl gets what it asks for") {
   CHECK(run("curl -sSI " + url + "/hello").find("Content-Length: 6\r\n") != std::string::npos);
   CHECK(run("curl -sS " + url + "/stream?bytes=5000000 | wc -c") == "5000000\n");
   CHECK(run("curl -sS -0 " + url + "/stream?bytes=5000000 | wc -c") == "5000000\n");
-  CHECK(run("head -c 3000000 /dev/zero | curl -sS -T - -X POST " + url + "/upload").starts_with("3000000 "));
-  CHECK(run("head -c 3000000 /dev/zero | curl -sS --data-binary @- -H 'Expect: 100-continue' " + url + "/upload").starts_with("3000000 "));
+  CHECK(run("head -c 3000000 /dev/zero | curl -sS -T - -X POST " + url + "/upload")
+            .starts_with("3000000 "));
+  CHECK(run("head -c 3000000 /dev/zero | curl -sS --data-binary @- -H 'Expect: 100-continue' " +
+            url + "/upload")
+            .starts_with("3000000 "));
   CHECK(run("curl -sS -o /dev/null -w '%{http_code}' " + url + "/hello/../hello?x=%zz") == "400");
   CHECK(run("curl -sS " + url + "/hello " + url + "/hello") == "hello\nhello\n");
 }
@@ -519,17 +252,22 @@ TEST_CASE("two hundred clients at a time") {
   for (int t = 0; t < 200; ++t) {
     threads.emplace_back([&, t] {
       for (int round = 0; round < 2; ++round) {
-        auto client = Client::create({.base_url = fmt::format("http://127.0.0.1:{}", server->port()), .token = "", .ca_file = ""});
+        auto client =
+            Client::create({.base_url = fmt::format("http://127.0.0.1:{}", server->port()),
+                            .token = "",
+                            .ca_file = ""});
         if (!client) return;
         for (int i = 0; i < 3; ++i) {
-          const auto answer = client->request("POST", fmt::format("/echo/{}", t), std::string(1000 * i, 'x'));
+          const auto answer =
+              client->request("POST", fmt::format("/echo/{}", t), std::string(1000 * i, 'x'));
           if (answer && answer->body.size() == fmt::format("{}:-:", t).size() + 1000 * i) ++right;
         }
         uint64_t bytes = 0;
-        const auto streamed = client->download("/stream?bytes=200000", [&](std::span<const std::byte> data) -> Result<> {
-          bytes += data.size();
-          return {};
-        });
+        const auto streamed = client->download("/stream?bytes=200000",
+                                               [&](std::span<const std::byte> data) -> Result<> {
+                                                 bytes += data.size();
+                                                 return {};
+                                               });
         if (streamed && bytes == 200'000) ++right;
       }
     });
@@ -549,23 +287,26 @@ TEST_CASE("TLS") {
   options.tls = TlsFiles{certificate, key};
   const auto server = make_server(shared, options);
   const std::string url = fmt::format("https://127.0.0.1:{}", server->port());
-  Client client = client_of(*server, {.base_url = url, .token = "", .ca_file = certificate, .total_timeout_ms = 0});
+  Client client = client_of(
+      *server, {.base_url = url, .token = "", .ca_file = certificate, .total_timeout_ms = 0});
   CHECK(*client.get("/hello") == "hello\n");
   uint64_t bytes = 0;
-  const auto streamed = client.download("/stream?bytes=50000000", [&](std::span<const std::byte> data) -> Result<> {
-    bytes += data.size();
-    return {};
-  });
+  const auto streamed =
+      client.download("/stream?bytes=50000000", [&](std::span<const std::byte> data) -> Result<> {
+        bytes += data.size();
+        return {};
+      });
   REQUIRE(streamed);
   CHECK(bytes == 50'000'000);
   CHECK(*client.get("/hello") == "hello\n");
   uint64_t left = 30'000'000;
-  const auto uploaded = client.upload("POST", "/upload", [&](std::span<std::byte> out) -> Result<size_t> {
-    const size_t n = std::min<uint64_t>(left, out.size());
-    std::memset(out.data(), 7, n);
-    left -= n;
-    return n;
-  });
+  const auto uploaded =
+      client.upload("POST", "/upload", [&](std::span<std::byte> out) -> Result<size_t> {
+        const size_t n = std::min<uint64_t>(left, out.size());
+        std::memset(out.data(), 7, n);
+        left -= n;
+        return n;
+      });
   REQUIRE(uploaded);
   CHECK(uploaded->starts_with("30000000 "));
   CHECK(server->stats().connections == 1);
@@ -579,10 +320,13 @@ TEST_CASE("TLS") {
   RawClient plain(server->port());
   plain.send("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
   CHECK(plain.read_all().find("hello") == std::string::npos);
-  CHECK(run("curl -sS --cacert " + certificate.string() + " " + url + "/stream?bytes=1000000 | wc -c") == "1000000\n");
-  CHECK(run("curl -sS -0 --cacert " + certificate.string() + " " + url + "/stream?bytes=1000000 | wc -c") == "1000000\n");
+  CHECK(run("curl -sS --cacert " + certificate.string() + " " + url +
+            "/stream?bytes=1000000 | wc -c") == "1000000\n");
+  CHECK(run("curl -sS -0 --cacert " + certificate.string() + " " + url +
+            "/stream?bytes=1000000 | wc -c") == "1000000\n");
   // A client that goes in mid-stream.
-  (void)run("curl -sS --cacert " + certificate.string() + " " + url + "/stream?bytes=100000000000 | head -c 1000 >/dev/null");
+  (void)run("curl -sS --cacert " + certificate.string() + " " + url +
+            "/stream?bytes=100000000000 | head -c 1000 >/dev/null");
   const auto error = shared.wait_for_error();
   REQUIRE(error);
   CHECK(error->kind == ErrorKind::cancelled);

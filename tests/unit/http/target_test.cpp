@@ -1,6 +1,7 @@
+#include "http/target.hpp"
+
 #include <catch2/catch.hpp>
 
-#include "http/target.hpp"
 #include "lookback/http/client.hpp"
 #include "lookback/http/range.hpp"
 
@@ -8,7 +9,8 @@ using namespace lookback;
 using namespace lookback::http;
 
 TEST_CASE("a request target is cut into decoded segments and a query") {
-  const auto target = parse_target("/api/v1/snapshots/a%2Fb%20c/pcap?ip=10.0.0.0%2F8&ip=::1&filter=tcp+port%2080&dedup");
+  const auto target = parse_target(
+      "/api/v1/snapshots/a%2Fb%20c/pcap?ip=10.0.0.0%2F8&ip=::1&filter=tcp+port%2080&dedup");
   REQUIRE(target);
   CHECK(target->path == "/api/v1/snapshots/a/b c/pcap");
   CHECK(target->segments == std::vector<std::string>{"api", "v1", "snapshots", "a/b c", "pcap"});
@@ -22,8 +24,9 @@ TEST_CASE("a request target is cut into decoded segments and a query") {
 }
 
 TEST_CASE("a broken request target is refused") {
-  for (const char* text : {"", "x", "hub:80", "/%", "/%4", "/%zz", "/%00", "/a%0d%0ab", "/%ff", "/%c0%af", "/%ed%a0%80", "/x?a=%", "/x?%80=1",
-                           "/%f5%80%80%80", "/%e2%82"}) {
+  for (const char* text :
+       {"", "x", "hub:80", "/%", "/%4", "/%zz", "/%00", "/a%0d%0ab", "/%ff", "/%c0%af",
+        "/%ed%a0%80", "/x?a=%", "/x?%80=1", "/%f5%80%80%80", "/%e2%82"}) {
     INFO(text);
     const auto target = parse_target(text);
     if (std::string_view(text).empty()) {
@@ -58,7 +61,9 @@ TEST_CASE("url_encode and percent_decode are inverse") {
 }
 
 TEST_CASE("byte ranges follow RFC 9110") {
-  const auto range = [](std::string_view header, uint64_t total) { return parse_range(header, total); };
+  const auto range = [](std::string_view header, uint64_t total) {
+    return parse_range(header, total);
+  };
   const auto is = [&](std::string_view header, uint64_t total, uint64_t first, uint64_t last) {
     const auto parsed = range(header, total);
     return parsed && *parsed && (*parsed)->first == first && (*parsed)->last == last;
@@ -70,13 +75,15 @@ TEST_CASE("byte ranges follow RFC 9110") {
   CHECK(is("bytes=2-99999999999999999999999", 10, 2, 9));
   CHECK(is("bytes=-3", 10, 7, 9));
   CHECK(is("bytes=-30", 10, 0, 9));
-  for (const char* ignored : {"", "items=1-2", "bytes=", "bytes=a-b", "bytes=1", "bytes=5-2", "bytes=0-1,3-4", "bytes=--1", "bytes=1-2-3", "bytes=+1-2"}) {
+  for (const char* ignored : {"", "items=1-2", "bytes=", "bytes=a-b", "bytes=1", "bytes=5-2",
+                              "bytes=0-1,3-4", "bytes=--1", "bytes=1-2-3", "bytes=+1-2"}) {
     INFO(ignored);
     const auto parsed = range(ignored, 10);
     REQUIRE(parsed);
     CHECK_FALSE(parsed->has_value());
   }
-  for (const char* outside : {"bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99999999999999999999999-"}) {
+  for (const char* outside :
+       {"bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99999999999999999999999-"}) {
     INFO(outside);
     CHECK_FALSE(range(outside, 10));
   }

@@ -23,7 +23,8 @@ struct Published {
   int64_t first_ns = Clock::system().realtime_ns() - 30 * kNsPerSecond;
 
   explicit Published(hub::HubOptions options = {}) : hub(std::move(options)), client(hub.client()) {
-    for (int64_t i = 0; i < 5; ++i) node.add_member(make_member("web-1", first_ns + i * kNsPerSecond, 500));
+    for (int64_t i = 0; i < 5; ++i)
+      node.add_member(make_member("web-1", first_ns + i * kNsPerSecond, 500));
     node.start();
     client.beat(node);
     REQUIRE(client.create("x").status == 202);
@@ -54,10 +55,10 @@ struct Published {
   }
 };
 
-
 /// A GET with headers of one's own, by curl.
 std::string curl(HubFixture& hub, const std::string& arguments, const std::string& path) {
-  const std::string command = fmt::format("curl -sS {} http://127.0.0.1:{}{}", arguments, hub.daemon().port(), path);
+  const std::string command =
+      fmt::format("curl -sS {} http://127.0.0.1:{}{}", arguments, hub.daemon().port(), path);
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command.c_str(), "r"), &::pclose);
   std::string out(1 << 16, '\0');
   std::string all;
@@ -78,7 +79,8 @@ TEST_CASE("an archive is downloaded whole and in parts") {
   CHECK(whole->headers.at("accept-ranges") == "bytes");
   const std::string etag = whole->headers.at("etag");
   CHECK(etag == "\"" + p.client.get("/api/v1/snapshots/x").json.at("id").get<std::string>() + "\"");
-  CHECK(p.client.http().request("HEAD", path)->headers.at("content-length") == std::to_string(file.size()));
+  CHECK(p.client.http().request("HEAD", path)->headers.at("content-length") ==
+        std::to_string(file.size()));
   CHECK(curl(p.hub, "-r 0-9", path) == file.substr(0, 10));
   CHECK(curl(p.hub, "-r 100-", path) == file.substr(100));
   CHECK(curl(p.hub, "-r -7", path) == file.substr(file.size() - 7));
@@ -95,7 +97,10 @@ TEST_CASE("an archive is downloaded whole and in parts") {
 TEST_CASE("an archive is imported after it was verified") {
   Published p;
   const std::string file = *read_file(p.hub.archive("x"));
-  const auto import = [&](const std::string& name, const std::string& content) { return p.client.http().request("POST", "/api/v1/snapshots/" + name + "/import?file=f.tar.zst", content); };
+  const auto import = [&](const std::string& name, const std::string& content) {
+    return p.client.http().request("POST", "/api/v1/snapshots/" + name + "/import?file=f.tar.zst",
+                                   content);
+  };
   const auto imported = import("copy", file);
   REQUIRE(imported);
   CHECK(imported->status == 201);
@@ -128,11 +133,12 @@ TEST_CASE("an import beyond the quota is refused before its end") {
   HubFixture hub(options);
   auto client = hub.client();
   uint64_t sent = 0;
-  const auto answer = client.http().upload("POST", "/api/v1/snapshots/x/import", [&](std::span<std::byte> out) -> Result<size_t> {
-    if (sent > (1ULL << 30)) return size_t{0};
-    sent += out.size();
-    return out.size();
-  });
+  const auto answer = client.http().upload("POST", "/api/v1/snapshots/x/import",
+                                           [&](std::span<std::byte> out) -> Result<size_t> {
+                                             if (sent > (1ULL << 30)) return size_t{0};
+                                             sent += out.size();
+                                             return out.size();
+                                           });
   REQUIRE_FALSE(answer);
   CHECK(answer.error().kind == ErrorKind::no_space);
   CHECK(sent < (300ULL << 20));
@@ -143,11 +149,13 @@ TEST_CASE("an import beyond the quota is refused before its end") {
 TEST_CASE("exports are streamed with their options") {
   Published p;
   CHECK(p.packets("") == 2500);
-  CHECK(p.packets("?node=web-*&ip=10.0.0.1&ip=192.168.0.0/16&filter=udp%20port%2053&format=pcap") == 2500);
+  CHECK(p.packets("?node=web-*&ip=10.0.0.1&ip=192.168.0.0/16&filter=udp%20port%2053&format=pcap") ==
+        2500);
   CHECK(p.packets("?ip=192.168.0.1") == 0);
   CHECK(p.packets("?filter=tcp") == 0);
   const int64_t from = p.first_ns + kNsPerSecond;
-  CHECK(p.packets("?from=" + format_time_ns(from) + "&to=" + format_time_ns(from + kNsPerSecond)) == 500);
+  CHECK(p.packets("?from=" + format_time_ns(from) + "&to=" + format_time_ns(from + kNsPerSecond)) ==
+        500);
   CHECK(p.packets("?dedup=1&align_clocks=1&interface=eth*") > 0);
   p.packets("?filter=nonsense%20(", 400);
   p.packets("?flter=tcp", 400);
@@ -206,8 +214,12 @@ TEST_CASE("archives are listed after a restart, damaged ones as failed") {
   std::filesystem::create_directory(p.hub.archive("folder"));
   std::ofstream(p.hub.archive("copied")) << file;
   SECTION("with the heads that were kept") {}
-  SECTION("without them") { std::filesystem::remove_all(p.hub.directory() / "heads"); }
-  SECTION("with damaged ones") { std::ofstream(p.hub.directory() / "heads" / "x.json") << "{"; }
+  SECTION("without them") {
+    std::filesystem::remove_all(p.hub.directory() / "heads");
+  }
+  SECTION("with damaged ones") {
+    std::ofstream(p.hub.directory() / "heads" / "x.json") << "{";
+  }
   p.hub.start();
   auto client = p.hub.client();
   Json after = client.get("/api/v1/snapshots/x").json;
@@ -235,15 +247,16 @@ TEST_CASE("an archive that is deleted while it is read is read to its end") {
   const std::string file = *read_file(p.hub.archive("x"));
   std::string got;
   bool deleted = false;
-  const auto response = p.client.http().download("/api/v1/snapshots/x/archive", [&](std::span<const std::byte> data) -> Result<> {
-    if (!deleted) {
-      deleted = true;
-      auto other = p.hub.client();
-      CHECK(other.call("DELETE", "/api/v1/snapshots/x").status == 204);
-    }
-    got.append(reinterpret_cast<const char*>(data.data()), data.size());
-    return {};
-  });
+  const auto response = p.client.http().download(
+      "/api/v1/snapshots/x/archive", [&](std::span<const std::byte> data) -> Result<> {
+        if (!deleted) {
+          deleted = true;
+          auto other = p.hub.client();
+          CHECK(other.call("DELETE", "/api/v1/snapshots/x").status == 204);
+        }
+        got.append(reinterpret_cast<const char*>(data.data()), data.size());
+        return {};
+      });
   REQUIRE(response);
   CHECK(got == file);
 }
@@ -284,10 +297,13 @@ TEST_CASE("a hub with readers of events stops") {
   Published p;
   std::thread reader([&] {
     auto listener = p.hub.client();
-    const auto ended = listener.http().download("/api/v1/events", [](std::span<const std::byte>) -> Result<> { return {}; });
+    const auto ended = listener.http().download(
+        "/api/v1/events", [](std::span<const std::byte>) -> Result<> { return {}; });
     (void)ended;
   });
-  REQUIRE(eventually([&] { return p.client.get("/metrics").text.find("lookback_http_open_streams 1") != std::string::npos; }));
+  REQUIRE(eventually([&] {
+    return p.client.get("/metrics").text.find("lookback_http_open_streams 1") != std::string::npos;
+  }));
   p.hub.stop();
   reader.join();
 }
@@ -321,6 +337,8 @@ TEST_CASE("a hub with a token lets nobody in without it") {
   options.token = "s3cret";
   HubFixture hub(options);
   auto client = hub.client();
-  for (const char* path : {"/api/v1/nodes", "/api/v1/snapshots", "/metrics", "/api/v1/events", "/nothing"}) CHECK(client.get(path).status == 401);
+  for (const char* path :
+       {"/api/v1/nodes", "/api/v1/snapshots", "/metrics", "/api/v1/events", "/nothing"})
+    CHECK(client.get(path).status == 401);
   CHECK(client.get("/healthz").status == 200);
 }

@@ -18,13 +18,18 @@ namespace {
 
 void fill(FakeNode& node, size_t members) {
   const int64_t now = Clock::system().realtime_ns();
-  for (size_t i = 0; i < members; ++i) node.add_member(make_member(node.name(), now - 30 * kNsPerSecond + static_cast<int64_t>(i), 1000, 1000));
+  for (size_t i = 0; i < members; ++i)
+    node.add_member(
+        make_member(node.name(), now - 30 * kNsPerSecond + static_cast<int64_t>(i), 1000, 1000));
 }
 
 /// A small file system in memory; not there without the right to mount.
 class SmallDisk {
  public:
-  explicit SmallDisk(const std::string& size) { mounted_ = ::mount("tmpfs", directory_.path().c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0; }
+  explicit SmallDisk(const std::string& size) {
+    mounted_ =
+        ::mount("tmpfs", directory_.path().c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0;
+  }
   ~SmallDisk() {
     if (mounted_) ::umount2(directory_.path().c_str(), MNT_DETACH);
   }
@@ -95,7 +100,8 @@ TEST_CASE("a snapshot that outgrows the quota fails, says so and leaves no parti
   const Json failed = client.wait("x");
   INFO(failed.dump(2));
   CHECK(failed.at("state") == "failed");
-  CHECK(failed.at("reason").get<std::string>().find("--snapshot-storage-size") != std::string::npos);
+  CHECK(failed.at("reason").get<std::string>().find("--snapshot-storage-size") !=
+        std::string::npos);
   CHECK(eventually([&] { return a.freezes() == 0; }));
   CHECK_FALSE(std::filesystem::exists(hub.directory() / "jobs" / "x" / "archive.partial"));
   CHECK_FALSE(std::filesystem::exists(hub.archive("x")));

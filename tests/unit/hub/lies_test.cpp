@@ -15,7 +15,9 @@ using namespace lookback::hub::test;
 
 namespace {
 
-int64_t now_ns() { return Clock::system().realtime_ns(); }
+int64_t now_ns() {
+  return Clock::system().realtime_ns();
+}
 
 std::vector<std::byte> frame_of(std::span<const std::byte> content) {
   archive::FrameEncoder encoder;
@@ -44,7 +46,8 @@ std::vector<std::byte> with_header(const std::string& json, std::span<const std:
   return wire;
 }
 
-/// One liar and one honest node: the honest one is whole, the archive verifies, the liar has one good member and a reason.
+/// One liar and one honest node: the honest one is whole, the archive verifies, the liar has one
+/// good member and a reason.
 void check_lie(FakeNode& liar, const std::string& expected_reason) {
   HubFixture hub;
   auto client = hub.client();
@@ -118,7 +121,8 @@ TEST_CASE("a member damaged on the way once is fetched again") {
 TEST_CASE("a frame that decodes to more than declared smuggles nothing in") {
   FakeNode liar("liar");
   with_good_member(liar);
-  // 512 declared bytes, then a tar header for a file outside, which a naive concatenation would put into the stream.
+  // 512 declared bytes, then a tar header for a file outside, which a naive concatenation would put
+  // into the stream.
   std::vector<std::byte> content(512, std::byte{'x'});
   const auto evil = archive::encode_tar_header({"evil", 0, 0});
   content.insert(content.end(), evil.begin(), evil.end());
@@ -201,10 +205,18 @@ TEST_CASE("bodies that are no member are refused") {
       std::vector<std::byte>(5, std::byte{'L'}),
       with_header("{not json", frame),
       with_header("[]", frame),
-      with_header(fmt::format(R"({{"size":100,"sha256":"{}","packets":0,"frames":{}}})", hash, "[[1]]"), frame),
-      with_header(fmt::format(R"({{"size":-1,"sha256":"{}","packets":0,"frames":{}}})", hash, frames), frame),
-      with_header(fmt::format(R"({{"size":100,"sha256":"../../x","packets":0,"frames":{}}})", frames), frame),
-      with_header(fmt::format(R"({{"size":99999999999,"sha256":"{}","packets":0,"frames":{}}})", hash, frames), frame),
+      with_header(
+          fmt::format(R"({{"size":100,"sha256":"{}","packets":0,"frames":{}}})", hash, "[[1]]"),
+          frame),
+      with_header(
+          fmt::format(R"({{"size":-1,"sha256":"{}","packets":0,"frames":{}}})", hash, frames),
+          frame),
+      with_header(
+          fmt::format(R"({{"size":100,"sha256":"../../x","packets":0,"frames":{}}})", frames),
+          frame),
+      with_header(fmt::format(R"({{"size":99999999999,"sha256":"{}","packets":0,"frames":{}}})",
+                              hash, frames),
+                  frame),
       with_header(std::string(100'000, '['), frame),
   };
   for (size_t i = 0; i < wires.size(); ++i) {
@@ -225,7 +237,9 @@ TEST_CASE("a wrong Content-Length and a body that breaks off end in a named memb
       if (index != 1) return std::nullopt;
       http::Response wrong;
       wrong.content_length = too_long ? 100'000 : 5;
-      wrong.stream = [too_long](const http::BodyWriter& write) { return write(std::vector<std::byte>(too_long ? 10 : 5)); };
+      wrong.stream = [too_long](const http::BodyWriter& write) {
+        return write(std::vector<std::byte>(too_long ? 10 : 5));
+      };
       return wrong;
     };
     check_lie(liar, too_long ? "not transferred" : "damaged");
@@ -259,7 +273,9 @@ TEST_CASE("a freeze that cannot be used fails its node only") {
 TEST_CASE("a freeze that is gone by the time of the transfer fails its node") {
   FakeNode liar("liar");
   with_good_member(liar);
-  liar.hook = [](uint32_t) { return http::Response::problem({ErrorKind::not_found, "no such freeze"}); };
+  liar.hook = [](uint32_t) {
+    return http::Response::problem({ErrorKind::not_found, "no such freeze"});
+  };
   check_lie(liar, "no longer has the frozen window");
 }
 

@@ -23,7 +23,9 @@ class TestClock final : public Clock {
 };
 
 Heartbeat beat(const std::string& name, const std::string& incarnation, uint16_t port) {
-  auto parsed = Heartbeat::parse(name, Json{{"incarnation", incarnation}, {"port", port}, {"version", "1"}}.dump(), "10.0.0.7");
+  auto parsed = Heartbeat::parse(
+      name, Json{{"incarnation", incarnation}, {"port", port}, {"version", "1"}}.dump(),
+      "10.0.0.7");
   REQUIRE(parsed);
   return *parsed;
 }
@@ -106,13 +108,19 @@ TEST_CASE("nodes are remembered, and written at most every thirty seconds") {
 }
 
 TEST_CASE("heartbeats are checked") {
-  const auto parse = [](const std::string& name, const std::string& body) { return Heartbeat::parse(name, body, "::1"); };
+  const auto parse = [](const std::string& name, const std::string& body) {
+    return Heartbeat::parse(name, body, "::1");
+  };
   CHECK(parse("web-1", R"({"port":7401})")->url == "http://[::1]:7401");
   CHECK(parse("web-1", R"({"port":7401,"tls":true})")->url == "https://[::1]:7401");
-  CHECK(parse("web-1", R"({"url":"https://node.example:1/","port":7401})")->url == "https://node.example:1");
-  for (const char* body : {"", "[]", "{}", R"({"port":70000})", R"({"port":-1})", R"({"url":"ftp://x"})", R"({"port":1,"clock":{"offset_ns":1}})",
-                           R"({"port":1,"clock":{"offset_ns":1,"error_ns":-1}})", R"({"port":1,"status":{"packets":-1}})",
-                           R"({"port":1,"status":{"rate":{"packets_per_second":-1}}})", R"({"port":1,"status":{"oldest":"x"}})", "\xff"}) {
+  CHECK(parse("web-1", R"({"url":"https://node.example:1/","port":7401})")->url ==
+        "https://node.example:1");
+  for (const char* body : {"", "[]", "{}", R"({"port":70000})", R"({"port":-1})",
+                           R"({"url":"ftp://x"})", R"({"port":1,"clock":{"offset_ns":1}})",
+                           R"({"port":1,"clock":{"offset_ns":1,"error_ns":-1}})",
+                           R"({"port":1,"status":{"packets":-1}})",
+                           R"({"port":1,"status":{"rate":{"packets_per_second":-1}}})",
+                           R"({"port":1,"status":{"oldest":"x"}})", "\xff"}) {
     INFO(body);
     const auto parsed = parse("web-1", body);
     REQUIRE_FALSE(parsed);
@@ -134,7 +142,9 @@ TEST_CASE("windows are widened by the error, and moved by an offset beyond it") 
 TEST_CASE("a journal cut anywhere gives back its whole lines") {
   const TemporaryDirectory directory;
   const auto file = directory.path() / "journal.ndjson";
-  archive::MemberEntry entry{"nodes/a/packets/00000003.pcapng", "a", 100, 512, 10, std::string(64, 'a'), 1, {{20, 10, 5, 6, 1, "x"}}};
+  archive::MemberEntry entry{
+      "nodes/a/packets/00000003.pcapng", "a", 100, 512, 10, std::string(64, 'a'), 1,
+      {{20, 10, 5, 6, 1, "x"}}};
   std::vector<JournalLine> lines;
   {
     auto journal = Journal::open(file, lines);
@@ -142,7 +152,8 @@ TEST_CASE("a journal cut anywhere gives back its whole lines") {
     CHECK(lines.empty());
     const JournalLine stored{"a", 3, MemberOutcome::stored, "", entry};
     const std::vector<JournalLine> first = {stored, {"b", 0, MemberOutcome::empty, "", {}}};
-    const std::vector<JournalLine> second = {{"b", 1, MemberOutcome::dropped, "bad \"quote\"\n", {}}};
+    const std::vector<JournalLine> second = {
+        {"b", 1, MemberOutcome::dropped, "bad \"quote\"\n", {}}};
     REQUIRE(journal->append(first));
     REQUIRE(journal->append(second));
   }
@@ -151,7 +162,8 @@ TEST_CASE("a journal cut anywhere gives back its whole lines") {
     std::ofstream(file, std::ios::trunc) << text.substr(0, cut);
     auto journal = Journal::open(file, lines);
     REQUIRE(journal);
-    CHECK(lines.size() == static_cast<size_t>(std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(cut), '\n')));
+    CHECK(lines.size() == static_cast<size_t>(std::count(
+                              text.begin(), text.begin() + static_cast<ptrdiff_t>(cut), '\n')));
     const std::vector<JournalLine> more = {{"c", 9, MemberOutcome::given_up, "", {}}};
     REQUIRE(journal->append(more));
     const size_t whole = lines.size();
@@ -194,7 +206,8 @@ TEST_CASE("a snapshot's record survives its file") {
   CHECK(read->nodes[0].entry == node.entry);
   CHECK(read->nodes[0].members[1].given_up);
   const std::string text = record.to_json();
-  for (size_t cut = 0; cut + 2 < text.size(); cut += 7) CHECK_FALSE(SnapshotRecord::from_json(text.substr(0, cut)));
+  for (size_t cut = 0; cut + 2 < text.size(); cut += 7)
+    CHECK_FALSE(SnapshotRecord::from_json(text.substr(0, cut)));
 }
 
 TEST_CASE("the event feed tells slow readers what they missed") {

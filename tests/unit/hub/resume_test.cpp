@@ -20,7 +20,9 @@ namespace {
 
 void fill(FakeNode& node, size_t members) {
   const int64_t now = Clock::system().realtime_ns();
-  for (size_t i = 0; i < members; ++i) node.add_member(make_member(node.name(), now - 30 * kNsPerSecond + static_cast<int64_t>(i), 200, 800));
+  for (size_t i = 0; i < members; ++i)
+    node.add_member(
+        make_member(node.name(), now - 30 * kNsPerSecond + static_cast<int64_t>(i), 200, 800));
 }
 
 /// A hub in a process of its own, which can be killed.
@@ -68,7 +70,8 @@ size_t journal_lines(const std::filesystem::path& journal) {
 
 }  // namespace
 
-TEST_CASE("a killed hub fetches no journaled member twice, and its archive is byte for byte valid") {
+TEST_CASE(
+    "a killed hub fetches no journaled member twice, and its archive is byte for byte valid") {
   const TemporaryDirectory directory;
   const auto job = directory.path() / "jobs" / "x";
   HubProcess process(directory.path());
@@ -90,7 +93,8 @@ TEST_CASE("a killed hub fetches no journaled member twice, and its archive is by
   REQUIRE(journal);
   std::map<std::string, std::set<uint32_t>> journaled;
   size_t lines = 0;
-  for (size_t at = 0, end; (end = journal->find('\n', at)) != std::string::npos; at = end + 1, ++lines) {
+  for (size_t at = 0, end; (end = journal->find('\n', at)) != std::string::npos;
+       at = end + 1, ++lines) {
     const auto line = parse_json(std::string_view(*journal).substr(at, end - at), "line");
     REQUIRE(line);
     journaled[line->at("node")].insert(line->at("index").get<uint32_t>());
@@ -161,18 +165,25 @@ TEST_CASE("a partial archive that is not what the journal says is started afresh
   }
   hub.stop();
   const auto partial = hub.directory() / "jobs" / "x" / "archive.partial";
-  SECTION("cut off") { std::filesystem::resize_file(partial, 1000); }
-  SECTION("gone") { std::filesystem::remove(partial); }
+  SECTION("cut off") {
+    std::filesystem::resize_file(partial, 1000);
+  }
+  SECTION("gone") {
+    std::filesystem::remove(partial);
+  }
   SECTION("journal cut in a line") {
     const auto journal = hub.directory() / "jobs" / "x" / "journal.ndjson";
     std::filesystem::resize_file(journal, std::filesystem::file_size(journal) - 7);
   }
   SECTION("journal damaged") {
-    std::fstream file(hub.directory() / "jobs" / "x" / "journal.ndjson", std::ios::in | std::ios::out);
+    std::fstream file(hub.directory() / "jobs" / "x" / "journal.ndjson",
+                      std::ios::in | std::ios::out);
     file.seekp(10);
     file << "\x01\x02";
   }
-  SECTION("journal gone") { std::filesystem::remove(hub.directory() / "jobs" / "x" / "journal.ndjson"); }
+  SECTION("journal gone") {
+    std::filesystem::remove(hub.directory() / "jobs" / "x" / "journal.ndjson");
+  }
   hub.start();
   auto client = hub.client();
   const Json done = client.wait("x");
@@ -197,11 +208,23 @@ TEST_CASE("what a hub left behind a publication, or before a snapshot began, is 
   hub.stop();
   const auto jobs = hub.directory() / "jobs";
   // Killed between the rename and the clean-up, and killed while freezing.
-  const auto record = [&](const std::string& name, const std::string& state, const std::string& with_id) {
+  const auto record = [&](const std::string& name, const std::string& state,
+                          const std::string& with_id) {
     std::filesystem::create_directories(jobs / name);
-    std::ofstream(jobs / name / "job.json") << Json{{"version", 1}, {"name", name}, {"id", with_id}, {"state", state}, {"reason", ""},
-        {"from", "2026-01-01T00:00:00Z"}, {"to", "2026-01-01T00:00:01Z"}, {"created", "2026-01-01T00:00:02Z"}, {"finished", nullptr},
-        {"deadline_ns", 1000000000}, {"networks", Json::array()}, {"tags", Json::object()}, {"nodes", Json::array()}}.dump();
+    std::ofstream(jobs / name / "job.json") << Json{
+        {"version", 1},
+        {"name", name},
+        {"id", with_id},
+        {"state", state},
+        {"reason", ""},
+        {"from", "2026-01-01T00:00:00Z"},
+        {"to", "2026-01-01T00:00:01Z"},
+        {"created", "2026-01-01T00:00:02Z"},
+        {"finished", nullptr},
+        {"deadline_ns", 1000000000},
+        {"networks", Json::array()},
+        {"tags", Json::object()},
+        {"nodes", Json::array()}}.dump();
   };
   record("x", "in_progress", id);
   record("half", "pending", "0123");
@@ -213,7 +236,9 @@ TEST_CASE("what a hub left behind a publication, or before a snapshot began, is 
   std::ofstream(jobs / "damaged" / "job.json") << "{";
   hub.start();
   auto client = hub.client();
-  CHECK(eventually([&] { return !std::filesystem::exists(jobs / "x") && !std::filesystem::exists(jobs / "half"); }));
+  CHECK(eventually([&] {
+    return !std::filesystem::exists(jobs / "x") && !std::filesystem::exists(jobs / "half");
+  }));
   CHECK_FALSE(std::filesystem::exists(jobs / "empty"));
   CHECK_FALSE(std::filesystem::exists(jobs / ".import-0011"));
   CHECK(client.get("/api/v1/snapshots/x").json.at("state") == "completed");

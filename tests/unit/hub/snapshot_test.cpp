@@ -24,11 +24,15 @@ const Json& node_of(const Json& snapshot, const std::string& name) {
   return snapshot;
 }
 
-int64_t now_ns() { return Clock::system().realtime_ns(); }
+int64_t now_ns() {
+  return Clock::system().realtime_ns();
+}
 
 void fill(FakeNode& node, size_t members, size_t packets = 100) {
   for (size_t i = 0; i < members; ++i)
-    node.add_member(make_member(node.name(), now_ns() - 30 * kNsPerSecond + static_cast<int64_t>(i) * kNsPerSecond, packets));
+    node.add_member(make_member(
+        node.name(), now_ns() - 30 * kNsPerSecond + static_cast<int64_t>(i) * kNsPerSecond,
+        packets));
 }
 
 }  // namespace
@@ -88,8 +92,9 @@ TEST_CASE("a snapshot of two nodes becomes a whole archive") {
   REQUIRE(manifest.members.size() == 4);
   std::set<std::string> names;
   for (const auto& member : manifest.members) names.insert(member.name);
-  CHECK(names == std::set<std::string>{"nodes/web-1/packets/00000000.pcapng", "nodes/web-1/packets/00000002.pcapng",
-                                       "nodes/web-2/packets/00000000.pcapng", "nodes/web-2/packets/00000001.pcapng"});
+  CHECK(names == std::set<std::string>{
+                     "nodes/web-1/packets/00000000.pcapng", "nodes/web-1/packets/00000002.pcapng",
+                     "nodes/web-2/packets/00000000.pcapng", "nodes/web-2/packets/00000001.pcapng"});
   CHECK(manifest.nodes.at(0).interfaces.at(0).name == "eth0");
 
   // Nothing is left behind, on the hub or on the nodes, and each member was sent once.
@@ -169,12 +174,17 @@ TEST_CASE("the window is translated to each node's clock") {
   client.beat(close, 1'000'000, 2'000'000);
   client.beat(unknown);
   const int64_t to = now_ns() - kNsPerSecond, from = to - 10 * kNsPerSecond;
-  REQUIRE(client.create("x", {{"last_ns", nullptr}, {"from", format_time_ns(from)}, {"to", format_time_ns(to)}}).status == 202);
+  REQUIRE(client
+              .create("x", {{"last_ns", nullptr},
+                            {"from", format_time_ns(from)},
+                            {"to", format_time_ns(to)}})
+              .status == 202);
   const auto asked = [](const FakeNode& node) {
     return std::pair(*parse_rfc3339(node.last_freeze().at("from").get<std::string>()),
                      *parse_rfc3339(node.last_freeze().at("to").get<std::string>()));
   };
-  CHECK(asked(ahead) == std::pair(from + 3'600'000'000'000 - 2'000'000, to + 3'600'000'000'000 + 2'000'000));
+  CHECK(asked(ahead) ==
+        std::pair(from + 3'600'000'000'000 - 2'000'000, to + 3'600'000'000'000 + 2'000'000));
   CHECK(asked(close) == std::pair(from - 2'000'000, to + 2'000'000));
   CHECK(asked(unknown) == std::pair(from, to));
   const Json done = client.wait("x");
@@ -190,7 +200,9 @@ TEST_CASE("a window that ends a moment ahead is waited for") {
   a.start();
   client.beat(a);
   const int64_t now = now_ns();
-  const Answer created = client.create("x", {{"last_ns", nullptr}, {"from", format_time_ns(now - kNsPerSecond)}, {"to", format_time_ns(now + 700'000'000)}});
+  const Answer created = client.create("x", {{"last_ns", nullptr},
+                                             {"from", format_time_ns(now - kNsPerSecond)},
+                                             {"to", format_time_ns(now + 700'000'000)}});
   CHECK(created.status == 202);
   CHECK(now_ns() >= now + 700'000'000);
   client.wait("x");
@@ -199,7 +211,8 @@ TEST_CASE("a window that ends a moment ahead is waited for") {
 TEST_CASE("nodes that refuse, are gone, or die in the middle are named, and the others stand") {
   HubFixture hub;
   auto client = hub.client();
-  FakeNode good("good"), refusing("refusing"), gone("gone"), dying("dying"), lacking("lacking"), giving("giving");
+  FakeNode good("good"), refusing("refusing"), gone("gone"), dying("dying"), lacking("lacking"),
+      giving("giving");
   for (FakeNode* node : {&good, &refusing, &gone, &dying, &lacking, &giving}) fill(*node, 4);
   refusing.refuses_freeze = true;
   lacking.covers_window = false;
@@ -233,8 +246,12 @@ TEST_CASE("nodes that refuse, are gone, or die in the middle are named, and the 
   CHECK(done.at("state") == "completed");
   CHECK(done.at("complete") == false);
   CHECK(done.at("reason") != "");
-  const auto status = [&](const char* name) { return node_of(done, name).at("status").get<std::string>(); };
-  const auto reason = [&](const char* name) { return node_of(done, name).at("reason").get<std::string>(); };
+  const auto status = [&](const char* name) {
+    return node_of(done, name).at("status").get<std::string>();
+  };
+  const auto reason = [&](const char* name) {
+    return node_of(done, name).at("reason").get<std::string>();
+  };
   CHECK(status("good") == "complete");
   CHECK(status("refusing") == "failed");
   CHECK(reason("refusing").find("no room for another freeze") != std::string::npos);
@@ -264,7 +281,8 @@ TEST_CASE("when no node can freeze, the order fails and leaves nothing") {
   const Answer answer = client.create("x");
   CHECK(answer.status == 503);
   CHECK(answer.json.at("kind") == "unreachable");
-  CHECK(answer.json.at("detail").get<std::string>().find("no room for another freeze") != std::string::npos);
+  CHECK(answer.json.at("detail").get<std::string>().find("no room for another freeze") !=
+        std::string::npos);
   CHECK(client.get("/api/v1/snapshots/x").status == 404);
   CHECK(std::filesystem::is_empty(hub.directory() / "jobs"));
 }
@@ -359,7 +377,9 @@ TEST_CASE("an order that still waits for a node can be cancelled") {
   client.beat(a);
   a.hangs = true;
   Answer created;
-  std::thread orderer([&] { created = hub.client().create("x", {{"deadline_ns", 60 * kNsPerSecond}}); });
+  std::thread orderer([&] {
+    created = hub.client().create("x", {{"deadline_ns", 60 * kNsPerSecond}});
+  });
   REQUIRE(eventually([&] { return client.get("/api/v1/snapshots/x").status == 200; }));
   CHECK(client.get("/api/v1/snapshots/x").json.at("state") == "pending");
   CHECK(client.call("POST", "/api/v1/snapshots/x/cancel").status == 204);
@@ -394,7 +414,9 @@ TEST_CASE("several snapshots are made at a time") {
         ++refused;
         return;
       }
-      if (answer.status == 202 && client.wait(name).at("complete") == true && archive::verify_archive(hub.archive(name))) ++whole;
+      if (answer.status == 202 && client.wait(name).at("complete") == true &&
+          archive::verify_archive(hub.archive(name)))
+        ++whole;
     });
   }
   for (auto& thread : threads) thread.join();

@@ -19,9 +19,11 @@
 
 namespace lookback::http::test {
 
-RawClient::RawClient(uint16_t port, int receive_buffer) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+RawClient::RawClient(uint16_t port, int receive_buffer)
+    : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   REQUIRE(fd_.valid());
-  if (receive_buffer > 0) ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+  if (receive_buffer > 0)
+    ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
@@ -38,7 +40,9 @@ bool RawClient::try_send(std::string_view text) {
   return true;
 }
 
-void RawClient::send(std::string_view text) { REQUIRE(try_send(text)); }
+void RawClient::send(std::string_view text) {
+  REQUIRE(try_send(text));
+}
 
 std::string RawClient::read_all(size_t limit, int timeout_ms) {
   std::string out;
@@ -68,7 +72,9 @@ std::string RawClient::read_response(int timeout_ms) {
   return out;
 }
 
-void RawClient::finish_sending() { ::shutdown(fd_.get(), SHUT_WR); }
+void RawClient::finish_sending() {
+  ::shutdown(fd_.get(), SHUT_WR);
+}
 
 void RawClient::reset() {
   const linger now{1, 0};
@@ -77,7 +83,8 @@ void RawClient::reset() {
 }
 
 void make_certificate(const std::filesystem::path& certificate, const std::filesystem::path& key) {
-  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> pkey(EVP_EC_gen("P-256"), &EVP_PKEY_free);
+  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> pkey(EVP_EC_gen("P-256"),
+                                                                 &EVP_PKEY_free);
   const std::unique_ptr<X509, decltype(&X509_free)> x509(X509_new(), &X509_free);
   REQUIRE(pkey);
   X509_set_version(x509.get(), 2);
@@ -86,7 +93,8 @@ void make_certificate(const std::filesystem::path& certificate, const std::files
   X509_gmtime_adj(X509_getm_notAfter(x509.get()), 3600);
   X509_set_pubkey(x509.get(), pkey.get());
   X509_NAME* name = X509_get_subject_name(x509.get());
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("lookback test"), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+                             reinterpret_cast<const unsigned char*>("lookback test"), -1, -1, 0);
   X509_set_issuer_name(x509.get(), name);
   const auto add_extension = [&](int id, const char* value) {
     X509V3_CTX context;
@@ -106,7 +114,9 @@ void make_certificate(const std::filesystem::path& certificate, const std::files
     REQUIRE(writer(file.get()) == 1);
   };
   write(certificate, [&](FILE* file) { return PEM_write_X509(file, x509.get()); });
-  write(key, [&](FILE* file) { return PEM_write_PrivateKey(file, pkey.get(), nullptr, nullptr, 0, nullptr, nullptr); });
+  write(key, [&](FILE* file) {
+    return PEM_write_PrivateKey(file, pkey.get(), nullptr, nullptr, 0, nullptr, nullptr);
+  });
 }
 
 TemporaryDirectory::TemporaryDirectory() {

@@ -17,8 +17,10 @@
 
 namespace lookback::hub::test {
 
-/// A member of `packets` UDP packets between 10.0.0.1 and 10.0.0.2, a millisecond apart from `start_ns` on.
-[[nodiscard]] archive::MemberContent make_member(const std::string& node, int64_t start_ns, size_t packets, size_t payload = 200);
+/// A member of `packets` UDP packets between 10.0.0.1 and 10.0.0.2, a millisecond apart from
+/// `start_ns` on.
+[[nodiscard]] archive::MemberContent make_member(const std::string& node, int64_t start_ns,
+                                                 size_t packets, size_t payload = 200);
 [[nodiscard]] std::vector<std::byte> wire_of(const archive::MemberContent& member);
 
 class FakeNode {
@@ -52,8 +54,8 @@ class FakeNode {
   [[nodiscard]] Json last_freeze() const;  ///< the request
   [[nodiscard]] std::map<uint32_t, int> gets() const;
   [[nodiscard]] std::map<uint32_t, int> whole() const;  ///< answers that were sent to their end
-  std::atomic<bool> hangs{false};                       ///< nothing is answered any more, connections stay
-  std::atomic<int64_t> delay_ms{0};                     ///< before each member
+  std::atomic<bool> hangs{false};    ///< nothing is answered any more, connections stay
+  std::atomic<int64_t> delay_ms{0};  ///< before each member
 
  private:
   [[nodiscard]] http::Response freeze(const http::Request& request);

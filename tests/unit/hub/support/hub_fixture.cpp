@@ -1,7 +1,7 @@
+#include "hub_fixture.hpp"
+
 #include <stdlib.h>
 #include <unistd.h>
-
-#include "hub_fixture.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -43,7 +43,8 @@ Answer HubClient::call(const std::string& method, const std::string& path, const
 }
 
 Answer HubClient::beat(const FakeNode& node, int64_t offset_ns, int64_t error_ns) {
-  const auto response = client_.request("POST", "/api/v1/nodes/" + node.name() + "/heartbeat", node.heartbeat(offset_ns, error_ns));
+  const auto response = client_.request("POST", "/api/v1/nodes/" + node.name() + "/heartbeat",
+                                        node.heartbeat(offset_ns, error_ns));
   REQUIRE(response);
   Answer answer;
   answer.status = response->status;
@@ -80,7 +81,8 @@ Json HubClient::wait(const std::string& name, int seconds) {
   return object;
 }
 
-HubFixture::HubFixture(HubOptions options, const Clock& clock) : options_(std::move(options)), clock_(clock) {
+HubFixture::HubFixture(HubOptions options, const Clock& clock)
+    : options_(std::move(options)), clock_(clock) {
   if (options_.data_dir.empty()) {
     own_directory_ = std::make_unique<TemporaryDirectory>();
     options_.data_dir = own_directory_->path() / "hub";
@@ -89,9 +91,13 @@ HubFixture::HubFixture(HubOptions options, const Clock& clock) : options_(std::m
   start();
 }
 
-HubFixture::~HubFixture() { stop(); }
+HubFixture::~HubFixture() {
+  stop();
+}
 
-void HubFixture::stop() { daemon_.reset(); }
+void HubFixture::stop() {
+  daemon_.reset();
+}
 
 void HubFixture::start() {
   auto daemon = HubDaemon::start(options_, clock_);

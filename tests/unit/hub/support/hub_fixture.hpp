@@ -60,7 +60,9 @@ class HubFixture {
   [[nodiscard]] HubDaemon& daemon() { return *daemon_; }
   [[nodiscard]] HubClient client() const { return HubClient(daemon_->port()); }
   [[nodiscard]] std::filesystem::path directory() const { return options_.data_dir; }
-  [[nodiscard]] std::filesystem::path archive(const std::string& name) const { return directory() / "snapshots" / (name + ".tar.zst"); }
+  [[nodiscard]] std::filesystem::path archive(const std::string& name) const {
+    return directory() / "snapshots" / (name + ".tar.zst");
+  }
 
  private:
   std::unique_ptr<TemporaryDirectory> own_directory_;
