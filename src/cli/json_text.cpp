@@ -51,6 +51,10 @@ std::string grouped(uint64_t number) {
   return digits;
 }
 
+std::string counted(uint64_t number, std::string_view noun) {
+  return fmt::format("{} {}{}", grouped(number), noun, number == 1 ? "" : "s");
+}
+
 std::string clock_text(int64_t offset_ns, int64_t error_ns) {
   const auto offset = static_cast<double>(offset_ns), error = static_cast<double>(error_ns);
   if (std::abs(offset) >= 1e9)
@@ -61,7 +65,7 @@ std::string clock_text(int64_t offset_ns, int64_t error_ns) {
 std::string ago(std::string_view time, int64_t now_ns) {
   const auto then = parse_rfc3339(time);
   if (!then) return "-";
-  if (*then > now_ns) return "now";
+  if (now_ns - *then < kNsPerSecond) return "now";
   return format_duration((now_ns - *then) / kNsPerSecond * kNsPerSecond) + " ago";
 }
 

@@ -24,6 +24,8 @@ namespace lookback::cli {
 
 /// "1,234,567"
 [[nodiscard]] std::string grouped(uint64_t number);
+/// "1 node", "1,234 nodes": nouns that take an s.
+[[nodiscard]] std::string counted(uint64_t number, std::string_view noun);
 /// "+1.250 ms ± 0.080 ms"
 [[nodiscard]] std::string clock_text(int64_t offset_ns, int64_t error_ns);
 /// How long ago, for people: "3 s ago".

@@ -54,8 +54,8 @@ std::string node_status_page(const Json& status) {
                                text_of(status, "version"), time_of(status, "started")));
   page += fact("Hub", hub_line(member_of(status, "hub"), now_ns));
   page += fact("Recorded", recorded_line(status));
-  page += fact("Packets", fmt::format("{} in {} segments", grouped(count(status, "packets")),
-                                      grouped(count(status, "segments"))));
+  page += fact("Packets", fmt::format("{} in {}", grouped(count(status, "packets")),
+                                      counted(count(status, "segments"), "segment")));
   const Json& rate = member_of(status, "rate");
   page +=
       fact("Rate",
@@ -77,7 +77,7 @@ std::string node_status_page(const Json& status) {
                   grouped(count(drops, "packets")), grouped(count(drops, "stalls")),
                   grouped(count(drops, "disk_full_packets"))));
   if (count(status, "damaged_segments") != 0) {
-    page += fact("Damaged", fmt::format("{} segments", count(status, "damaged_segments")));
+    page += fact("Damaged", counted(count(status, "damaged_segments"), "segment"));
   }
   const Json& clock = member_of(status, "clock");
   page += fact("Clock", clock.is_object() && !text_of(clock, "measured").empty()
@@ -105,7 +105,7 @@ std::string node_status_page(const Json& status) {
     const uint64_t packets = count(gaps[i], "packets");
     page += fmt::format("  {} to {}: {}, {}\n", exact_time_of(gaps[i], "start"),
                         exact_time_of(gaps[i], "end"), printable(text_of(gaps[i], "reason")),
-                        packets != 0 ? grouped(packets) + " packets lost"
+                        packets != 0 ? counted(packets, "packet") + " lost"
                                      : std::string("not known how many packets"));
   }
   return page;

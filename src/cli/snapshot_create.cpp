@@ -140,9 +140,9 @@ Result<int> show_ended(const Options& options, const Json& snapshot) {
   }
   const bool complete = truth_of(snapshot, "complete", true);
   if (options.output == "table") {
-    TRY(print(fmt::format("snapshot {}: {} packets of {} nodes, {}{}\n", name,
-                          grouped(static_cast<uint64_t>(number_of(snapshot, "packets"))),
-                          list_of(snapshot, "nodes").size(),
+    TRY(print(fmt::format("snapshot {}: {} of {}, {}{}\n", name,
+                          counted(static_cast<uint64_t>(number_of(snapshot, "packets")), "packet"),
+                          counted(list_of(snapshot, "nodes").size(), "node"),
                           format_size(static_cast<uint64_t>(number_of(snapshot, "size_bytes"))),
                           complete ? "" : ", not complete")));
   }

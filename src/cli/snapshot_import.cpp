@@ -120,9 +120,9 @@ return report;
 Result<int> finish(const Options& options, const exporter::ImportReport& report,
                    const std::string& where) {
   for (const std::string& warning : report.warnings) report_note(warning);
-  TRY(print(fmt::format("snapshot {}: {} packets of {} nodes, {}{}\n", options.name,
-                        grouped(report.packets), report.nodes, format_size(report.archive_bytes),
-                        where)));
+  TRY(print(fmt::format("snapshot {}: {} of {}, {}{}\n", options.name,
+                        counted(report.packets, "packet"), counted(report.nodes, "node"),
+                        format_size(report.archive_bytes), where)));
   if (report.complete) return kExitDone;
   report_note(fmt::format("snapshot {} is not complete: some of its files are not", options.name));
   return kExitIncomplete;
@@ -152,9 +152,9 @@ Result<int> import_archive(const Options& options) {
   const Interrupt interrupt;
   const auto snapshot = upload(hub, options.files.front(), name, interrupt);
   if (!snapshot) return ended_early(snapshot.error(), interrupt);
-  TRY(print(fmt::format("snapshot {}: {} packets of {} nodes, {}\n", text_of(*snapshot, "name"),
-                        grouped(static_cast<uint64_t>(number_of(*snapshot, "packets"))),
-                        list_of(*snapshot, "nodes").size(),
+  TRY(print(fmt::format("snapshot {}: {} of {}, {}\n", text_of(*snapshot, "name"),
+                        counted(static_cast<uint64_t>(number_of(*snapshot, "packets")), "packet"),
+                        counted(list_of(*snapshot, "nodes").size(), "node"),
                         format_size(static_cast<uint64_t>(number_of(*snapshot, "size_bytes"))))));
   return kExitDone;
 }

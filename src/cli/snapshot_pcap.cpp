@@ -70,12 +70,12 @@ std::string output_of(const Options& options) {
 }
 
 void report_stats(const exporter::ExportStats& stats, const OutputFile& file) {
-  std::string line = fmt::format("{} packets, {} in {}", grouped(stats.packets_written),
+  std::string line = fmt::format("{}, {} to {}", counted(stats.packets_written, "packet"),
                                  format_size(file.bytes()), file.name());
   if (stats.packets_read > stats.packets_written)
-    line += fmt::format("; {} packets read", grouped(stats.packets_read));
+    line += fmt::format("; {} read", counted(stats.packets_read, "packet"));
   if (stats.duplicates_dropped != 0)
-    line += fmt::format("; {} duplicates left out", grouped(stats.duplicates_dropped));
+    line += fmt::format("; {} left out", counted(stats.duplicates_dropped, "duplicate"));
   if (stats.dedup_evictions != 0) {
     line += fmt::format("; {} sightings forgotten too early to be paired",
                         grouped(stats.dedup_evictions));
@@ -204,7 +204,7 @@ Result<int> export_from_hub(const Options& options) {
     complete = complete && stats.complete;
   } else {
     // The capture itself is whole; only the figures about it are lost.
-    report_note(fmt::format("{} in {}; the hub has no figures about it: {}",
+    report_note(fmt::format("{} to {}; the hub has no figures about it: {}",
                             format_size(file.bytes()), file.name(), summary.error().message));
   }
   return finish(options, complete);

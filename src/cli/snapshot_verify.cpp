@@ -27,9 +27,9 @@ Result<int> show(const Options& options, const Json& report) {
     TRY(print(pretty(report)));
     return kExitDone;
   }
-  TRY(print(fmt::format("{}: every byte is as the manifest says: {} members, {} of content in {}\n",
+  TRY(print(fmt::format("{}: every byte is as the manifest says: {}, {} of content in {}\n",
                         options.snapshot,
-                        grouped(static_cast<uint64_t>(number_of(report, "members"))),
+                        counted(static_cast<uint64_t>(number_of(report, "members")), "member"),
                         format_size(static_cast<uint64_t>(number_of(report, "content_bytes"))),
                         format_size(static_cast<uint64_t>(number_of(report, "file_bytes"))))));
   return kExitDone;

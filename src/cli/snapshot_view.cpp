@@ -222,7 +222,7 @@ std::string snapshot_page(const Json& snapshot) {
       gaps += fmt::format("  {}: {} to {}: {}, {}\n", printable(text_of(node, "name")),
                           exact_time_of(gap, "start"), exact_time_of(gap, "end"),
                           printable(text_of(gap, "reason")),
-                          packets != 0 ? grouped(static_cast<uint64_t>(packets)) + " packets lost"
+                          packets != 0 ? counted(static_cast<uint64_t>(packets), "packet") + " lost"
                                        : std::string("not known how many packets"));
     }
   }

@@ -397,7 +397,7 @@ def test_import_to_the_hub(client, hub, tmp_path):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     done = client("snapshot", "import", "web-1.pcap", "--name", "s", env={"TMPDIR": str(temporary)})
-    assert done.returncode == 0 and "5 packets of 1 nodes" in done.stdout, done
+    assert done.returncode == 0 and "5 packets of 1 node," in done.stdout, done
     assert os.listdir(temporary) == []
     sent = hub.seen("POST", f"{ONE}/import")[0]
     (tmp_path / "sent.tar.zst").write_bytes(sent.body)
