@@ -27,7 +27,7 @@ namespace {
 constexpr uint32_t kKernelBlockHeader = 48;  // struct tpacket_block_desc, which tp_sizeof_priv comes behind
 constexpr size_t kGapsShown = 100;
 constexpr unsigned kMemberThreads = 2;
-/// Without a hub to measure against, a window may end this far in the future (rounding of whoever asks).
+/// Without a hub to measure against, nobody reckons with an error: rounding is all there is.
 constexpr int64_t kUnmeasuredClockErrorNs = 1'000'000;
 
 class Daemon final : public CaptureDaemon {

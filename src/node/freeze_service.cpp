@@ -19,6 +19,9 @@ namespace {
 constexpr int64_t kMs = 1'000'000;
 /// Between the moment that a packet is stamped and the one that it reaches the ring (a backlog queue lies in between).
 constexpr int64_t kStampDelayNs = 5 * kMs;
+/// How far ahead a window may end whatever is known of the clock: by that much the error may have been larger when it was
+/// told to whoever asks.
+constexpr int64_t kAheadNs = 250 * kMs;
 constexpr int64_t kMaxWaitNs = 2000 * kMs;
 constexpr size_t kMaxNetworks = 1024;
 
@@ -93,7 +96,8 @@ Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
   TRY(AddressFilter::parse(order.networks));
 
   const int64_t ahead = order.window.to_ns - parts_.clock->realtime_ns();
-  if (ahead > parts_.clock_error_ns() + kStampDelayNs)
+  // Whoever asks takes our clock to be right to within the error, and has widened the window by the error as well.
+  if (ahead > 2 * parts_.clock_error_ns() + kAheadNs)
     return fail(ErrorKind::invalid, "the window ends {} in the future", format_duration(ahead));
   const int64_t wait = std::min(ahead + parts_.ring_delay_ns + kStampDelayNs, kMaxWaitNs);
   if (wait > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(wait));

@@ -49,7 +49,7 @@ class FreezeService {
     std::function<Result<>()> seal;
     /// How long the ring may hold a packet back.
     int64_t ring_delay_ns = 0;
-    /// How far behind the node's clock may be at most, by what is known: a window may end that much in the future.
+    /// What is known of the clock's error: because of it, a window may end a little in the future.
     std::function<int64_t()> clock_error_ns;
   };
   explicit FreezeService(Parts parts) : parts_(std::move(parts)) {}

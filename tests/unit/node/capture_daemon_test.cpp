@@ -224,6 +224,22 @@ TEST_CASE("a freeze's networks filter its members, after a restart too") {
   CHECK(api.raw("GET", "/api/v1/freezes/f/members/0").body == bodies[0]);
 }
 
+TEST_CASE("a window that ends a little ahead is awaited, as the clocks are not quite the same") {
+  FakeNode node;
+  Api api(*node.daemon);
+  const int64_t now = node.clock.realtime_ns(), end = now + 200 * kMs;
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    node.ring->give({{now + 50 * kMs, "within"}, {end, "behind"}});
+  });
+  const auto freeze = api.freeze("f", now, end);
+  later.join();
+  CHECK(node.clock.realtime_ns() >= end);
+  const auto packets = api.packets("f", freeze);
+  REQUIRE(packets.size() == 1);
+  CHECK(packets[0].data == "within");
+}
+
 TEST_CASE("wrong requests are refused with a reason") {
   FakeNode node;
   Api api(*node.daemon);
