@@ -42,6 +42,46 @@ unsigned golomb_bits(uint32_t delta, unsigned order) {
   return 2 * static_cast<unsigned>(std::bit_width(q)) - 1 + order;
 }
 
+/// Bits from the highest of each byte down, several at a time. Behind the end stand 1 bits, which
+/// end every code; past_end() tells afterwards.
+class BitReader {
+ public:
+  explicit BitReader(std::string_view bytes) : bytes_(bytes) {}
+
+  /// How many 0 bits stand before the next 1, which is not looked for beyond 57; passes over them.
+  unsigned zeros() {
+    const auto zeros = static_cast<unsigned>(std::countl_zero(window() | 1u));
+    position_ += zeros;
+    return zeros;
+  }
+  /// The next bits, at most 57.
+  uint64_t take(unsigned bits) {
+    const uint64_t value = bits == 0 ? 0 : window() >> (64 - bits);
+    position_ += bits;
+    return value;
+  }
+  /// Up to the next whole byte; false where a bit of them is set.
+  bool skip_zero_padding() { return take(static_cast<unsigned>(-position_ % 8)) == 0; }
+  [[nodiscard]] bool past_end() const { return position_ > 8 * uint64_t{bytes_.size()}; }
+  [[nodiscard]] size_t whole_bytes() const { return static_cast<size_t>(position_ / 8); }
+
+ private:
+  /// At least 57 bits from here on, left-aligned.
+  [[nodiscard]] uint64_t window() const {
+    const uint64_t at = position_ / 8;
+    uint64_t word = UINT64_MAX;
+    if (at + sizeof word <= bytes_.size()) {
+      std::memcpy(&word, bytes_.data() + at, sizeof word);
+    } else if (at < bytes_.size()) {
+      std::memcpy(&word, bytes_.data() + at, bytes_.size() - at);
+    }
+    return __builtin_bswap64(word) << position_ % 8;
+  }
+
+  std::string_view bytes_;
+  uint64_t position_ = 0;
+};
+
 }  // namespace
 
 void BitWriter::put(uint64_t value, unsigned bits) {
@@ -152,36 +192,21 @@ std::optional<std::vector<uint32_t>> SummaryReader::set(uint64_t largest) {
   const auto order = byte();
   if (!order || *order > 31) return std::nullopt;
   elements.reserve(*count);
-  uint64_t position = 0;
-  const uint64_t end = 8 * uint64_t{left_.size()};
-  // One past the end reads as 1 bits, which end every code; the position tells afterwards.
-  const auto bit = [&]() -> unsigned {
-    const uint64_t at = position++;
-    return at < end ? static_cast<uint8_t>(left_[at / 8]) >> (7 - at % 8) & 1u : 1u;
-  };
-  const auto number = [&](unsigned bits) {
-    uint64_t value = 0;
-    for (unsigned i = 0; i < bits; ++i) value = value << 1 | bit();
-    return value;
-  };
+  BitReader bits(left_);
   uint64_t expected = 0;
   for (uint64_t i = 0; i < *count; ++i) {
-    unsigned zeros = 0;
-    while (bit() == 0) {
-      if (++zeros > 32) return std::nullopt;
-    }
-    const uint64_t q = (uint64_t{1} << zeros | number(zeros)) - 1;
+    const unsigned zeros = bits.zeros();
+    if (zeros > 32) return std::nullopt;
+    const uint64_t q = bits.take(zeros + 1) - 1;
     if (q > largest >> *order)
       return std::nullopt;  // too large, and the shift below could overflow
-    const uint64_t element = expected + (q << *order | number(*order));
-    if (position > end || element > largest) return std::nullopt;
+    const uint64_t element = expected + (q << *order | bits.take(*order));
+    if (bits.past_end() || element > largest) return std::nullopt;
     elements.push_back(static_cast<uint32_t>(element));
     expected = element + 1;
   }
-  while (position % 8 != 0) {
-    if (bit() != 0) return std::nullopt;
-  }
-  left_.remove_prefix(static_cast<size_t>(position / 8));
+  if (!bits.skip_zero_padding()) return std::nullopt;
+  left_.remove_prefix(bits.whole_bytes());
   return elements;
 }
 

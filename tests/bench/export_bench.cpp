@@ -1,8 +1,7 @@
-// The data and the job of bench_export.sh.
+// The data of bench_export.py.
 //
-//   bench_export make FOLDER MEGABYTES   two nodes' view of the same made-up traffic: a.pcap,
-//   b.pcap, and both as test.tar.zst bench_export export ARCHIVE OUT [filter=F] [node=N] [from=NS]
-//   [to=NS] [ip=CIDR] [threads=N] [dedup=1] [align=1] [format=pcap]
+//   bench_export make FOLDER MEGABYTES [NODES]   the same made-up traffic as each node saw it:
+//   a.pcap, b.pcap…, and all of them as test.tar.zst
 
 #include <fcntl.h>
 
@@ -10,13 +9,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <map>
+#include <memory>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "lookback/archive/archive.hpp"
 #include "lookback/base/fd.hpp"
-#include "lookback/exporter/exporter.hpp"
 #include "lookback/exporter/member_builder.hpp"
 #include "lookback/packet/pcapng.hpp"
 
@@ -187,25 +186,29 @@ class Node {
   int member_ = 0;
 };
 
-void make(const std::string& folder, uint64_t megabytes) {
+void make(const std::string& folder, uint64_t megabytes, size_t node_count) {
   auto writer = require(archive::ArchiveWriter::create(folder + "/test.partial", 0));
   archive::Manifest manifest;
   manifest.name = "bench";
   manifest.id = "bench";
   manifest.created_by = "bench";
-  Node a(folder, "a", writer), b(folder, "b", writer);
+  std::vector<std::unique_ptr<Node>> nodes;
+  for (size_t i = 0; i < node_count; ++i) {
+    nodes.push_back(
+        std::make_unique<Node>(folder, std::string(1, static_cast<char>('a' + i)), writer));
+  }
   Traffic traffic;
   Traffic::Packet packet;
   int64_t time = kStart;
   for (uint64_t bytes = 0; bytes < megabytes * 1'000'000; bytes += packet.length + 16) {
     traffic.next(packet);
     time += kStep;
-    a.add(packet, time);
-    packet.bytes[14 + 8] = std::byte{62};
-    b.add(packet, time + kWay);
+    for (size_t i = 0; i < node_count; ++i) {
+      packet.bytes[14 + 8] = static_cast<std::byte>(64 - 2 * i);
+      nodes[i]->add(packet, time + static_cast<int64_t>(i) * kWay);
+    }
   }
-  a.finish(manifest);
-  b.finish(manifest);
+  for (const auto& node : nodes) node->finish(manifest);
   manifest.window = {kStart, time + kNsPerSecond};
   std::remove((folder + "/test.tar.zst").c_str());
   const uint64_t size = require(writer.commit(std::move(manifest), folder + "/test.tar.zst"));
@@ -213,54 +216,14 @@ void make(const std::string& folder, uint64_t megabytes) {
               static_cast<long long>(kStart), static_cast<long long>(time));
 }
 
-void run_export(int argc, char** argv) {
-  const auto archive = require(archive::ArchiveReader::open(argv[2]));
-  exporter::ExportOptions options;
-  for (int i = 4; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    const std::string_view key = argument.substr(0, argument.find('='));
-    const std::string value(argument.substr(std::min(argument.size(), key.size() + 1)));
-    if (key == "filter") options.filter = value;
-    if (key == "node") options.nodes.push_back(value);
-    if (key == "from") options.from_ns = std::stoll(value);
-    if (key == "to") options.to_ns = std::stoll(value);
-    if (key == "ip") options.networks.push_back(require(packet::Cidr::parse(value)));
-    if (key == "threads") options.threads = static_cast<unsigned>(std::stoul(value));
-    if (key == "dedup") options.dedup = true;
-    if (key == "align") options.align_clocks = true;
-    if (key == "format")
-      options.format = value == "pcap" ? exporter::Format::pcap : exporter::Format::pcapng;
-  }
-  const Fd out = require(open_file(argv[3], O_WRONLY | O_CREAT | O_TRUNC));
-  const auto stats =
-      require(exporter::export_capture(archive, options, [&](std::span<const std::byte> bytes) {
-        return write_all(out.get(), bytes);
-      }));
-  std::printf(
-      "read=%llu written=%llu bytes=%llu copies=%llu frames=%llu skipped=%llu open=%llu "
-      "evictions=%llu\n",
-      static_cast<unsigned long long>(stats.packets_read),
-      static_cast<unsigned long long>(stats.packets_written),
-      static_cast<unsigned long long>(stats.bytes_written),
-      static_cast<unsigned long long>(stats.duplicates_dropped),
-      static_cast<unsigned long long>(stats.frames_read),
-      static_cast<unsigned long long>(stats.frames_skipped),
-      static_cast<unsigned long long>(stats.most_frames_open),
-      static_cast<unsigned long long>(stats.dedup_evictions));
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::string_view job = argc > 1 ? argv[1] : "";
-  if (job == "make" && argc == 4) {
-    make(argv[2], std::stoull(argv[3]));
-  } else if (job == "export" && argc >= 4) {
-    run_export(argc, argv);
-  } else {
-    std::fprintf(stderr,
-                 "usage: bench_export make FOLDER MEGABYTES | export ARCHIVE OUT [KEY=VALUE]…\n");
-    return 2;
+  if (job == "make" && (argc == 4 || argc == 5)) {
+    make(argv[2], std::stoull(argv[3]), argc == 5 ? std::stoul(argv[4]) : 2);
+    return 0;
   }
-  return 0;
+  std::fprintf(stderr, "usage: bench_export make FOLDER MEGABYTES [NODES]\n");
+  return 2;
 }
