@@ -127,7 +127,7 @@ TEST_CASE("what RFC 9112 forbids is refused") {
   CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n") == 400);
   CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Content-Length: 99999999999999999999\r\n\r\n") ==
         400);
-  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nzz\r\n") ==
+  CHECK(status_of("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n") ==
         400);
   CHECK(status_of("POST / HTTP/1.1\r\n" + host +
                   "Transfer-Encoding: chunked\r\n\r\n1\r\nabcdef\r\n") == 400);

@@ -3,7 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <fstream>
-#include <thread>
+#include <future>
 
 #include "lookback/archive/verify.hpp"
 #include "lookback/base/file.hpp"
@@ -266,8 +266,7 @@ TEST_CASE("the feed of events tells what happens to snapshots") {
   std::mutex mutex;
   std::string text;
   std::atomic<bool> done{false};
-  std::thread reader([&] {
-    auto listener = p.hub.client();
+  const auto reader = std::async(std::launch::async, [&, listener = p.hub.client()]() mutable {
     (void)listener.http().download(
         "/api/v1/events",
         [&](std::span<const std::byte> data) -> Result<> {
@@ -290,13 +289,12 @@ TEST_CASE("the feed of events tells what happens to snapshots") {
   CHECK(has("\"state\":\"completed\""));
   CHECK(has("\"name\":\"y\""));
   done = true;
-  reader.join();
+  reader.wait();
 }
 
 TEST_CASE("a hub with readers of events stops") {
   Published p;
-  std::thread reader([&] {
-    auto listener = p.hub.client();
+  const auto reader = std::async(std::launch::async, [listener = p.hub.client()]() mutable {
     const auto ended = listener.http().download(
         "/api/v1/events", [](std::span<const std::byte>) -> Result<> { return {}; });
     (void)ended;
@@ -305,7 +303,7 @@ TEST_CASE("a hub with readers of events stops") {
     return p.client.get("/metrics").text.find("lookback_http_open_streams 1") != std::string::npos;
   }));
   p.hub.stop();
-  reader.join();
+  reader.wait();
 }
 
 TEST_CASE("status, metrics and nodes say what there is") {

@@ -1,6 +1,7 @@
 // Snapshots of fake nodes, from the order to the archive.
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <future>
 #include <thread>
 
 #include "lookback/archive/reader.hpp"
@@ -376,14 +377,13 @@ TEST_CASE("an order that still waits for a node can be cancelled") {
   a.start();
   client.beat(a);
   a.hangs = true;
-  Answer created;
-  std::thread orderer([&] {
-    created = hub.client().create("x", {{"deadline_ns", 60 * kNsPerSecond}});
+  auto order = std::async(std::launch::async, [client = hub.client()]() mutable {
+    return client.create("x", {{"deadline_ns", 60 * kNsPerSecond}});
   });
   REQUIRE(eventually([&] { return client.get("/api/v1/snapshots/x").status == 200; }));
   CHECK(client.get("/api/v1/snapshots/x").json.at("state") == "pending");
   CHECK(client.call("POST", "/api/v1/snapshots/x/cancel").status == 204);
-  orderer.join();
+  const Answer created = order.get();
   a.hangs = false;
   CHECK(created.status == 500);
   CHECK(created.json.at("kind") == "cancelled");
@@ -402,24 +402,23 @@ TEST_CASE("several snapshots are made at a time") {
     client.beat(a);
     client.beat(b);
   }
-  std::atomic<int> whole{0}, refused{0};
-  std::vector<std::thread> threads;
+  std::vector<std::future<std::pair<int, bool>>> orders;
   for (int i = 0; i < 6; ++i) {
-    threads.emplace_back([&, i] {
-      auto client = hub.client();
-      // Three names for six orders: each name goes to one.
-      const std::string name = fmt::format("s{}", i % 3);
-      const Answer answer = client.create(name);
-      if (answer.status == 409) {
-        ++refused;
-        return;
-      }
-      if (answer.status == 202 && client.wait(name).at("complete") == true &&
-          archive::verify_archive(hub.archive(name)))
-        ++whole;
-    });
+    // Three names for six orders: each name goes to one.
+    orders.push_back(std::async(
+        std::launch::async, [client = hub.client(), name = fmt::format("s{}", i % 3)]() mutable {
+          const Answer answer = client.create(name);
+          const bool whole = answer.status == 202 && client.wait(name).at("complete") == true;
+          return std::pair(answer.status, whole);
+        }));
   }
-  for (auto& thread : threads) thread.join();
-  CHECK(whole == 3);
+  int made = 0, refused = 0;
+  for (auto& order : orders) {
+    const auto [status, whole] = order.get();
+    if (status == 409) ++refused;
+    if (status == 202 && whole) ++made;
+  }
+  CHECK(made == 3);
   CHECK(refused == 3);
+  for (const char* name : {"s0", "s1", "s2"}) CHECK(archive::verify_archive(hub.archive(name)));
 }

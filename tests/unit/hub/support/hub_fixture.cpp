@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <stdexcept>
 
 #include "lookback/base/time.hpp"
 
@@ -20,6 +21,9 @@ TemporaryDirectory::~TemporaryDirectory() {
   std::filesystem::remove_all(path_, ec);
 }
 
+// No assertions here: clients are used in threads, where Catch2 allows none. What goes wrong is
+// thrown, and a future brings it to the test.
+
 HubClient::HubClient(uint16_t port)
     : client_([&] {
         http::ClientOptions options;
@@ -27,30 +31,30 @@ HubClient::HubClient(uint16_t port)
         options.total_timeout_ms = 120'000;
         options.stall_timeout_ms = 120'000;
         auto client = http::Client::create(options);
-        REQUIRE(client);
+        if (!client) throw std::runtime_error(client.error().message);
         return std::move(*client);
       }()) {}
 
-Answer HubClient::call(const std::string& method, const std::string& path, const Json& body) {
-  const auto response = client_.request(method, path, body.is_null() ? std::string() : body.dump());
-  REQUIRE(response);
+Answer HubClient::send(const std::string& method, const std::string& path,
+                       const std::string& body) {
+  auto response = client_.request(method, path, body);
+  if (!response)
+    throw std::runtime_error(fmt::format("{} {}: {}", method, path, response.error().message));
   Answer answer;
   answer.status = response->status;
-  answer.headers = response->headers;
-  answer.text = response->body;
-  if (auto json = parse_json(response->body, "answer")) answer.json = std::move(*json);
+  answer.headers = std::move(response->headers);
+  answer.text = std::move(response->body);
+  if (auto json = parse_json(answer.text, "answer")) answer.json = std::move(*json);
   return answer;
 }
 
+Answer HubClient::call(const std::string& method, const std::string& path, const Json& body) {
+  return send(method, path, body.is_null() ? std::string() : body.dump());
+}
+
 Answer HubClient::beat(const FakeNode& node, int64_t offset_ns, int64_t error_ns) {
-  const auto response = client_.request("POST", "/api/v1/nodes/" + node.name() + "/heartbeat",
-                                        node.heartbeat(offset_ns, error_ns));
-  REQUIRE(response);
-  Answer answer;
-  answer.status = response->status;
-  answer.text = response->body;
-  if (auto json = parse_json(response->body, "answer")) answer.json = std::move(*json);
-  return answer;
+  return send("POST", "/api/v1/nodes/" + node.name() + "/heartbeat",
+              node.heartbeat(offset_ns, error_ns));
 }
 
 Answer HubClient::create(const std::string& name, const Json& more) {
@@ -76,8 +80,8 @@ Json HubClient::wait(const std::string& name, int seconds) {
         return state == "completed" || state == "failed";
       },
       seconds * 100);
-  INFO(object.dump(2));
-  REQUIRE(ended);
+  if (!ended)
+    throw std::runtime_error(fmt::format("snapshot {} does not end: {}", name, object.dump(2)));
   return object;
 }
 

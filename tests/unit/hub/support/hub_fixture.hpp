@@ -34,7 +34,8 @@ struct Answer {
   std::string text;
 };
 
-/// Talks to a hub wherever it runs.
+/// Talks to a hub wherever it runs. Makes no assertion, so that threads can use one each: throws
+/// where the hub gives no answer.
 class HubClient {
  public:
   explicit HubClient(uint16_t port);
@@ -48,6 +49,7 @@ class HubClient {
   http::Client& http() { return client_; }
 
  private:
+  Answer send(const std::string& method, const std::string& path, const std::string& body);
   http::Client client_;
 };
 
