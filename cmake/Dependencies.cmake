@@ -52,6 +52,8 @@ lookback_dep(json HEADER nlohmann/json.hpp)
 lookback_dep(cli11 HEADER CLI/CLI.hpp)
 lookback_dep(zstd HEADER zstd.h LIBRARY zstd)
 lookback_dep(zlib HEADER zlib.h LIBRARY z)
+lookback_dep(elf HEADER libelf.h LIBRARY elf LINK dep::zlib)
+lookback_dep(bpf HEADER bpf/libbpf.h LIBRARY bpf LINK dep::elf)
 lookback_dep(uring HEADER liburing.h LIBRARY uring)
 lookback_dep(pcap HEADER pcap/pcap.h LIBRARY libpcap.a PREFIX ${LOOKBACK_DEPS_DIR})
 lookback_dep(curl HEADER curl/curl.h LIBRARY libcurl.a PREFIX ${LOOKBACK_DEPS_DIR}

@@ -1,0 +1,37 @@
+#pragma once
+// Reading segments of the event FIFO, and what an archive's member is made of them.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lookback/base/result.hpp"
+#include "lookback/base/time.hpp"
+#include "lookback/observe/event.hpp"
+
+namespace lookback::observe {
+
+struct EventSegment {
+  uint64_t sequence = 0;
+  int64_t created_ns = 0;
+  std::vector<Event> events;   ///< as they were written
+  uint64_t damaged_bytes = 0;  ///< passed over, a cut end included
+};
+/// corrupt: it is no segment. Damage behind the header is counted.
+[[nodiscard]] Result<EventSegment> parse_event_segment(std::span<const std::byte> bytes);
+
+/// A record as it stands in a segment, appended.
+void append_event_record(const Event& event, std::string& out);
+[[nodiscard]] std::string event_segment_header(uint64_t sequence, int64_t created_ns);
+
+/// The lines of a member: a checkpoint, of the window's start where the segment begins before it,
+/// then the events of the window in the order of their times. Nothing is taken where the segment
+/// has neither state nor events of the window.
+void render_member(const EventSegment& segment, TimeWindow window,
+                   const std::function<void(std::string_view line, int64_t time_ns)>& take);
+
+}  // namespace lookback::observe

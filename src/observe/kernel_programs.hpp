@@ -1,0 +1,44 @@
+#pragma once
+// The programs in the kernel: loaded, attached, and read from. One thread.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lookback/base/result.hpp"
+
+namespace lookback::observe {
+
+/// Sums over all processors since the programs were loaded.
+struct KernelCounters {
+  uint64_t lost = 0, table_full = 0, limited = 0, owner_swaps = 0;
+  std::vector<uint64_t> drops_over_limit;  ///< by reason
+};
+
+class KernelPrograms {
+ public:
+  struct Options {
+    uint32_t ring_bytes = 8 << 20;  ///< a power of two
+    uint32_t tcp_sockets = 65536;
+  };
+  /// Attaches what this kernel can take. An error says why there is nothing at all, for an operator
+  /// to act on.
+  [[nodiscard]] static Result<std::unique_ptr<KernelPrograms>> load(const Options& options);
+  virtual ~KernelPrograms() = default;
+
+  /// What could not be attached and so is not seen, in words; empty where all is.
+  [[nodiscard]] virtual const std::vector<std::string>& missing() const = 0;
+  /// Hands over every record that waits (struct lb_head first, see bpf/events.h). The spans live
+  /// during the call.
+  virtual void drain(const std::function<void(std::span<const std::byte>)>& take) = 0;
+  [[nodiscard]] virtual KernelCounters counters() const = 0;
+  /// The kernel's word for a reason to drop a packet: "NO_SOCKET".
+  [[nodiscard]] virtual std::string drop_reason(uint32_t reason) const = 0;
+};
+
+}  // namespace lookback::observe

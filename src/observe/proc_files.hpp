@@ -1,0 +1,36 @@
+#pragma once
+// What /proc tells of processes.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lookback/base/result.hpp"
+#include "lookback/observe/event.hpp"
+
+namespace lookback::observe {
+
+/// How the kernel's clocks stand to CLOCK_REALTIME at one moment.
+struct ClockBase {
+  int64_t monotonic_to_real_ns = 0, boot_to_real_ns = 0;
+  [[nodiscard]] static ClockBase now();
+};
+
+/// Files of /proc and the like, which say nothing of their size. At most `limit` bytes of it.
+[[nodiscard]] Result<std::string> read_small_file(const std::string& path, size_t limit);
+
+[[nodiscard]] std::vector<uint32_t> list_processes();
+/// A process as an event of kind process without its cgroup; nothing where it is gone.
+[[nodiscard]] std::optional<Event> read_process(uint32_t pid, const ClockBase& clock);
+/// The parts of /proc/<pid>/stat that are used.
+struct ProcessStat {
+  std::string comm;
+  uint32_t ppid = 0;
+  uint64_t start_ticks = 0;
+};
+[[nodiscard]] std::optional<ProcessStat> parse_stat(std::string_view text);
+
+}  // namespace lookback::observe

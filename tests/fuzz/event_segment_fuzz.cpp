@@ -1,0 +1,29 @@
+// Segments of the event FIFO: whatever is on the disk is read within bounds, and the lines made of
+// it are whole.
+#include <cstdlib>
+
+#include "lookback/base/fd.hpp"
+#include "lookback/base/json.hpp"
+#include "lookback/observe/event_segment.hpp"
+
+using namespace lookback;
+using namespace lookback::observe;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  if (const auto event = decode_event(bytes)) {
+    std::string again;
+    encode_event(*event, again);
+    const auto back = decode_event(as_bytes(again));
+    if (!back || !(*back == *event)) abort();
+  }
+  const auto segment = parse_event_segment(bytes);
+  if (!segment) return 0;
+  for (const TimeWindow window :
+       {TimeWindow{INT64_MIN, INT64_MAX}, TimeWindow{segment->created_ns + 1, INT64_MAX}})
+    render_member(*segment, window, [](std::string_view line, int64_t) {
+      if (!line.ends_with("}\n") || line.find('\n') != line.size() - 1 || !parse_json(line, "line"))
+        abort();
+    });
+  return 0;
+}
