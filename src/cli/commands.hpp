@@ -15,6 +15,7 @@ namespace lookback::cli {
 [[nodiscard]] Command snapshot_list_command();
 [[nodiscard]] Command snapshot_show_command();
 [[nodiscard]] Command snapshot_pcap_command();
+[[nodiscard]] Command snapshot_flows_command();
 [[nodiscard]] Command snapshot_download_command();
 [[nodiscard]] Command snapshot_delete_command();
 [[nodiscard]] Command snapshot_verify_command();

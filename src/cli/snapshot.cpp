@@ -9,11 +9,12 @@ Command snapshot_command() {
   command.description =
       "A snapshot is a window of past traffic, copied from the nodes into one immutable archive on "
       "the hub. Commands that "
-      "only read (show, pcap, verify) take an archive file as well and then need no hub.";
+      "only read (show, pcap, flows, verify) take an archive file as well and then need no hub.";
   command.subcommands.push_back(snapshot_create_command());
   command.subcommands.push_back(snapshot_list_command());
   command.subcommands.push_back(snapshot_show_command());
   command.subcommands.push_back(snapshot_pcap_command());
+  command.subcommands.push_back(snapshot_flows_command());
   command.subcommands.push_back(snapshot_download_command());
   command.subcommands.push_back(snapshot_verify_command());
   command.subcommands.push_back(snapshot_import_command());

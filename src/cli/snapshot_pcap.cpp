@@ -10,14 +10,13 @@
 #include "cli/interrupt.hpp"
 #include "cli/json_text.hpp"
 #include "cli/output_file.hpp"
+#include "cli/packet_choice.hpp"
 #include "cli/progress.hpp"
 #include "cli/snapshot_view.hpp"
 #include "cli/terminal.hpp"
 #include "lookback/archive/archive.hpp"
-#include "lookback/base/clock.hpp"
 #include "lookback/base/hash.hpp"
 #include "lookback/base/size.hpp"
-#include "lookback/base/time.hpp"
 #include "lookback/exporter/exporter.hpp"
 
 namespace lookback::cli {
@@ -27,33 +26,10 @@ namespace {
 struct Options {
   HubSettings hub;
   std::string snapshot, output;
-  std::string from, to;
-  std::vector<std::string> nodes, interfaces, networks;
-  std::string filter;
+  PacketChoice choice;
   std::string format = "pcapng";
   bool dedup = false, align_clocks = false;
 };
-
-struct Window {
-  std::optional<int64_t> from_ns, to_ns;
-};
-
-Result<Window> window_of(const Options& options) {
-  const int64_t now = Clock::system().realtime_ns();
-  Window window;
-  if (!options.from.empty()) {
-    TRY_ASSIGN(window.from_ns, parse_time(options.from, now));
-  }
-  if (!options.to.empty()) {
-    TRY_ASSIGN(window.to_ns, parse_time(options.to, now));
-  }
-  if (window.from_ns && window.to_ns && *window.to_ns <= *window.from_ns) {
-    return fail(ErrorKind::invalid,
-                "the window from {} to {} is empty: --to must be later than --from",
-                format_time(*window.from_ns), format_time(*window.to_ns));
-  }
-  return window;
-}
 
 /// On a terminal a file beside the user, elsewhere standard output, so that a pipe needs no -o.
 std::string output_of(const Options& options) {
@@ -103,17 +79,7 @@ Result<int> finish(const Options& options, bool complete) {
 }
 
 Result<int> export_file(const Options& options) {
-  TRY_ASSIGN(const Window window, window_of(options));
-  exporter::ExportOptions wanted;
-  wanted.from_ns = window.from_ns;
-  wanted.to_ns = window.to_ns;
-  wanted.nodes = options.nodes;
-  wanted.interfaces = options.interfaces;
-  for (const std::string& network : options.networks) {
-    TRY_ASSIGN(const packet::Cidr cidr, packet::Cidr::parse(network));
-    wanted.networks.push_back(cidr);
-  }
-  wanted.filter = options.filter;
+  TRY_ASSIGN(exporter::ExportOptions wanted, options_of(options.choice));
   wanted.format = options.format == "pcap" ? exporter::Format::pcap : exporter::Format::pcapng;
   wanted.dedup = options.dedup;
   wanted.align_clocks = options.align_clocks;
@@ -138,20 +104,11 @@ Result<int> export_file(const Options& options) {
 }
 
 Result<std::string> request_path(const Options& options, const std::string& summary_id) {
-  TRY_ASSIGN(const Window window, window_of(options));
+  TRY_ASSIGN(const std::string query, query_of(options.choice));
   TRY_ASSIGN(std::string path, snapshot_path(options.snapshot, "/pcap"));
-  path += "?format=" + options.format + "&summary_id=" + summary_id;
-  const auto add = [&](std::string_view key, std::string_view value) {
-    path += fmt::format("&{}={}", key, http::url_encode(value));
-  };
-  if (window.from_ns) add("from", format_time_ns(*window.from_ns));
-  if (window.to_ns) add("to", format_time_ns(*window.to_ns));
-  for (const std::string& one : options.nodes) add("node", one);
-  for (const std::string& one : options.interfaces) add("interface", one);
-  for (const std::string& one : options.networks) add("ip", one);
-  if (!options.filter.empty()) add("filter", options.filter);
-  if (options.dedup) add("dedup", "1");
-  if (options.align_clocks) add("align_clocks", "1");
+  path += "?format=" + options.format + "&summary_id=" + summary_id + query;
+  if (options.dedup) path += "&dedup=1";
+  if (options.align_clocks) path += "&align_clocks=1";
   return path;
 }
 
@@ -230,16 +187,7 @@ Command snapshot_pcap_command() {
   command.text("-o,--output", "FILE|-", options->output,
                "Where to; - is standard output. By default NAME.pcapng on a terminal, standard "
                "output elsewhere");
-  command.text("--from", "TIME", options->from, "Packets from this time on");
-  command.text("--to", "TIME", options->to, "Packets before this time");
-  command.list("--node", "NODE", options->nodes,
-               "Only this node, or those that match a pattern with * and ?");
-  command.list("--interface", "NAME", options->interfaces,
-               "Only this interface, or those that match a pattern");
-  command.list("--ip", "CIDR", options->networks,
-               "Only packets from or to these addresses, inside tunnels too");
-  command.text("--filter", "PCAP-FILTER", options->filter,
-               "Only packets that match, in the language of pcap-filter(7)");
+  add_choice_options(command, options->choice);
   command.choice("--format", "pcapng|pcap", options->format,
                  "The file's format; by default pcapng");
   command.flag("--dedup", options->dedup,

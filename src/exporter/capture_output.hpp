@@ -9,21 +9,23 @@
 #include <vector>
 
 #include "exporter/frame_batch.hpp"
+#include "exporter/merge_sink.hpp"
 #include "exporter/plan.hpp"
 
 namespace lookback::exporter {
 
 /// One thread. An error of the sink ends everything.
-class CaptureOutput {
+class CaptureOutput final : public MergeSink {
  public:
   CaptureOutput(const Plan& plan, const archive::Manifest& manifest, const Sink& sink);
 
   [[nodiscard]] Result<> begin();
   /// Before the first packet of a batch is written: its interfaces are there, or are written now.
-  [[nodiscard]] Result<> admit(const FrameBatch& batch);
+  [[nodiscard]] Result<> admit(const FrameBatch& batch) override;
   /// Packets [first, last) of the batch, as they stand.
-  [[nodiscard]] Result<> write(const FrameBatch& batch, uint32_t node, size_t first, size_t last);
-  void count_copy(uint32_t interface) { ++interfaces_[interface].copies; }
+  [[nodiscard]] Result<> write(const FrameBatch& batch, uint32_t node, size_t first,
+                               size_t last) override;
+  void count_copy(uint32_t interface) override { ++interfaces_[interface].copies; }
   /// Statistics, and the rest of the buffer.
   [[nodiscard]] Result<> finish();
 

@@ -3,6 +3,7 @@
 
 #include "exporter/capture_output.hpp"
 #include "exporter/coverage.hpp"
+#include "exporter/export_run.hpp"
 #include "exporter/frame_pipeline.hpp"
 #include "exporter/merger.hpp"
 #include "exporter/plan.hpp"
@@ -34,28 +35,18 @@ Result<ExportOutlook> export_outlook(const archive::Manifest& manifest,
   return outlook;
 }
 
-Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>& archive,
-                                   const ExportOptions& options, const Sink& sink,
-                                   const std::atomic<bool>* cancelled) {
-  TRY_ASSIGN(Plan plan, make_plan(archive->manifest(), options));
-  CaptureOutput output(plan, archive->manifest(), sink);
-  TRY(output.begin());
-  FramePipeline pipeline(plan, *archive, thread_count(options, plan.units.size()));
-  Merger merger(plan, pipeline, output, cancelled);
+Result<RunStats> run_plan(const Plan& plan, const archive::ArchiveReader& archive,
+                          const ExportOptions& options, MergeSink& sink,
+                          const std::atomic<bool>* cancelled) {
+  FramePipeline pipeline(plan, archive, thread_count(options, plan.units.size()));
+  Merger merger(plan, pipeline, sink, cancelled);
   TRY(merger.run());
-  TRY(output.finish());
-
-  ExportStats stats;
+  RunStats stats;
   stats.packets_read = merger.packets_read();
-  stats.packets_written = output.packets();
-  stats.bytes_written = output.bytes();
   stats.duplicates_dropped = merger.copies();
   stats.frames_read = pipeline.frames_read();
-  stats.frames_skipped = plan.frames_skipped;
   stats.dedup_evictions = merger.evictions();
   stats.most_frames_open = merger.most_open();
-  stats.complete = plan.complete;
-  stats.warnings = plan.warnings;
   for (size_t node = 0; node < plan.nodes.size(); ++node) {
     if (!merger.nodes_outside_bounds()[node]) continue;
     stats.warnings.push_back(
@@ -63,6 +54,30 @@ Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>
                     "frames, and may be out of order",
                     plan.nodes[node].entry->name));
   }
+  return stats;
+}
+
+Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>& archive,
+                                   const ExportOptions& options, const Sink& sink,
+                                   const std::atomic<bool>* cancelled) {
+  TRY_ASSIGN(Plan plan, make_plan(archive->manifest(), options));
+  CaptureOutput output(plan, archive->manifest(), sink);
+  TRY(output.begin());
+  TRY_ASSIGN(const RunStats run, run_plan(plan, *archive, options, output, cancelled));
+  TRY(output.finish());
+
+  ExportStats stats;
+  stats.packets_read = run.packets_read;
+  stats.packets_written = output.packets();
+  stats.bytes_written = output.bytes();
+  stats.duplicates_dropped = run.duplicates_dropped;
+  stats.frames_read = run.frames_read;
+  stats.frames_skipped = plan.frames_skipped;
+  stats.dedup_evictions = run.dedup_evictions;
+  stats.most_frames_open = run.most_frames_open;
+  stats.complete = plan.complete;
+  stats.warnings = plan.warnings;
+  stats.warnings.insert(stats.warnings.end(), run.warnings.begin(), run.warnings.end());
   if (stats.dedup_evictions > 0) {
     stats.warnings.push_back(
         fmt::format("looking for copies, {} comparisons were not made because too much lay between "

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "exporter/dedup_key.hpp"
+#include "exporter/packet_digest.hpp"
 
 namespace lookback::exporter {
 
@@ -25,6 +26,7 @@ struct FrameBatch {
   uint32_t begin = 0;                ///< offset of the first record
   std::vector<PacketRef> packets;    ///< by (time, interface), stored order among equals
   std::vector<DedupKey> keys;        ///< one a packet where duplicates are looked for, else empty
+  std::vector<PacketDigest> digests;  ///< one a packet where the plan asks for them, else empty
   std::vector<uint32_t> interfaces;  ///< those that occur
   uint64_t packets_read = 0;
   bool outside_bounds =

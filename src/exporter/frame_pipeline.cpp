@@ -23,6 +23,7 @@ std::unique_ptr<FrameBatch> move_into_small(FrameBatch& batch) {
   small->packets.assign(batch.packets.begin(), batch.packets.end());
   for (PacketRef& packet : small->packets) packet.end -= batch.begin;
   small->keys.assign(batch.keys.begin(), batch.keys.end());
+  small->digests.assign(batch.digests.begin(), batch.digests.end());
   small->interfaces = batch.interfaces;
   small->packets_read = batch.packets_read;
   small->outside_bounds = batch.outside_bounds;

@@ -99,6 +99,7 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
                             FrameBatch& batch) {
   batch.packets.clear();
   batch.keys.clear();
+  batch.digests.clear();
   batch.interfaces.clear();
   batch.packets_read = 0;
   batch.outside_bounds = false;
@@ -151,6 +152,9 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
       key.hub_ns = hub_time;
       key.error_ns = node.clock.measured() ? clock.error_ns : kUnmeasuredErrorNs;
     }
+    if (plan_.digests) {
+      batch.digests.push_back(digest_of(interface.link_type, view.data, view.original_length));
+    }
     const auto offset = static_cast<uint32_t>(packet.block.data() - bytes);
     std::byte* const block = bytes + offset;
     store(block + epb::kInterface, interface.output);
@@ -189,6 +193,7 @@ void FrameScanner::sort(FrameBatch& batch) {
   sorted_.bytes.resize(std::max(sorted_.bytes.size(), batch.bytes.size()));
   sorted_.packets.clear();
   sorted_.keys.clear();
+  sorted_.digests.clear();
   uint32_t end = 0;
   for (const uint32_t packet : order_) {
     const uint32_t start = batch.start_of(packet);
@@ -198,10 +203,12 @@ void FrameScanner::sort(FrameBatch& batch) {
     sorted_.packets.push_back(
         {batch.packets[packet].time_ns, end, batch.packets[packet].interface});
     if (!batch.keys.empty()) sorted_.keys.push_back(batch.keys[packet]);
+    if (!batch.digests.empty()) sorted_.digests.push_back(batch.digests[packet]);
   }
   batch.bytes.swap(sorted_.bytes);
   batch.packets.swap(sorted_.packets);
   batch.keys.swap(sorted_.keys);
+  batch.digests.swap(sorted_.digests);
   batch.begin = 0;
 }
 

@@ -36,7 +36,7 @@ size_t find_bound(const FrameBatch& batch, size_t from, uint32_t stored_order,
 
 }  // namespace
 
-Merger::Merger(const Plan& plan, FramePipeline& pipeline, CaptureOutput& output,
+Merger::Merger(const Plan& plan, FramePipeline& pipeline, MergeSink& output,
                const std::atomic<bool>* cancelled)
     : plan_(plan),
       pipeline_(pipeline),

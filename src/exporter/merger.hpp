@@ -8,9 +8,9 @@
 #include <memory>
 #include <vector>
 
-#include "exporter/capture_output.hpp"
 #include "exporter/deduplicator.hpp"
 #include "exporter/frame_pipeline.hpp"
+#include "exporter/merge_sink.hpp"
 #include "exporter/plan.hpp"
 
 namespace lookback::exporter {
@@ -27,7 +27,7 @@ struct OrderKey {
 /// One thread.
 class Merger {
  public:
-  Merger(const Plan& plan, FramePipeline& pipeline, CaptureOutput& output,
+  Merger(const Plan& plan, FramePipeline& pipeline, MergeSink& output,
          const std::atomic<bool>* cancelled);
   [[nodiscard]] Result<> run();
 
@@ -54,7 +54,7 @@ class Merger {
 
   const Plan& plan_;
   FramePipeline& pipeline_;
-  CaptureOutput& output_;
+  MergeSink& output_;
   const std::atomic<bool>* cancelled_;
   std::unique_ptr<Deduplicator> dedup_;
   int64_t forget_behind_ns_ =

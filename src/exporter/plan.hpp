@@ -98,6 +98,7 @@ struct Plan {
   std::vector<packet::Cidr> networks;
   Format format = Format::pcapng;
   bool dedup = false, align_clocks = false;
+  bool digests = false;  ///< batches bear a digest of each packet
   bool complete = true;
   std::vector<std::string> warnings;
 

@@ -1,9 +1,11 @@
 // Capture files out of archives, streamed.
+#include <charconv>
 #include <thread>
 
 #include "api.hpp"
 #include "json_text.hpp"
 #include "lookback/exporter/exporter.hpp"
+#include "lookback/exporter/flows.hpp"
 #include "parallel.hpp"
 
 namespace lookback::hub {
@@ -40,13 +42,13 @@ Result<bool> flag_of(const http::Request& request, const std::string& key) {
   return fail(ErrorKind::invalid, "'{}' is 0 or 1, not '{}'", key, *text);
 }
 
-Result<exporter::ExportOptions> options_of(const http::Request& request) {
-  static const std::set<std::string> kKnown{"from",         "to",        "node",   "interface",
-                                            "ip",           "filter",    "format", "dedup",
-                                            "align_clocks", "summary_id"};
+/// Those that choose packets, `more`, and no others: a misspelt filter must not become an export of
+/// everything.
+Result<exporter::ExportOptions> choice_of(const http::Request& request,
+                                          const std::set<std::string>& more) {
+  static const std::set<std::string> kChoice{"from", "to", "node", "interface", "ip", "filter"};
   for (const auto& [key, value] : request.query) {
-    // A misspelt filter must not become an export of everything.
-    if (!kKnown.contains(key))
+    if (!kChoice.contains(key) && !more.contains(key))
       return fail(ErrorKind::invalid, "there is no export option '{}'", key);
   }
   exporter::ExportOptions options;
@@ -59,6 +61,12 @@ Result<exporter::ExportOptions> options_of(const http::Request& request) {
     options.networks.push_back(cidr);
   }
   options.filter = request.query_value("filter").value_or("");
+  return options;
+}
+
+Result<exporter::ExportOptions> options_of(const http::Request& request) {
+  TRY_ASSIGN(exporter::ExportOptions options,
+             choice_of(request, {"format", "dedup", "align_clocks", "summary_id"}));
   const std::string format = request.query_value("format").value_or("pcapng");
   if (format != "pcapng" && format != "pcap")
     return fail(ErrorKind::invalid, "the format is pcapng or pcap, not '{}'", format);
@@ -120,27 +128,32 @@ class ExportSlot {
   const bool taken_;
 };
 
+Result<std::shared_ptr<archive::ArchiveReader>> open_archive(const std::string& name,
+                                                             ApiContext& context) {
+  if (!context.library.contains(name)) {
+    TRY(context.snapshots.show(name));
+    return fail(ErrorKind::conflict, "snapshot {} has no archive (yet)", name);
+  }
+  return context.library.open(name);
+}
+
+http::Response busy() {
+  http::Response response = http::Response::problem(
+      {ErrorKind::failed,
+       fmt::format("{} exports are running already; try again later", kMostExports)},
+      503);
+  response.headers["Retry-After"] = "10";
+  return response;
+}
+
 http::Response export_pcap(const http::Request& request, ApiContext& context) {
   const std::string& name = request.parameters.at("name");
   const auto options = options_of(request);
   if (!options) return http::Response::problem(options.error());
-  if (!context.library.contains(name)) {
-    const auto known = context.snapshots.show(name);
-    if (!known) return http::Response::problem(known.error());
-    return http::Response::problem(
-        {ErrorKind::conflict, fmt::format("snapshot {} has no archive (yet)", name)});
-  }
-  const auto reader = context.library.open(name);
+  const auto reader = open_archive(name, context);
   if (!reader) return http::Response::problem(reader.error());
   const auto slot = std::make_shared<ExportSlot>(context.running_exports);
-  if (!slot->taken()) {
-    http::Response busy = http::Response::problem(
-        {ErrorKind::failed,
-         fmt::format("{} exports are running already; try again later", kMostExports)},
-        503);
-    busy.headers["Retry-After"] = "10";
-    return busy;
-  }
+  if (!slot->taken()) return busy();
   http::Response response;
   const bool pcapng = options->format == exporter::Format::pcapng;
   response.content_type = pcapng ? "application/x-pcapng" : "application/vnd.tcpdump.pcap";
@@ -165,11 +178,46 @@ http::Response export_pcap(const http::Request& request, ApiContext& context) {
   return response;
 }
 
+http::Response list_flows(const http::Request& request, ApiContext& context) {
+  const auto options = choice_of(request, {"sort", "limit"});
+  if (!options) return http::Response::problem(options.error());
+  const auto order = exporter::parse_flow_order(request.query_value("sort").value_or("start"));
+  if (!order) return http::Response::problem(order.error());
+  const std::string limit_text = request.query_value("limit").value_or("0");
+  size_t limit = 0;
+  const auto [end, error] =
+      std::from_chars(limit_text.data(), limit_text.data() + limit_text.size(), limit);
+  if (error != std::errc() || end != limit_text.data() + limit_text.size()) {
+    return http::Response::problem(
+        {ErrorKind::invalid, fmt::format("'limit' is a number, not '{}'", limit_text)});
+  }
+  const auto reader = open_archive(request.parameters.at("name"), context);
+  if (!reader) return http::Response::problem(reader.error());
+  const auto slot = std::make_shared<ExportSlot>(context.running_exports);
+  if (!slot->taken()) return busy();
+  // What is wrong with the options is told before a stream has begun.
+  if (const auto outlook = exporter::export_outlook((*reader)->manifest(), *options); !outlook)
+    return http::Response::problem(outlook.error());
+  http::Response response;
+  response.content_type = "application/json";
+  response.stream = [&context, reader = *reader, options = *options, order = *order, limit,
+                     slot](const http::BodyWriter& write) -> Result<> {
+    const ClientWatch watch(write, context.stopping);
+    TRY_ASSIGN(exporter::FlowReport report,
+               exporter::report_flows(reader, options, &watch.gone()));
+    exporter::arrange_flows(report, order, limit);
+    return exporter::write_json(report, write);
+  };
+  return response;
+}
+
 }  // namespace
 
 void mount_export_routes(http::Server& server, ApiContext& context) {
   server.add("GET", "/api/v1/snapshots/{name}/pcap",
              [&context](http::Request& request) { return export_pcap(request, context); });
+  server.add("GET", "/api/v1/snapshots/{name}/flows",
+             [&context](http::Request& request) { return list_flows(request, context); });
   server.add("GET", "/api/v1/exports/{id}", [&context](http::Request& request) {
     const auto found = context.exports.find(request.parameters.at("id"));
     if (!found) return http::Response::problem(found.error());

@@ -1,0 +1,79 @@
+#include "cli/packet_choice.hpp"
+
+#include <optional>
+
+#include "lookback/base/clock.hpp"
+#include "lookback/base/time.hpp"
+#include "lookback/http/client.hpp"
+
+namespace lookback::cli {
+
+namespace {
+
+struct Window {
+  std::optional<int64_t> from_ns, to_ns;
+};
+
+Result<Window> window_of(const PacketChoice& choice) {
+  const int64_t now = Clock::system().realtime_ns();
+  Window window;
+  if (!choice.from.empty()) {
+    TRY_ASSIGN(window.from_ns, parse_time(choice.from, now));
+  }
+  if (!choice.to.empty()) {
+    TRY_ASSIGN(window.to_ns, parse_time(choice.to, now));
+  }
+  if (window.from_ns && window.to_ns && *window.to_ns <= *window.from_ns) {
+    return fail(ErrorKind::invalid,
+                "the window from {} to {} is empty: --to must be later than --from",
+                format_time(*window.from_ns), format_time(*window.to_ns));
+  }
+  return window;
+}
+
+}  // namespace
+
+void add_choice_options(Command& command, PacketChoice& choice) {
+  command.text("--from", "TIME", choice.from, "Packets from this time on");
+  command.text("--to", "TIME", choice.to, "Packets before this time");
+  command.list("--node", "NODE", choice.nodes,
+               "Only this node, or those that match a pattern with * and ?");
+  command.list("--interface", "NAME", choice.interfaces,
+               "Only this interface, or those that match a pattern");
+  command.list("--ip", "CIDR", choice.networks,
+               "Only packets from or to these addresses, inside tunnels too");
+  command.text("--filter", "PCAP-FILTER", choice.filter,
+               "Only packets that match, in the language of pcap-filter(7)");
+}
+
+Result<exporter::ExportOptions> options_of(const PacketChoice& choice) {
+  TRY_ASSIGN(const Window window, window_of(choice));
+  exporter::ExportOptions wanted;
+  wanted.from_ns = window.from_ns;
+  wanted.to_ns = window.to_ns;
+  wanted.nodes = choice.nodes;
+  wanted.interfaces = choice.interfaces;
+  for (const std::string& network : choice.networks) {
+    TRY_ASSIGN(const packet::Cidr cidr, packet::Cidr::parse(network));
+    wanted.networks.push_back(cidr);
+  }
+  wanted.filter = choice.filter;
+  return wanted;
+}
+
+Result<std::string> query_of(const PacketChoice& choice) {
+  TRY_ASSIGN(const Window window, window_of(choice));
+  std::string query;
+  const auto add = [&](std::string_view key, std::string_view value) {
+    query += fmt::format("&{}={}", key, http::url_encode(value));
+  };
+  if (window.from_ns) add("from", format_time_ns(*window.from_ns));
+  if (window.to_ns) add("to", format_time_ns(*window.to_ns));
+  for (const std::string& one : choice.nodes) add("node", one);
+  for (const std::string& one : choice.interfaces) add("interface", one);
+  for (const std::string& one : choice.networks) add("ip", one);
+  if (!choice.filter.empty()) add("filter", choice.filter);
+  return query;
+}
+
+}  // namespace lookback::cli
