@@ -2,7 +2,7 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -27,7 +27,7 @@
 namespace lookback::capture {
 namespace {
 
-constexpr int kRetireMs = 10;  // the kernel closes an open block after one to two of these
+constexpr int kRetireMs = 20;  // the kernel closes an open block after one to two of these
 constexpr uint32_t kMinBlockBytes = 256 << 10, kMaxBlockBytes = 4 << 20;
 constexpr uint64_t kMinRingBytes = 2 << 20, kMaxRingBytes = 64ULL << 30;
 constexpr uint32_t kFrameBytes = 2048;  // TPACKET_V3 packs packets; this only has to divide a block
@@ -67,10 +67,11 @@ class Mapping {
 
 class KernelRing final : public Ring {
  public:
-  KernelRing(Fd socket, Fd wake, Mapping mapping, uint32_t block_bytes, InterfaceTable table,
-             RingFilter filter, Program program)
+  KernelRing(Fd socket, Fd wake, Fd waits, Mapping mapping, uint32_t block_bytes,
+             InterfaceTable table, RingFilter filter, Program program)
       : socket_(std::move(socket)),
         wake_(std::move(wake)),
+        waits_(std::move(waits)),
         mapping_(std::move(mapping)),
         block_bytes_(block_bytes),
         blocks_(static_cast<uint32_t>(mapping_.memory().size() / block_bytes)),
@@ -99,7 +100,7 @@ class KernelRing final : public Ring {
   Block take_ready();
   Result<> attach_if_changed();
 
-  const Fd socket_, wake_;
+  const Fd socket_, wake_, waits_;
   const Mapping mapping_;
   const uint32_t block_bytes_;
   const uint32_t blocks_;
@@ -147,33 +148,32 @@ Result<Block> KernelRing::next(int timeout_ms) {
     if (Block block = take_ready()) return block;
     const int64_t left_ns = deadline - Clock::system().monotonic_ns();
     if (timeout_ms == 0 || left_ns <= 0) return Block{};
-    std::array<pollfd, 3> waits{{{socket_.get(), POLLIN | POLLERR, 0},
-                                 {wake_.get(), POLLIN, 0},
-                                 {table_.fd(), POLLIN, 0}}};
-    const int ready = poll(waits.data(), waits.size(), static_cast<int>((left_ns + 999'999) / 1'000'000));
+    std::array<epoll_event, 3> events;
+    const int ready = epoll_wait(waits_.get(), events.data(), events.size(),
+                                 static_cast<int>((left_ns + 999'999) / 1'000'000));
     if (ready < 0) {
       if (errno == EINTR) return Block{};
       return fail_errno(errno, "cannot wait for packets");
     }
     if (ready == 0) return take_ready();
-    if ((waits[0].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
-      int error = 0;
-      socklen_t size = sizeof error;
-      getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-      // An interface that goes down says ENETDOWN; the others go on.
-      if (error != 0 && error != ENETDOWN) return fail_errno(error, "the packet socket failed");
+    bool interrupted = false;
+    for (const auto& event : std::span(events).first(static_cast<size_t>(ready))) {
+      if (event.data.fd == wake_.get()) {
+        uint64_t count = 0;
+        // Nobody else reads it; only the wake-up itself counts.
+        [[maybe_unused]] const ssize_t got = read(wake_.get(), &count, sizeof count);
+        interrupted = true;
+      } else if (event.data.fd != socket_.get()) {
+        interrupted = true;
+      } else if ((event.events & (EPOLLERR | EPOLLHUP)) != 0) {
+        int error = 0;
+        socklen_t size = sizeof error;
+        getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+        // An interface that goes down says ENETDOWN; the others go on.
+        if (error != 0 && error != ENETDOWN) return fail_errno(error, "the packet socket failed");
+      }
     }
-    if ((waits[1].revents & POLLIN) != 0) {
-      uint64_t count = 0;
-      // Nobody else reads it; only the wake-up itself counts.
-      [[maybe_unused]] const ssize_t got = read(wake_.get(), &count, sizeof count);
-      return Block{};
-    }
-    if (waits[2].revents != 0) return Block{};
-    // The socket stays readable as long as the last closed block has not come back, ready or not. Then wait a
-    // little on the rest, instead of asking it again and again.
-    if (Block block = take_ready()) return block;
-    poll(waits.data() + 1, waits.size() - 1, 1);
+    if (interrupted) return Block{};
   }
 }
 
@@ -220,6 +220,21 @@ Result<> KernelRing::set_excluded(std::vector<ExcludedPeer> exclude) {
   const std::lock_guard lock(mutex_);
   TRY(filter_.set_excluded(exclude));
   return attach_if_changed();
+}
+
+/// What next() waits for. The socket counts as readable as long as the block that was closed last has not come back, and that
+/// is with the writer: so it reports only that one was closed.
+Result<Fd> make_waits(int socket, int wake, int table) {
+  Fd waits(epoll_create1(EPOLL_CLOEXEC));
+  if (!waits) return fail_errno(errno, "cannot make an epoll set");
+  for (const int fd : {socket, wake, table}) {
+    epoll_event event{};
+    event.events = EPOLLIN | (fd == socket ? uint32_t{EPOLLET} : 0);
+    event.data.fd = fd;
+    if (epoll_ctl(waits.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+      return fail_errno(errno, "cannot wait for packets");
+  }
+  return waits;
 }
 
 Result<Fd> open_packet_socket() {
@@ -277,9 +292,10 @@ Result<std::unique_ptr<Ring>> Ring::open(const RingOptions& options) {
   address.sll_protocol = htons(ETH_P_ALL);
   if (bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
     return fail_errno(errno, "cannot bind the packet socket");
-  auto ring = std::make_unique<KernelRing>(std::move(socket), std::move(wake), std::move(mapping),
-                                           block_bytes, std::move(table), std::move(filter),
-                                           std::move(program));
+  TRY_ASSIGN(Fd waits, make_waits(socket.get(), wake.get(), table.fd()));
+  auto ring = std::make_unique<KernelRing>(std::move(socket), std::move(wake), std::move(waits),
+                                           std::move(mapping), block_bytes, std::move(table),
+                                           std::move(filter), std::move(program));
   // An interface may have come between listing them and binding.
   TRY(ring->refresh_interfaces());
   return std::unique_ptr<Ring>(std::move(ring));
