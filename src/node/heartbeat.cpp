@@ -1,5 +1,7 @@
 #include "node/heartbeat.hpp"
 
+#include <sys/prctl.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -72,6 +74,7 @@ HeartbeatStatus Heartbeat::status() const {
 }
 
 void Heartbeat::run() {
+  prctl(PR_SET_NAME, "heartbeat");
   int64_t retry = kFirstRetryNs;
   for (;;) {
     resolve_hub();

@@ -1,5 +1,6 @@
 #include "node/recorder.hpp"
 
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,7 +18,8 @@ constexpr size_t kMaxBarriers = 64;
 constexpr auto kBarrierPatience = std::chrono::seconds(60);
 
 /// Recording goes before the rest of the machine's work where that may be asked for. Linux keeps it by thread.
-void raise_priority() {
+void become(const char* name) {
+  prctl(PR_SET_NAME, name);
   setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), -10);
 }
 
@@ -51,11 +53,11 @@ Result<std::unique_ptr<Recorder>> Recorder::start(capture::Ring& ring, store::St
   recorder->drops_checked_ns_ = clock.realtime_ns();
   recorder->drops_checked_monotonic_ns_ = recorder->next_second_ns_ = clock.monotonic_ns();
   recorder->writer_ = std::thread([r = recorder.get()] {
-    raise_priority();
+    become("writer");
     r->write();
   });
   recorder->drainer_ = std::thread([r = recorder.get()] {
-    raise_priority();
+    become("drainer");
     r->drain();
   });
   return recorder;

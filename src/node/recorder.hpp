@@ -35,13 +35,14 @@
 namespace lookback::node {
 
 struct RecorderOptions {
-  uint32_t buffer_bytes = 4 << 20;  ///< of one compact block
-  uint32_t buffers = 4;
+  uint32_t buffer_bytes = 2 << 20;  ///< of one compact block
+  uint32_t buffers = 5;
 };
 
 /// Sums since the start.
 struct RecorderTotals {
-  uint64_t packets = 0, bytes = 0;  ///< handed over by the kernel; captured bytes
+  uint64_t packets = 0;             ///< handed over by the kernel
+  uint64_t bytes = 0;               ///< captured; where blocks go to disk whole, to within 16 a packet
   uint64_t dropped = 0, stalls = 0; ///< by the kernel, the ring being full
   uint64_t disk_full_packets = 0, disk_error_packets = 0;
   uint64_t whole_blocks = 0, compact_blocks = 0;
@@ -86,6 +87,7 @@ class Recorder {
   };
   struct WriteWhole {
     capture::Block block;
+    uint32_t skipped;  ///< bytes at its front that stay out
     store::BlockInfo info;
   };
   struct Seal {
@@ -100,12 +102,15 @@ class Recorder {
 
   // drainer
   void drain();
+  [[nodiscard]] Result<capture::Block> next_block(int timeout_ms);
   [[nodiscard]] Result<> drain_step(int timeout_ms);
   void take_block(capture::Block block);
   void repack(const capture::Block& block);
   bool hand_over_whole(capture::Block& block);
   uint32_t position_of(uint32_t index, uint16_t hardware_type);
   void follow_interfaces();
+  /// Puts every interface there is into the table, for blocks whose packets nobody looks at.
+  void name_all_interfaces();
   void flush();
   void flush_if_due();
   void check_drops();
@@ -135,6 +140,7 @@ class Recorder {
   // drainer only
   Buffer* current_ = nullptr;
   InterfacePositions positions_;
+  bool all_named_ = false;
   std::optional<store::Gap> drop_gap_;
   int64_t drops_checked_ns_ = 0, drops_checked_monotonic_ns_ = 0, last_drop_monotonic_ns_ = 0;
   int64_t next_second_ns_ = 0, next_tick_ns_ = 0;

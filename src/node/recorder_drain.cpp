@@ -21,9 +21,11 @@ constexpr size_t kWorthAWrite = 64 << 10;
 constexpr uint32_t kWholeMinBytes = 256 << 10;
 constexpr uint32_t kWholeMinMean = 1200;  // bytes of ring a packet; below it is not worth looking closer
 constexpr uint64_t kPcapRecordBytes = 16;
-constexpr uint64_t kPageBytes = 4096;
+constexpr uint32_t kPageBytes = store::kPageBytes;
 
 constexpr int64_t kDropGapSilenceNs = 100 * kMs, kDropGapMaxNs = 1000 * kMs;
+
+constexpr size_t kPrefetchAhead = 2048, kCacheLine = 64;
 
 constexpr uint32_t kMaxCaptured = store::kCompactMaxBytes - store::kVlanTagBytes;
 
@@ -63,10 +65,16 @@ void Recorder::drain() {
   push(Seal{std::move(waiting)});
 }
 
-Result<> Recorder::drain_step(int timeout_ms) {
+Result<capture::Block> Recorder::next_block(int timeout_ms) {
   TRY_ASSIGN(capture::Block block, ring_.next(timeout_ms));
+  // News of an interface precedes its first packet: after this the block's interfaces are known.
   TRY_ASSIGN(const bool changed, ring_.refresh_interfaces());
   if (changed) follow_interfaces();
+  return block;
+}
+
+Result<> Recorder::drain_step(int timeout_ms) {
+  TRY_ASSIGN(capture::Block block, next_block(timeout_ms));
   if (block) take_block(std::move(block));
   check_drops();
   if (clock_.monotonic_ns() >= next_second_ns_) every_second();
@@ -89,36 +97,37 @@ void Recorder::take_block(capture::Block block) {
 }
 
 bool Recorder::hand_over_whole(capture::Block& block) {
+  // To look at every packet would cost as much again as all the rest. Two of them, and the kernel's sums, tell enough.
+  auto walker = walk(block);
+  const auto first = walker.next(), second = walker.next();
+  if (!first || !second) return false;
+  const uint64_t ring_bytes = block.used_bytes - block.first_packet;
+  const auto stride = static_cast<uint64_t>(second->view.data.data() - first->view.data.data());
+  const uint64_t around = (stride - first->view.data.size()) * block.packets;
+  const uint64_t captured = ring_bytes - std::min(ring_bytes, around);
+
+  // The ring leaves room for the tags of a full block; one that is less full begins later.
+  const uint32_t front = store::front_bytes(block.used_bytes);
+  const uint32_t skipped =
+      block.first_packet > front ? (block.first_packet - front) / kPageBytes * kPageBytes : 0;
   store::BlockInfo info;
   info.kind = store::BlockKind::kernel;
-  info.first_ns = INT64_MAX;
-  info.last_ns = INT64_MIN;
-  uint64_t captured = 0;
-  uint32_t packets = 0;
-  auto walker = walk(block);
-  while (const auto packet = walker.next()) {
-    const auto& view = packet->view;
-    // The next headers stand about one such packet further on each: asked for early, they are there in time.
-    __builtin_prefetch(view.data.data() + view.data.size() * 3);
-    info.first_ns = std::min(info.first_ns, view.time_ns);
-    info.last_ns = std::max(info.last_ns, view.time_ns);
-    captured += view.data.size();
-    ++packets;
-    if (positions_.find(view.interface) == InterfacePositions::kUnknown)
-      position_of(view.interface, packet->hardware_type);
-  }
-  if (walker.damaged() || packets == 0) return false;
-  const uint64_t on_disk = (uint64_t{block.used_bytes} + kPageBytes - 1) / kPageBytes * kPageBytes;
-  if (on_disk * 100 > (captured + kPcapRecordBytes * packets) * 106) return false;
+  info.used_bytes = block.used_bytes - skipped;
+  info.first_packet = block.first_packet - skipped;
+  info.packets = block.packets;
+  // Not quite the lowest and the highest (processors do not queue in the order in which they stamp): the store allows for
+  // that in kernel blocks. When the kernel opened the block says nothing, on a quiet link that was long ago.
+  info.first_ns = std::min(first->view.time_ns, block.last_ns);
+  info.last_ns = std::max(first->view.time_ns, block.last_ns);
+  const uint64_t on_disk = (uint64_t{info.used_bytes} + kPageBytes - 1) / kPageBytes * kPageBytes;
+  if (on_disk * 100 > (captured + kPcapRecordBytes * block.packets) * 106) return false;
 
+  name_all_interfaces();
   flush();  // what came before stands before
-  info.used_bytes = block.used_bytes;
-  info.first_packet = block.first_packet;
-  info.packets = packets;
-  packets_.fetch_add(packets, std::memory_order_relaxed);
+  packets_.fetch_add(block.packets, std::memory_order_relaxed);
   bytes_.fetch_add(captured, std::memory_order_relaxed);
   whole_blocks_.fetch_add(1, std::memory_order_relaxed);
-  push(WriteWhole{std::move(block), info});
+  push(WriteWhole{std::move(block), skipped, info});
   return true;
 }
 
@@ -126,8 +135,14 @@ void Recorder::repack(const capture::Block& block) {
   uint64_t captured = 0;
   uint32_t packets = 0;
   auto walker = walk(block);
+  const std::byte* asked_for = block.memory().data() + block.first_packet;
+  const std::byte* const end = block.memory().data() + block.used_bytes;
   while (auto packet = walker.next()) {
     auto& view = packet->view;
+    // Packets follow one another in memory: what comes a little later is asked for now.
+    for (const std::byte* const until = std::min(view.data.data() + view.data.size() + kPrefetchAhead, end);
+         asked_for < until; asked_for += kCacheLine)
+      __builtin_prefetch(asked_for);
     ++packets;
     captured += view.data.size();
     uint32_t position = positions_.find(view.interface);
@@ -180,7 +195,22 @@ uint32_t Recorder::position_of(uint32_t index, uint16_t hardware_type) {
   return position;
 }
 
+void Recorder::name_all_interfaces() {
+  if (all_named_) return;
+  all_named_ = true;
+  bool more = false;
+  for (const auto& interface : ring_.interfaces()) {
+    if (positions_.find(interface.index) != InterfacePositions::kUnknown || positions_.full()) continue;
+    positions_.add(interface);
+    more = true;
+  }
+  if (!more) return;
+  positions_.update(ring_.interfaces());  // of two entries with one index, the later
+  push(positions_.table());
+}
+
 void Recorder::follow_interfaces() {
+  all_named_ = false;
   const auto current = ring_.interfaces();
   if (!positions_.differs(current)) return;
   flush();  // under the table that it was made for
@@ -249,7 +279,7 @@ void Recorder::drain_what_is_ready() {
   // Under full load there is always one more: no more than the ring had when we began.
   const size_t limit = ring_.memory().size() / std::max<uint32_t>(ring_.block_bytes(), 1);
   for (size_t i = 0; i <= limit; ++i) {
-    auto block = ring_.next(0);
+    auto block = next_block(0);
     if (!block) {
       ring_error_ = block.error();
       return;

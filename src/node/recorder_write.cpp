@@ -25,7 +25,7 @@ void Recorder::write() {
                      append(finished.block, finished.info);
                      give_back(work.buffer);
                    },
-                   [&](WriteWhole& work) { append(work.block.memory(), work.info); },
+                   [&](WriteWhole& work) { append(work.block.memory().subspan(work.skipped), work.info); },
                    [&](std::vector<packet::Interface>& table) { store_.set_interfaces(table); },
                    [&](store::Gap& gap) { store_.add_gap(gap); },
                    [&](store::ClockSample& sample) { store_.add_clock_sample(sample); },
