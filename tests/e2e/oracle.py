@@ -17,12 +17,16 @@ class Oracle:
     """tcpdump on one interface of one node."""
 
     def __init__(self, node, interface, expression="", snaplen=0):
+        """`inbound` and `outbound` alone are asked for as a direction. As filters they fail at first: libpcap judges what came into its
+        blocks before the filter was attached by itself, and for as long as that lasts cannot see the direction and takes nothing."""
         self.node, self.interface = node, interface
         self.file = node.lab.directory / f"oracle-{node.name}-{interface}-{len(node.lab.processes)}.pcap"
         # root keeps writing as root (-Z); a large buffer, so that the oracle itself loses nothing
         command = ["tcpdump", "-i", interface, "-w", self.file, "--time-stamp-precision=nano", "-n", "-B", "131072", "-Z", "root",
                    "-s", str(snaplen)]
-        if expression:
+        if expression in ("inbound", "outbound"):
+            command += ["-Q", expression.removesuffix("bound")]
+        elif expression:
             command.append(expression)
         self.process = node.spawn(*command, log=f"{self.file}.log")
         wait_for(lambda: "listening on" in self.process.text(), f"tcpdump on {node.name} {interface}")

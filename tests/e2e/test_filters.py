@@ -32,7 +32,7 @@ time.sleep(1)
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("expression", ["udp port 53", "vlan 10", "vlan 20", "vlan and udp port 53", "vlan 100 and vlan 20", "host 10.77.0.12",
-                                        "not vlan", "vlan 10 or tcp port 8080", "ip6", "less 100", "udp[8] & 1 = 1"])
+                                        "not vlan", "vlan 10 or tcp port 8080", "ip6", "less 100", "udp[8] & 1 = 1", "inbound", "outbound"])
 def test_filter_as_tcpdump(make_lab, tmp_path, expression):
     lab = make_lab(nodes=2)
     n1, n2 = lab.nodes
