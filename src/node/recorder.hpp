@@ -3,7 +3,7 @@
 //
 //   drainer  takes blocks from the ring. A block of large packets goes on as it is; small packets are repacked into a buffer.
 //            Never waits for the disk as long as a buffer is free, so that a slow moment of the disk does not fill the ring
-//            (whose blocks are handed over after some 10 ms however little is in them).
+//            (whose blocks are handed over after 20 to 40 ms however little is in them).
 //   writer   the store's recorder thread: appends blocks, interface tables, gaps and clock samples in the order they come.
 //
 // Every packet that is lost is counted in a gap: by the kernel ("kernel ring full"), or by the disk ("disk full").
