@@ -1,5 +1,5 @@
 #pragma once
-// Hub time and node time.
+// What nodes say of their clocks. The nodes themselves translate windows.
 
 #include <cstdint>
 #include <optional>
@@ -16,10 +16,5 @@ struct ClockReport {
 
 /// A century either way is beyond any clock, and sums with a time cannot overflow.
 inline constexpr int64_t kMaxClockOffset = 100LL * 366 * 86400 * kNsPerSecond;
-
-/// The window of hub time as the node's clock shows it, widened by the error so that nothing at its
-/// edges is missed. An offset within its own error counts as none.
-[[nodiscard]] TimeWindow to_node_window(const TimeWindow& window,
-                                        const std::optional<ClockReport>& clock);
 
 }  // namespace lookback::hub

@@ -35,6 +35,14 @@ void clip(std::string& text) {
   text.resize(end);
 }
 
+Result<TimeWindow> window_of(const Json& json) {
+  TimeWindow window;
+  TRY_ASSIGN(window.from_ns, json_time(json, "from"));
+  TRY_ASSIGN(window.to_ns, json_time(json, "to"));
+  if (window.empty()) return fail(ErrorKind::corrupt, "it froze an empty window");
+  return window;
+}
+
 Result<> read_freeze(std::string_view body, const FreezeOrder& order, NodeRecord& node) {
   TRY_ASSIGN(const Json json, parse_json(body, "the freeze"));
   TRY_ASSIGN(const std::string id, json_get<std::string>(json, "id"));
@@ -47,7 +55,8 @@ Result<> read_freeze(std::string_view body, const FreezeOrder& order, NodeRecord
   TRY_ASSIGN(read.entry.reason, json_get_or<std::string>(json, "reason", ""));
   clip(read.entry.reason);
   TRY_ASSIGN(const std::optional<int64_t> oldest, json_time_or_none(json, "oldest"));
-  read.entry.coverage = coverage_of(order.window, oldest);
+  TRY_ASSIGN(const TimeWindow window, window_of(json));
+  read.entry.coverage = coverage_of(window, oldest);
   TRY_ASSIGN(read.entry.gaps, gaps_from_json(json));
   TRY_ASSIGN(read.entry.clock, clock_samples_from_json(json));
   TRY_ASSIGN(read.entry.interfaces, interfaces_from_json(json));

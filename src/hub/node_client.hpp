@@ -20,7 +20,7 @@ struct NodeAccess {
 
 struct FreezeOrder {
   std::string id, owner;
-  TimeWindow window;  ///< node time
+  TimeWindow window;  ///< hub time
   std::vector<std::string> networks;
 };
 

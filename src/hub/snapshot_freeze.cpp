@@ -70,10 +70,10 @@ void SnapshotJob::freeze_all() {
   for_each_parallel(record_.nodes.size(), kFreezeThreads, [&](size_t i) {
     NodeRecord frozen = record_.nodes[i];
     const auto known = env_.nodes.find(frozen.entry.name);
-    const auto clock = known ? known->clock : std::nullopt;
-    const FreezeOrder order{id_, owner, to_node_window(record_.window, clock), record_.networks};
-    freeze_node(frozen, !known || known->state == NodeState::lost, clock ? clock->error_ns : 0,
-                order);
+    const int64_t clock_error_ns = known && known->clock ? known->clock->error_ns : 0;
+    // In hub time: the node has its clock's history, and knows what it showed then.
+    const FreezeOrder order{id_, owner, record_.window, record_.networks};
+    freeze_node(frozen, !known || known->state == NodeState::lost, clock_error_ns, order);
     if (!frozen.frozen) frozen.entry.status = "failed";
     {
       const std::lock_guard lock(mutex_);

@@ -14,15 +14,21 @@ class ClockWatch {
  public:
   static constexpr int64_t kThresholdNs = 10'000'000;
 
-  explicit ClockWatch(const Clock& clock) : clock_(clock), difference_ns_(difference()) {}
+  explicit ClockWatch(const Clock& clock)
+      : clock_(clock), difference_ns_(difference()), looked_ns_(clock.realtime_ns()) {}
   /// By how much the clock jumped since the last call; nothing where it did not.
   [[nodiscard]] std::optional<int64_t> look() {
     const int64_t now = difference();
     const int64_t jump = now - difference_ns_;
     difference_ns_ = now;
-    if (jump > -kThresholdNs && jump < kThresholdNs) return std::nullopt;
+    const bool stepped = jump <= -kThresholdNs || jump >= kThresholdNs;
+    if (stepped) earliest_ns_ = looked_ns_ + jump;
+    looked_ns_ = clock_.realtime_ns();
+    if (!stepped) return std::nullopt;
     return jump;
   }
+  /// The lowest time that the clock can have shown since the last jump: it may have come just after the look before it.
+  [[nodiscard]] int64_t earliest_ns() const { return earliest_ns_; }
 
  private:
   [[nodiscard]] int64_t difference() const {
@@ -41,6 +47,7 @@ class ClockWatch {
 
   const Clock& clock_;
   int64_t difference_ns_;
+  int64_t looked_ns_, earliest_ns_ = 0;
 };
 
 }  // namespace lookback::node

@@ -5,6 +5,7 @@
 #include <set>
 #include <thread>
 
+#include "lookback/archive/clock_map.hpp"
 #include "lookback/archive/frame.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/log.hpp"
@@ -33,7 +34,56 @@ constexpr uint64_t kSectionOverhead = 4096;
 constexpr size_t kSampledRuns = 3;
 constexpr uint64_t kSampleBytes = 512 << 10;
 
-std::string extra_of(const FreezeOrder& order) { return Json{{"networks", order.networks}}.dump(); }
+/// What the clock's history makes of a window of hub time.
+struct NodeWindow {
+  TimeWindow hull;
+  std::vector<TimeWindow> parts;  ///< sorted, disjoint, none empty; several where the clock was set meanwhile
+  int64_t ahead_ns = 0;           ///< how far in the future it ends
+  int64_t error_ns = 0;           ///< of the clock now
+};
+
+NodeWindow translate(const TimeWindow& hub, const std::vector<store::ClockSample>& history, int64_t now_ns) {
+  std::vector<archive::ClockSample> samples;
+  samples.reserve(history.size());
+  for (const auto& one : history) samples.push_back({one.time_ns, one.offset_ns, one.error_ns, one.step_ns});
+  const archive::ClockMap clock(samples);
+  const auto& present = clock.piece_at(now_ns);
+  NodeWindow window;
+  window.error_ns = present.error_ns;
+  window.ahead_ns = archive::saturating_sub(hub.to_ns, clock.to_hub(now_ns));
+  window.parts = clock.to_node_widened(hub);
+  // Nothing but a window within the moment of a step, whose place is known to a second only.
+  if (window.parts.empty())
+    window.parts.push_back({archive::saturating_add(hub.from_ns, present.offset_ns),
+                            archive::saturating_add(hub.to_ns, present.offset_ns)});
+  window.hull = {window.parts.front().from_ns, window.parts.back().to_ns};
+  return window;
+}
+
+std::string extra_of(const FreezeOrder& order, const NodeWindow& window) {
+  Json parts = Json::array();
+  for (const auto& part : window.parts) parts.push_back({part.from_ns, part.to_ns});
+  return Json{{"networks", order.networks}, {"windows", std::move(parts)}}.dump();
+}
+
+/// The parts of a freeze's window, in node time.
+Result<std::vector<TimeWindow>> windows_of(const store::Freeze& freeze) {
+  std::vector<TimeWindow> windows;
+  if (!freeze.extra.empty()) {
+    TRY_ASSIGN(const Json extra, parse_json(freeze.extra, "the freeze's windows"));
+    if (const auto found = extra.find("windows"); found != extra.end() && found->is_array())
+      for (const auto& one : *found)
+        if (one.is_array() && one.size() == 2 && one[0].is_number_integer() && one[1].is_number_integer())
+          windows.push_back({one[0].get<int64_t>(), one[1].get<int64_t>()});
+  }
+  if (windows.empty()) windows.push_back(freeze.window);
+  return windows;
+}
+
+bool contains(const std::vector<TimeWindow>& windows, int64_t time_ns) {
+  return std::any_of(windows.begin(), windows.end(),
+                     [&](const TimeWindow& window) { return window.contains(time_ns); });
+}
 
 Result<AddressFilter> filter_of(const store::Freeze& freeze) {
   if (freeze.extra.empty()) return AddressFilter{};
@@ -47,15 +97,15 @@ Result<AddressFilter> filter_of(const store::Freeze& freeze) {
 
 std::string application() { return "lookback " + std::string(version()); }
 
-/// The packets of a run that are in the window and match. `take` gets a view whose interface indexes the reader's table; it
+/// The packets of a run that are in one of the windows and match. `take` gets a view whose interface indexes the reader's table; it
 /// returns false to end early.
 template <class Take>
-Result<> each_packet(store::RunReader& reader, const TimeWindow& window,
+Result<> each_packet(store::RunReader& reader, const std::vector<TimeWindow>& windows,
                      const AddressFilter& filter, const Take& take) {
   for (;;) {
     TRY_ASSIGN(const auto packet, reader.next());
     if (!packet) return {};
-    if (!window.contains(packet->time_ns)) continue;
+    if (!contains(windows, packet->time_ns)) continue;
     const auto& interfaces = reader.interfaces();
     if (packet->interface >= interfaces.size()) continue;  // a damaged table names it; counted by the reader
     if (!filter.matches(interfaces[packet->interface].link_type, packet->data)) continue;
@@ -95,20 +145,28 @@ Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
     return fail(ErrorKind::invalid, "more than {} networks", kMaxNetworks);
   TRY(AddressFilter::parse(order.networks));
 
-  const int64_t ahead = order.window.to_ns - parts_.clock->realtime_ns();
+  const auto looked_at = [&] {
+    return translate(order.window, parts_.store->clock_history(), parts_.clock->realtime_ns());
+  };
+  const NodeWindow first_look = looked_at();
+  const int64_t ahead = first_look.ahead_ns;
   // Whoever asks takes our clock to be right to within the error, and has widened the window by the error as well.
-  if (ahead > 2 * parts_.clock_error_ns() + kAheadNs)
+  if (ahead > 2 * std::max(parts_.clock_error_ns(), first_look.error_ns) + kAheadNs)
     return fail(ErrorKind::invalid, "the window ends {} in the future", format_duration(ahead));
-  const int64_t wait = std::min(ahead + parts_.ring_delay_ns + kStampDelayNs, kMaxWaitNs);
+  // What the error adds to the window's end is recorded by then as well.
+  const int64_t wait =
+      std::min(ahead + std::min(first_look.error_ns, kAheadNs) + parts_.ring_delay_ns + kStampDelayNs, kMaxWaitNs);
   if (wait > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(wait));
   TRY(parts_.seal());
+  const NodeWindow window = looked_at();
 
   store::FreezeRequest request;
   request.id = order.id;
   request.owner = order.owner;
-  request.window = order.window;
+  request.window = window.hull;
+  request.parts = window.parts;
   request.time_to_live_ns = order.time_to_live_ns;
-  request.extra = extra_of(order);
+  request.extra = extra_of(order, window);
   TRY_ASSIGN(auto freeze, parts_.store->freeze(request));
   return Created{describe(std::move(freeze)), false};
 }
@@ -142,6 +200,13 @@ void FreezeService::forget(const std::string& id) {
 
 FrozenWindow FreezeService::describe(store::Freeze freeze) {
   FrozenWindow window;
+  if (const auto windows = windows_of(freeze); windows && windows->size() > 1)
+    std::erase_if(freeze.gaps, [&](const store::Gap& gap) {
+      // Between the parts of a window that a step tore apart, nothing was asked for.
+      return std::none_of(windows->begin(), windows->end(), [&](const TimeWindow& part) {
+        return gap.start_ns < part.to_ns && gap.end_ns > part.from_ns;
+      });
+    });
   {
     const std::lock_guard lock(mutex_);
     if (const auto found = damage_.find(freeze.id); found != damage_.end())
@@ -174,6 +239,7 @@ FreezeEstimate FreezeService::estimate(const store::Freeze& freeze, const Addres
   for (size_t i = 0; i < kSampledRuns && !freeze.runs.empty(); ++i)
     sampled.insert(i * (freeze.runs.size() - 1) / (kSampledRuns - 1));
   uint64_t seen_bytes = 0, compressed_bytes = 0;
+  const auto windows = windows_of(freeze);
   archive::FrameEncoder encoder;
   packet::Buffer content;
   std::vector<std::byte> compressed;
@@ -183,7 +249,7 @@ FreezeEstimate FreezeService::estimate(const store::Freeze& freeze, const Addres
     if (!reader) continue;  // a damaged one says nothing about the others; member() tells of it
     content.clear();
     uint64_t seen = 0;
-    const auto read = each_packet(**reader, freeze.window, AddressFilter{}, [&](const auto& view) {
+    const auto read = each_packet(**reader, windows ? *windows : std::vector<TimeWindow>{freeze.window}, AddressFilter{}, [&](const auto& view) {
       seen += view.data.size() + kPacketOverhead;
       if (filter.matches((*reader)->interfaces()[view.interface].link_type, view.data))
         packet::append_packet(content, view);
@@ -219,6 +285,7 @@ Result<std::optional<archive::MemberContent>> FreezeService::member(const std::s
   if (run >= freeze.runs.size())
     return fail(ErrorKind::not_found, "freeze {} has no member {}", id, run);
   TRY_ASSIGN(const auto filter, filter_of(freeze));
+  TRY_ASSIGN(const auto windows, windows_of(freeze));
 
   // A member describes its interfaces at its start, but a run may name further ones as it goes. Should a packet be of such a one,
   // the member is made again with the table as it stood at the end: either way the run alone decides the bytes.
@@ -228,7 +295,7 @@ Result<std::optional<archive::MemberContent>> FreezeService::member(const std::s
     TRY_ASSIGN(const auto reader, parts_.store->read_run(id, run));
     std::optional<exporter::MemberBuilder> builder;
     if (!interfaces.empty()) builder.emplace(parts_.node_name, interfaces, application());
-    TRY(each_packet(*reader, freeze.window, filter, [&](const packet::PacketView& view) {
+    TRY(each_packet(*reader, windows, filter, [&](const packet::PacketView& view) {
       if (!builder) {
         interfaces = reader->interfaces();
         builder.emplace(parts_.node_name, interfaces, application());

@@ -20,7 +20,7 @@ namespace lookback::node {
 
 struct FreezeOrder {
   std::string id, owner;
-  TimeWindow window;      ///< node time
+  TimeWindow window;      ///< hub time
   int64_t time_to_live_ns = 24 * 3600 * kNsPerSecond;
   std::vector<std::string> networks;
 };
@@ -58,7 +58,8 @@ class FreezeService {
     FrozenWindow window;
     bool existed = false;
   };
-  /// Waits until packets up to the window's end are out of the ring, seals and pins. The same id again gives the same freeze.
+  /// Translates the window by what was known of the clock at each time, waits until packets up to its end are out of the
+  /// ring, seals and pins. The same id again gives the same freeze.
   /// invalid: an empty window, one that ends in the future, a bad id or network.
   [[nodiscard]] Result<Created> create(const FreezeOrder& order);
   [[nodiscard]] Result<FrozenWindow> find(const std::string& id);

@@ -105,7 +105,8 @@ void Recorder::note_clock_step() {
   // The hub's clock went on meanwhile: what is known of the offset moves by the step. Where nothing is known, the error
   // says that the offset means nothing.
   store::ClockSample sample = last_clock_.value_or(store::ClockSample{});
-  sample.time_ns = clock_.realtime_ns();
+  // Packets that came between the step and this look are stamped by the new time already.
+  sample.time_ns = clock_watch_.earliest_ns();
   if (last_clock_)
     sample.offset_ns += *step;
   else

@@ -115,6 +115,18 @@ uint64_t Catalog::victim(uint64_t freeze_quota) const {
   return oldest_frozen;
 }
 
+int64_t Catalog::lowest_after_steps() const {
+  int64_t lowest = std::numeric_limits<int64_t>::max();
+  for (const auto& [sequence, segment] : segments) {
+    if (!segment.readable) continue;
+    lowest = std::min(lowest, segment.starts_ns());
+    for (const ClockSample& sample : segment.clock) {
+      if (sample.step_ns != 0) lowest = std::min(lowest, sample.time_ns);
+    }
+  }
+  return lowest;
+}
+
 std::vector<Gap> Catalog::gaps(TimeWindow window) const {
   std::vector<Gap> found;
   const Segment* previous = nullptr;
@@ -131,10 +143,11 @@ std::vector<Gap> Catalog::gaps(TimeWindow window) const {
                   "damaged segment");
     } else if (previous == nullptr) {
       // The very first segment has everything from the moment recording was started.
+      const int64_t lowest = std::min(starts, lowest_after_steps());
       if (sequence > 1)
-        add_missing(found, window, window.from_ns, starts, "recycled");
+        add_missing(found, window, window.from_ns, lowest, "recycled");
       else
-        add_missing(found, window, window.from_ns, std::min(starts, segment.run_started_ns),
+        add_missing(found, window, window.from_ns, std::min(lowest, segment.run_started_ns),
                     "not running");
     } else if (previous->sequence + 1 != sequence) {
       add_missing(found, window, previous->ended_ns, starts, "recycled");
@@ -158,26 +171,6 @@ std::vector<Gap> Catalog::gaps(TimeWindow window) const {
   std::stable_sort(found.begin(), found.end(),
                    [](const Gap& a, const Gap& b) { return a.start_ns < b.start_ns; });
   return found;
-}
-
-std::vector<ClockSample> Catalog::clock(TimeWindow window) const {
-  std::vector<ClockSample> all;
-  for (const auto& [sequence, segment] : segments)
-    all.insert(all.end(), segment.clock.begin(), segment.clock.end());
-  std::stable_sort(all.begin(), all.end(), [](const ClockSample& a, const ClockSample& b) {
-    return a.time_ns < b.time_ns;
-  });
-  const auto same = [](const ClockSample& a, const ClockSample& b) {
-    return a.time_ns == b.time_ns && a.offset_ns == b.offset_ns && a.error_ns == b.error_ns &&
-           a.step_ns == b.step_ns;
-  };
-  all.erase(std::unique(all.begin(), all.end(), same), all.end());
-  const auto at = [](const ClockSample& sample, int64_t time) { return sample.time_ns < time; };
-  auto begin = std::lower_bound(all.begin(), all.end(), window.from_ns, at);
-  auto end = std::lower_bound(all.begin(), all.end(), window.to_ns, at);
-  if (begin != all.begin()) --begin;
-  if (end != all.end()) ++end;
-  return {begin, end};
 }
 
 }  // namespace lookback::store

@@ -75,9 +75,20 @@ class Catalog {
 
   /// Recorded gaps and missing stretches that touch the window, in order of time.
   [[nodiscard]] std::vector<Gap> gaps(TimeWindow window) const;
-  /// Samples inside the window, and the ones next to it on both sides.
-  [[nodiscard]] std::vector<ClockSample> clock(TimeWindow window) const;
+  /// All samples in the order of node time, as Store::clock_history() says. `waiting` are not in a
+  /// segment yet.
+  [[nodiscard]] std::vector<ClockSample> clock_history(
+      int64_t now_ns, const std::vector<ClockSample>& waiting) const;
+
+ private:
+  /// The lowest time that anything was recorded from: not the oldest segment's where the clock was
+  /// set back meanwhile.
+  [[nodiscard]] int64_t lowest_after_steps() const;
 };
+
+/// Of a history, the samples inside the window, and the ones next to it on both sides.
+[[nodiscard]] std::vector<ClockSample> samples_for(const std::vector<ClockSample>& history,
+                                                   TimeWindow window);
 
 /// A gap list of bounded length: neighbours of the same reason become one.
 void shorten_gaps(std::vector<Gap>& gaps, size_t limit);

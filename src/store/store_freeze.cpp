@@ -28,9 +28,20 @@ bool overlaps(int64_t first, int64_t last, TimeWindow window) {
   return first < window.to_ns && last >= window.from_ns;
 }
 
-/// The part of a chunk whose blocks overlap the window; nothing where none does.
+bool overlaps(int64_t first, int64_t last, const std::vector<TimeWindow>& windows) {
+  return std::any_of(windows.begin(), windows.end(),
+                     [&](const TimeWindow& window) { return overlaps(first, last, window); });
+}
+
+bool inside(int64_t first, int64_t last, const std::vector<TimeWindow>& windows) {
+  return std::any_of(windows.begin(), windows.end(), [&](const TimeWindow& window) {
+    return first >= window.from_ns && last < window.to_ns;
+  });
+}
+
+/// The part of a chunk whose blocks overlap the windows; nothing where none does.
 std::optional<Chunk> trimmed(const Chunk& chunk, const std::vector<IndexEntry>& blocks,
-                             TimeWindow window) {
+                             const std::vector<TimeWindow>& windows) {
   std::optional<Chunk> part;
   Chunk waiting;  // blocks outside the window: they count only when one inside follows
   for (const IndexEntry& entry : blocks) {
@@ -39,7 +50,7 @@ std::optional<Chunk> trimmed(const Chunk& chunk, const std::vector<IndexEntry>& 
         entry.kind == static_cast<uint16_t>(BlockKind::note))
       continue;
     const TimeWindow bounds = block_bounds(entry);
-    if (!overlaps(bounds.from_ns, bounds.to_ns - 1, window)) {
+    if (!overlaps(bounds.from_ns, bounds.to_ns - 1, windows)) {
       waiting.packets += entry.packets;
       continue;
     }
@@ -58,7 +69,7 @@ std::optional<Chunk> trimmed(const Chunk& chunk, const std::vector<IndexEntry>& 
 
 }  // namespace
 
-Result<StoreImpl::Selection> StoreImpl::select_locked(TimeWindow window) {
+Result<StoreImpl::Selection> StoreImpl::select_locked(const std::vector<TimeWindow>& windows) {
   struct Candidate {
     uint64_t sequence;
     std::vector<Chunk> chunks;
@@ -70,7 +81,7 @@ Result<StoreImpl::Selection> StoreImpl::select_locked(TimeWindow window) {
       if (!segment.sealed || !segment.readable) continue;
       Candidate candidate{sequence, {}};
       for (const Chunk& chunk : segment.chunks) {
-        if (overlaps(chunk.first_ns, chunk.last_ns, window)) candidate.chunks.push_back(chunk);
+        if (overlaps(chunk.first_ns, chunk.last_ns, windows)) candidate.chunks.push_back(chunk);
       }
       if (!candidate.chunks.empty()) candidates.push_back(std::move(candidate));
     }
@@ -81,8 +92,8 @@ Result<StoreImpl::Selection> StoreImpl::select_locked(TimeWindow window) {
     bool any = false;
     for (const Chunk& chunk : candidate.chunks) {
       std::optional<Chunk> part = chunk;
-      if (chunk.first_ns < window.from_ns || chunk.last_ns >= window.to_ns) {
-        // It reaches out of the window: leave out the blocks that do not overlap. Only the window's
+      if (!inside(chunk.first_ns, chunk.last_ns, windows)) {
+        // It reaches out of a window: leave out the blocks that do not overlap. Only the windows'
         // ends come here.
         if (!blocks) {
           blocks.emplace();
@@ -91,7 +102,7 @@ Result<StoreImpl::Selection> StoreImpl::select_locked(TimeWindow window) {
           }
         }
         // Where the index cannot be read the whole chunk is taken.
-        if (!blocks->empty()) part = trimmed(chunk, *blocks, window);
+        if (!blocks->empty()) part = trimmed(chunk, *blocks, windows);
       }
       if (!part) continue;
       any = true;
@@ -146,7 +157,9 @@ Result<Freeze> StoreImpl::freeze(const FreezeRequest& request) {
   const std::lock_guard structure(structure_);
   if (auto present = find_freeze(request.id)) return present;
   release_locked(request.id);  // one of that name may have passed its time
-  TRY_ASSIGN(Selection selection, select_locked(request.window));
+  TRY_ASSIGN(Selection selection,
+             select_locked(request.parts.empty() ? std::vector<TimeWindow>{request.window}
+                                                 : request.parts));
 
   FreezeEntry entry;
   Freeze& freeze = entry.freeze;
@@ -165,7 +178,8 @@ Result<Freeze> StoreImpl::freeze(const FreezeRequest& request) {
     const std::lock_guard state(state_);
     if (freezes_.size() >= kMaxFreezes)
       return fail(ErrorKind::conflict, "there are {} freezes already", freezes_.size());
-    freeze.clock = catalog_.clock(request.window);
+    freeze.clock =
+        samples_for(catalog_.clock_history(freeze.created_ns, pending_.clock), request.window);
     // Pinned before room is made for the record: making room recycles.
     for (const uint64_t sequence : selection.sequences) ++catalog_.segments.at(sequence).freezes;
   }

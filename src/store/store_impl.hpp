@@ -45,6 +45,7 @@ class StoreImpl final : public Store {
   void set_interfaces(const std::vector<packet::Interface>& interfaces) override;
   void add_gap(const Gap& gap) override;
   void add_clock_sample(const ClockSample& sample) override;
+  std::vector<ClockSample> clock_history() const override;
   void tick() override;
   [[nodiscard]] Result<> seal() override;
 
@@ -94,7 +95,7 @@ class StoreImpl final : public Store {
     std::vector<FrozenRun> runs;
     std::vector<uint64_t> sequences;
   };
-  [[nodiscard]] Result<Selection> select_locked(TimeWindow window);
+  [[nodiscard]] Result<Selection> select_locked(const std::vector<TimeWindow>& windows);
   [[nodiscard]] Result<> build_freeze_directory(const Freeze& freeze,
                                                 const std::vector<uint64_t>& sequences,
                                                 const std::string& json) const;

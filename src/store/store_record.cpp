@@ -76,6 +76,11 @@ void StoreImpl::add_clock_sample(const ClockSample& sample) {
   if (pending_.clock.size() > kMaxPendingGaps) pending_.clock.erase(pending_.clock.begin());
 }
 
+std::vector<ClockSample> StoreImpl::clock_history() const {
+  const std::lock_guard lock(state_);
+  return catalog_.clock_history(clock_.realtime_ns(), pending_.clock);
+}
+
 bool StoreImpl::note_is_due() const {
   if (interfaces_changed_) return true;
   const std::lock_guard lock(state_);

@@ -93,6 +93,8 @@ struct FreezeRequest {
   std::string id;     ///< chosen by the caller; the same id again returns the same freeze
   std::string owner;  ///< "snapshot incident-1 of hub …"
   TimeWindow window;  ///< node time, already translated and widened
+  /// The parts of the window that matter, where a step of the clock tore it apart; none: all of it.
+  std::vector<TimeWindow> parts{};
   int64_t time_to_live_ns = 24 * 3600 * kNsPerSecond;
   std::string
       extra;  ///< the caller's own, at most 64 KiB; kept with the freeze as it is and handed back
@@ -114,7 +116,7 @@ struct Freeze {
   int64_t created_ns = 0, expires_ns = 0;
   std::vector<FrozenRun> runs;  ///< each at most run_bytes (8 MiB) unless a single block is larger
   std::vector<Gap> gaps;        ///< inside the window, "recycled" at its start included
-  std::vector<ClockSample> clock;    ///< those that matter for the window
+  std::vector<ClockSample> clock;    ///< of clock_history(), those that matter for the window
   std::optional<int64_t> oldest_ns;  ///< of the whole store when the freeze was made
 };
 
@@ -173,6 +175,9 @@ class Store {
 
   // --- any thread
   [[nodiscard]] virtual StoreStatus status() const = 0;
+  /// All that is known of the clock, by node time: the last sample at or before a packet's stamp is
+  /// the one for it. Stamps that a step back made ambiguous go to the newer time.
+  [[nodiscard]] virtual std::vector<ClockSample> clock_history() const = 0;
   /// Recorded gaps that touch the window (whole, since their counts are), and what the store itself
   /// lacks of it: "recycled", "not running", "damaged segment". In order of time.
   [[nodiscard]] virtual std::vector<Gap> gaps(TimeWindow window) const = 0;

@@ -130,15 +130,6 @@ TEST_CASE("heartbeats are checked") {
   CHECK_FALSE(parse("web-1", Json{{"port", 1}, {"version", std::string(1000, 'x')}}.dump()));
 }
 
-TEST_CASE("windows are widened by the error, and moved by an offset beyond it") {
-  const TimeWindow window{1000, 2000};
-  CHECK(to_node_window(window, std::nullopt) == window);
-  CHECK(to_node_window(window, ClockReport{100, 10, 0}) == TimeWindow{1090, 2110});
-  CHECK(to_node_window(window, ClockReport{-100, 10, 0}) == TimeWindow{890, 1910});
-  CHECK(to_node_window(window, ClockReport{10, 10, 0}) == TimeWindow{990, 2010});
-  CHECK(to_node_window(window, ClockReport{-10, 10, 0}) == TimeWindow{990, 2010});
-}
-
 TEST_CASE("a journal cut anywhere gives back its whole lines") {
   const TemporaryDirectory directory;
   const auto file = directory.path() / "journal.ndjson";

@@ -163,7 +163,7 @@ TEST_CASE("orders that cannot be followed are refused with a reason") {
   client.wait("x");
 }
 
-TEST_CASE("the window is translated to each node's clock") {
+TEST_CASE("every node is asked for the window in hub time, whatever its clock shows") {
   HubFixture hub;
   auto client = hub.client();
   FakeNode ahead("ahead"), close("close"), unknown("unknown");
@@ -184,10 +184,8 @@ TEST_CASE("the window is translated to each node's clock") {
     return std::pair(*parse_rfc3339(node.last_freeze().at("from").get<std::string>()),
                      *parse_rfc3339(node.last_freeze().at("to").get<std::string>()));
   };
-  CHECK(asked(ahead) ==
-        std::pair(from + 3'600'000'000'000 - 2'000'000, to + 3'600'000'000'000 + 2'000'000));
-  CHECK(asked(close) == std::pair(from - 2'000'000, to + 2'000'000));
-  CHECK(asked(unknown) == std::pair(from, to));
+  for (const FakeNode* node : {&ahead, &close, &unknown})
+    CHECK(asked(*node) == std::pair(from, to));
   const Json done = client.wait("x");
   CHECK(done.at("from") == format_time_ns(from));
   CHECK(done.at("to") == format_time_ns(to));

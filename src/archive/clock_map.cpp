@@ -1,22 +1,22 @@
-#include "exporter/clock_map.hpp"
+#include "lookback/archive/clock_map.hpp"
 
 #include <algorithm>
 
-namespace lookback::exporter {
+namespace lookback::archive {
 
 namespace {
 constexpr int64_t kEarliest = std::numeric_limits<int64_t>::min();
 constexpr int64_t kLatest = std::numeric_limits<int64_t>::max();
 }  // namespace
 
-ClockMap::ClockMap(const std::vector<archive::ClockSample>& samples) : measured_(!samples.empty()) {
+ClockMap::ClockMap(const std::vector<ClockSample>& samples) : measured_(!samples.empty()) {
   // A sample holds until the next one, or until a later one that a step back put before it:
   // clock_offset_at() is asked about each alone, since a question about all of them costs a walk
   // over all of them.
-  const auto add = [this](int64_t start, const archive::ClockSample& sample) {
-    const std::vector<archive::ClockSample> alone{sample};
-    pieces_.push_back({start, kLatest, archive::clock_offset_at(alone, sample.time_ns),
-                       archive::clock_error_at(alone, sample.time_ns)});
+  const auto add = [this](int64_t start, const ClockSample& sample) {
+    const std::vector<ClockSample> alone{sample};
+    pieces_.push_back({start, kLatest, clock_offset_at(alone, sample.time_ns),
+                       clock_error_at(alone, sample.time_ns)});
   };
   int64_t end = kLatest;
   for (auto sample = samples.rbegin(); sample != samples.rend(); ++sample) {
@@ -44,12 +44,14 @@ const ClockMap::Piece& ClockMap::piece_at(int64_t node_ns) const {
   return *std::prev(after);
 }
 
-std::vector<TimeWindow> ClockMap::to_node(TimeWindow hub) const {
+std::vector<TimeWindow> ClockMap::translate(TimeWindow hub, bool widened) const {
   std::vector<TimeWindow> windows;
   if (hub.empty()) return windows;
   for (const Piece& piece : pieces_) {
-    const TimeWindow window{std::max(piece.start_ns, saturating_add(hub.from_ns, piece.offset_ns)),
-                            std::min(piece.end_ns, saturating_add(hub.to_ns, piece.offset_ns))};
+    const int64_t error_ns = widened ? piece.error_ns : 0;
+    const int64_t from = saturating_sub(saturating_add(hub.from_ns, piece.offset_ns), error_ns);
+    const int64_t to = saturating_add(saturating_add(hub.to_ns, piece.offset_ns), error_ns);
+    const TimeWindow window{std::max(piece.start_ns, from), std::min(piece.end_ns, to)};
     if (window.empty()) continue;
     if (!windows.empty() && windows.back().to_ns == window.from_ns) {
       windows.back().to_ns = window.to_ns;
@@ -92,4 +94,4 @@ int64_t ClockMap::highest_error() const {
       ->error_ns;
 }
 
-}  // namespace lookback::exporter
+}  // namespace lookback::archive
