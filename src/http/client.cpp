@@ -7,6 +7,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "http/system_ca.hpp"
 #include "lookback/base/clock.hpp"
 #include "lookback/base/fd.hpp"
 #include "lookback/base/json.hpp"
@@ -208,7 +209,8 @@ struct Client::Impl {
                             url, detail)};
       case CURLE_SSL_CACERT_BADFILE:
         return {ErrorKind::invalid,
-                fmt::format("cannot use the CA file {}: {}", options.ca_file, detail)};
+                fmt::format("cannot use the CA file {}: {}",
+                            options.ca_file.empty() ? system_ca_file() : options.ca_file, detail)};
       case CURLE_URL_MALFORMAT:
       case CURLE_UNSUPPORTED_PROTOCOL:
         return {ErrorKind::invalid, fmt::format("'{}' is no URL to use: {}", url, detail)};
@@ -323,7 +325,8 @@ struct Client::Impl {
     curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS,
                      static_cast<long>(options.connect_timeout_ms));
     curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(options.total_timeout_ms));
-    if (!options.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, options.ca_file.c_str());
+    const std::string& ca_file = options.ca_file.empty() ? system_ca_file() : options.ca_file;
+    if (!ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, ca_file.c_str());
     curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, &Exchange::on_header);
     curl_easy_setopt(handle, CURLOPT_HEADERDATA, &exchange);
     curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, &Exchange::on_body);
