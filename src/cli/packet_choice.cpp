@@ -1,5 +1,6 @@
 #include "cli/packet_choice.hpp"
 
+#include <charconv>
 #include <optional>
 
 #include "lookback/base/clock.hpp"
@@ -44,6 +45,12 @@ void add_choice_options(Command& command, PacketChoice& choice) {
                "Only packets from or to these addresses, inside tunnels too");
   command.text("--filter", "PCAP-FILTER", choice.filter,
                "Only packets that match, in the language of pcap-filter(7)");
+  command.list("--process", "NAME", choice.processes,
+               "Only packets that a process of this name sent or got, or one that matches a "
+               "pattern");
+  command.list("--pid", "N", choice.pids, "Only packets that this process sent or got");
+  command.list("--container", "NAME|ID", choice.containers,
+               "Only packets of this container, by its name, a pattern, or the beginning of its id");
 }
 
 Result<exporter::ExportOptions> options_of(const PacketChoice& choice) {
@@ -58,6 +65,14 @@ Result<exporter::ExportOptions> options_of(const PacketChoice& choice) {
     wanted.networks.push_back(cidr);
   }
   wanted.filter = choice.filter;
+  wanted.processes = choice.processes;
+  wanted.containers = choice.containers;
+  for (const std::string& text : choice.pids) {
+    uint32_t& pid = wanted.pids.emplace_back();
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
+    if (error != std::errc() || end != text.data() + text.size())
+      return fail(ErrorKind::invalid, "--pid: '{}' is no process id", text);
+  }
   return wanted;
 }
 
@@ -73,6 +88,9 @@ Result<std::string> query_of(const PacketChoice& choice) {
   for (const std::string& one : choice.interfaces) add("interface", one);
   for (const std::string& one : choice.networks) add("ip", one);
   if (!choice.filter.empty()) add("filter", choice.filter);
+  for (const std::string& one : choice.processes) add("process", one);
+  for (const std::string& one : choice.pids) add("pid", one);
+  for (const std::string& one : choice.containers) add("container", one);
   return query;
 }
 

@@ -13,6 +13,7 @@ struct PacketChoice {
   std::string from, to;
   std::vector<std::string> nodes, interfaces, networks;
   std::string filter;
+  std::vector<std::string> processes, pids, containers;
 };
 
 /// `choice` lives as long as the command's action.

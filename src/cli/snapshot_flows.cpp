@@ -31,7 +31,8 @@ struct Options {
 constexpr std::string_view kCsvHeader =
     "start,end,node,interface,protocol,state,client_ip,client_port,server_ip,server_port,packets,"
     "bytes,retransmits,rtt_us,client_packets,client_bytes,client_retransmits,server_packets,"
-    "server_bytes,server_retransmits\n";
+    "server_bytes,server_retransmits,client_pid,client_process,client_container,server_pid,"
+    "server_process,server_container\n";
 
 /// RFC 4180: quoted where it must be.
 std::string csv_field(const std::string& text) {
@@ -67,6 +68,11 @@ std::string csv_line(const Json& flow) {
   for (const Json* end : {&client, &server}) {
     for (const char* key : {"packets", "bytes", "retransmits"}) add(figure(*end, key));
   }
+  for (const Json* end : {&client, &server}) {
+    add(figure(*end, "pid"));
+    add(text_of(*end, "process"));
+    add(text_of(*end, "container"));
+  }
   line.back() = '\n';
   return line;
 }
@@ -75,6 +81,14 @@ std::string endpoint(const Json& end) {
   const std::string ip = text_of(end, "ip"), port = figure(end, "port");
   if (port.empty()) return ip;
   return ip.find(':') == std::string::npos ? ip + ":" + port : "[" + ip + "]:" + port;
+}
+
+/// What is known of client and server: "curl > nginx", "- > nginx", or nothing.
+std::string both(const Json& flow, std::string_view key) {
+  const std::string client = text_of(member_of(flow, "client"), key),
+                    server = text_of(member_of(flow, "server"), key);
+  if (client.empty() && server.empty()) return {};
+  return (client.empty() ? "-" : client) + " > " + (server.empty() ? "-" : server);
 }
 
 std::string round_trip(const Json& flow) {
@@ -98,7 +112,9 @@ class Printer {
                 {"BYTES", true},
                 {"RETRANS", true},
                 {"RTT", true},
-                {"STATE"}}) {}
+                {"STATE"},
+                {"PROCESSES", false, 12},
+                {"CONTAINERS", false, 12}}) {}
 
   Result<> begin() { return csv_ ? print(kCsvHeader) : Result<>{}; }
   Result<> add(const Json& flow) {
@@ -111,7 +127,7 @@ class Printer {
                 endpoint(member_of(flow, "client")), endpoint(member_of(flow, "server")),
                 grouped(number("packets")), format_size(number("bytes")),
                 {grouped(again), again > 0 ? Colour::yellow : Colour::none}, round_trip(flow),
-                text_of(flow, "state")});
+                text_of(flow, "state"), both(flow, "process"), both(flow, "container")});
     return {};
   }
   Result<> end() {
@@ -209,7 +225,8 @@ Command snapshot_flows_command() {
       "segments that were sent again, the round trip time and the state at the end. A connection "
       "that reuses the ports of an earlier one is a flow of its own. Behind tunnels the inner "
       "addresses count. Where several interfaces of a node saw a flow, the figures are those of "
-      "the one that saw most of it. An argument with a '/' in it, or that ends in .zst and exists, "
+      "the one that saw most of it. Processes and containers at the ends are told as far as the node "
+      "that saw the flow recorded OS events. An argument with a '/' in it, or that ends in .zst and exists, "
       "is an archive file and needs no hub.";
   command.argument("SNAPSHOT|FILE", options->snapshot, "A snapshot's name, or an archive file");
   command.choice("-o,--output", "table|json|csv", options->output,

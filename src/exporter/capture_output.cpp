@@ -31,10 +31,12 @@ void append_option(packet::Buffer& out, uint16_t code, std::string_view text) {
 
 }  // namespace
 
-CaptureOutput::CaptureOutput(const Plan& plan, const archive::Manifest& manifest, const Sink& sink)
+CaptureOutput::CaptureOutput(const Plan& plan, const archive::Manifest& manifest, const Sink& sink,
+                             Attribution* attribution)
     : plan_(plan),
       manifest_(manifest),
       sink_(sink),
+      attribution_(attribution),
       buffer_(kBufferBytes),
       next_gap_(plan.nodes.size()) {
   for (const PlannedNode& node : plan.nodes) {
@@ -51,6 +53,7 @@ std::string CaptureOutput::section_comment() const {
   if (plan_.align_clocks) comment += ", times corrected to the hub's clock";
   if (plan_.dedup) comment += ", copies seen on further interfaces left out";
   if (!plan_.interfaces->filter().empty()) comment += ", filter: " + plan_.interfaces->filter();
+  if (!plan_.processes.empty()) comment += ", only " + plan_.processes;
   for (const std::string& warning : plan_.warnings) {
     if (comment.size() + warning.size() > kLongestComment) return comment + "\n…";
     comment += "\n" + warning;
@@ -118,43 +121,84 @@ Result<> CaptureOutput::write(const FrameBatch& batch, uint32_t node, size_t fir
     const uint32_t start = batch.start_of(from);
     return std::span(batch.bytes).subspan(start, batch.packets[to - 1].end - start);
   };
+  if (attribution_ != nullptr && attribution_->knows(node)) {
+    for (size_t packet = first; packet < last; ++packet)
+      TRY(write_annotated(batch, node, packet));
+    return {};
+  }
   if (batch.packets[last - 1].time_ns < next_gap_ns_[node])
     return write_records(records(first, last));
 
-  const std::vector<PlannedGap>& gaps = plan_.nodes[node].gaps;
   for (size_t packet = first; packet < last; ++packet) {
     const int64_t time = batch.packets[packet].time_ns;
     if (time < next_gap_ns_[node]) {
       TRY(write_records(records(packet, packet + 1)));
       continue;
     }
-    std::vector<std::string> comments;
-    size_t& next = next_gap_[node];
-    for (; next < gaps.size() && gaps[next].written_end_ns <= time; ++next) {
-      comments.push_back(fmt::format("lookback: node {} {}", plan_.nodes[node].entry->name,
-                                     describe_gap(plan_, plan_.nodes[node], gaps[next].gap)));
-    }
-    next_gap_ns_[node] = next == gaps.size() ? kNever : gaps[next].written_end_ns;
-    TRY(write_with_comments(records(packet, packet + 1), comments));
+    comments_.clear();
+    take_gap_comments(node, time);
+    TRY(write_with_options(records(packet, packet + 1), nullptr));
   }
   return {};
 }
 
-/// The same block with comments before its other options.
-Result<> CaptureOutput::write_with_comments(std::span<const std::byte> block,
-                                            const std::vector<std::string>& comments) {
+void CaptureOutput::take_gap_comments(uint32_t node, int64_t time_ns) {
+  const std::vector<PlannedGap>& gaps = plan_.nodes[node].gaps;
+  size_t& next = next_gap_[node];
+  for (; next < gaps.size() && gaps[next].written_end_ns <= time_ns; ++next) {
+    comments_.push_back(fmt::format("lookback: node {} {}", plan_.nodes[node].entry->name,
+                                    describe_gap(plan_, plan_.nodes[node], gaps[next].gap)));
+  }
+  next_gap_ns_[node] = next == gaps.size() ? kNever : gaps[next].written_end_ns;
+}
+
+Result<> CaptureOutput::write_annotated(const FrameBatch& batch, uint32_t node, size_t packet) {
+  const PacketRef& ref = batch.packets[packet];
+  TRY_ASSIGN(const PacketOwners owners,
+             attribution_->of(node, ref.interface, batch.digests[packet], ref.time_ns));
+  comments_.clear();
+  if (ref.time_ns >= next_gap_ns_[node]) take_gap_comments(node, ref.time_ns);
+  if (owners.told != nullptr && !*owners.told) {
+    *owners.told = true;
+    std::string& comment = comments_.emplace_back("lookback: ");
+    if (owners.sender != nullptr) comment += "from " + describe(*owners.sender);
+    if (owners.receiver != nullptr) {
+      comment += owners.sender != nullptr ? ", to " : "to ";
+      comment += describe(*owners.receiver);
+    }
+  }
+  const uint32_t start = batch.start_of(packet);
+  const auto record = std::span(batch.bytes).subspan(start, ref.end - start);
+  if (comments_.empty() && owners.one() == nullptr) return write_records(record);
+  return write_with_options(record, owners.one());
+}
+
+/// The same block with comments and the process before its other options.
+Result<> CaptureOutput::write_with_options(std::span<const std::byte> block,
+                                           const context::Owner* owner) {
   const auto captured = load<uint32_t>(block.data() + epb::kCaptured);
   const size_t options = epb::kData + ((size_t{captured} + 3) & ~size_t{3});
-  packet::Buffer out(block.begin(), block.begin() + static_cast<ptrdiff_t>(options));
-  for (const std::string& comment : comments) append_option(out, packet::kOptComment, comment);
+  block_.assign(block.begin(), block.begin() + static_cast<ptrdiff_t>(options));
+  for (const std::string& comment : comments_) append_option(block_, packet::kOptComment, comment);
+  if (owner != nullptr) {
+    struct ProcessOption {
+      uint16_t code, length;
+      uint32_t pid, tid;
+    };
+    static_assert(sizeof(ProcessOption) == 12);
+    const size_t at = block_.size();
+    block_.resize(at + sizeof(ProcessOption));
+    store(block_.data() + at,
+          ProcessOption{packet::kEpbProcess, 8, owner->pid, owner->tid != 0 ? owner->tid : owner->pid});
+  }
   const auto rest = block.subspan(options, block.size() - options - 4);
-  out.insert(out.end(), rest.begin(), rest.end());
-  if (rest.empty()) out.resize(out.size() + 4);  // opt_endofopt
-  const auto length = static_cast<uint32_t>(out.size() + 4);
-  out.resize(length);
-  store(out.data() + 4, length);
-  store(out.data() + length - 4, length);
-  return write_records(out);
+  block_.insert(block_.end(), rest.begin(), rest.end());
+  if (rest.empty()) block_.resize(block_.size() + 4);  // opt_endofopt
+  const auto length = static_cast<uint32_t>(block_.size() + 4);
+  block_.resize(length);
+  store(block_.data() + 4, length);
+  store(block_.data() + length - 4, length);
+  return write_records(block_);
 }
 
 Result<> CaptureOutput::write_records(std::span<const std::byte> records) {

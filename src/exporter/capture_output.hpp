@@ -8,16 +8,20 @@
 #include <string>
 #include <vector>
 
+#include "exporter/attribution.hpp"
 #include "exporter/frame_batch.hpp"
 #include "exporter/merge_sink.hpp"
 #include "exporter/plan.hpp"
+#include "lookback/packet/pcapng.hpp"
 
 namespace lookback::exporter {
 
 /// One thread. An error of the sink ends everything.
 class CaptureOutput final : public MergeSink {
  public:
-  CaptureOutput(const Plan& plan, const archive::Manifest& manifest, const Sink& sink);
+  /// With an attribution packets bear their processes.
+  CaptureOutput(const Plan& plan, const archive::Manifest& manifest, const Sink& sink,
+                Attribution* attribution = nullptr);
 
   [[nodiscard]] Result<> begin();
   /// Before the first packet of a batch is written: its interfaces are there, or are written now.
@@ -40,8 +44,10 @@ class CaptureOutput final : public MergeSink {
 
   [[nodiscard]] Result<> write_interfaces();
   [[nodiscard]] Result<> write_records(std::span<const std::byte> records);
-  [[nodiscard]] Result<> write_with_comments(std::span<const std::byte> block,
-                                             const std::vector<std::string>& comments);
+  [[nodiscard]] Result<> write_annotated(const FrameBatch& batch, uint32_t node, size_t packet);
+  void take_gap_comments(uint32_t node, int64_t time_ns);
+  [[nodiscard]] Result<> write_with_options(std::span<const std::byte> block,
+                                            const context::Owner* owner);
   [[nodiscard]] Result<> write_statistics();
   [[nodiscard]] Result<> flush();
   [[nodiscard]] std::string section_comment() const;
@@ -49,6 +55,9 @@ class CaptureOutput final : public MergeSink {
   const Plan& plan_;
   const archive::Manifest& manifest_;
   const Sink& sink_;
+  Attribution* const attribution_;
+  std::vector<std::string> comments_;  ///< for the packet that is being written
+  packet::Buffer block_;
   std::vector<std::byte> buffer_;
   size_t filled_ = 0;
   std::vector<Used> interfaces_;  ///< those that the output has, by number

@@ -1,12 +1,14 @@
 #include <algorithm>
 #include <thread>
 
+#include "exporter/attribution.hpp"
 #include "exporter/capture_output.hpp"
 #include "exporter/coverage.hpp"
 #include "exporter/export_run.hpp"
 #include "exporter/frame_pipeline.hpp"
 #include "exporter/merger.hpp"
 #include "exporter/plan.hpp"
+#include "exporter/process_filter.hpp"
 #include "lookback/exporter/exporter.hpp"
 
 namespace lookback::exporter {
@@ -61,9 +63,14 @@ Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>
                                    const ExportOptions& options, const Sink& sink,
                                    const std::atomic<bool>* cancelled) {
   TRY_ASSIGN(Plan plan, make_plan(archive->manifest(), options));
-  CaptureOutput output(plan, archive->manifest(), sink);
+  Attribution attribution(plan, *archive);
+  const bool annotate = plan.format == Format::pcapng && attribution.any();
+  plan.digests = plan.digests || annotate;
+  CaptureOutput output(plan, archive->manifest(), sink, annotate ? &attribution : nullptr);
+  ProcessFilter chosen(options, attribution, output);
+  MergeSink& first = ProcessFilter::wanted(options) ? static_cast<MergeSink&>(chosen) : output;
   TRY(output.begin());
-  TRY_ASSIGN(const RunStats run, run_plan(plan, *archive, options, output, cancelled));
+  TRY_ASSIGN(const RunStats run, run_plan(plan, *archive, options, first, cancelled));
   TRY(output.finish());
 
   ExportStats stats;
@@ -78,6 +85,7 @@ Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>
   stats.complete = plan.complete;
   stats.warnings = plan.warnings;
   stats.warnings.insert(stats.warnings.end(), run.warnings.begin(), run.warnings.end());
+  for (std::string& line : attribution.warnings()) stats.warnings.push_back(std::move(line));
   if (stats.dedup_evictions > 0) {
     stats.warnings.push_back(
         fmt::format("looking for copies, {} comparisons were not made because too much lay between "

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <tuple>
 
+#include "exporter/attribution.hpp"
 #include "lookback/base/hash.hpp"
 
 namespace lookback::exporter {
@@ -107,16 +108,16 @@ Result<> FlowTable::admit(const FrameBatch& batch) {
 
 Result<> FlowTable::write(const FrameBatch& batch, uint32_t node, size_t first, size_t last) {
   for (size_t i = first; i < last; ++i) {
-    add(batch.digests[i], node, batch.packets[i].interface, batch.packets[i].time_ns);
+    TRY(add(batch.digests[i], node, batch.packets[i].interface, batch.packets[i].time_ns));
   }
   return {};
 }
 
-void FlowTable::add(const PacketDigest& packet, uint32_t node, uint32_t interface,
-                    int64_t time_ns) {
+Result<> FlowTable::add(const PacketDigest& packet, uint32_t node, uint32_t interface,
+                        int64_t time_ns) {
   if (!packet.is_ip) {
     ++packets_of_no_flow_;
-    return;
+    return {};
   }
   unsigned from = 0;
   const FlowKey key = flow_key_of(packet, interface, from);
@@ -124,13 +125,13 @@ void FlowTable::add(const PacketDigest& packet, uint32_t node, uint32_t interfac
   uint32_t* const known = full ? index_.find(key) : &index_[key];
   if (known == nullptr) {
     ++packets_untold_;
-    return;
+    return {};
   }
   uint32_t& number = *known;
   if (number == FlowIndex::kNone || entries_[number].tcp.starts_another(from, packet)) {
     if (full) {
       ++packets_untold_;
-      return;
+      return {};
     }
     number = static_cast<uint32_t>(entries_.size());
     Entry& entry = entries_.emplace_back();
@@ -145,6 +146,38 @@ void FlowTable::add(const PacketDigest& packet, uint32_t node, uint32_t interfac
   ++side.packets;
   side.bytes += packet.original_length;
   if (packet.is_tcp && entry.tcp.add(from, packet, time_ns)) ++side.retransmits;
+  return learn_owners(entry, packet, from, time_ns);
+}
+
+Result<> FlowTable::learn_owners(Entry& entry, const PacketDigest& packet, unsigned from,
+                                 int64_t time_ns) {
+  if (attribution_ == nullptr || (entry.owners[0] != 0 && entry.owners[1] != 0)) return {};
+  TRY_ASSIGN(const PacketOwners owners,
+             attribution_->of(entry.node, entry.key.interface, packet, time_ns));
+  if (owners.sender != nullptr && entry.owners[from] == 0)
+    entry.owners[from] = number_of(*owners.sender);
+  if (owners.receiver != nullptr && entry.owners[1 - from] == 0)
+    entry.owners[1 - from] = number_of(*owners.receiver);
+  return {};
+}
+
+/// Flows have few owners among them: each is kept once.
+uint32_t FlowTable::number_of(const context::Owner& owner) {
+  const std::string id = owner.container ? owner.container->id : std::string();
+  const auto [at, added] =
+      owner_numbers_.try_emplace(fmt::format("{} {} {}", owner.pid, id, owner.comm), 0);
+  if (added) {
+    FlowEnd& told = owners_.emplace_back();
+    told.pid = owner.pid;
+    told.process = owner.comm;
+    if (owner.container) {
+      told.container = container_name(*owner.container);
+      told.container_id = id;
+      told.pod_uid = owner.container->pod_uid;
+    }
+    at->second = static_cast<uint32_t>(owners_.size());
+  }
+  return at->second;
 }
 
 bool FlowTable::same_flow(const Entry& a, const Entry& b) {
@@ -169,9 +202,13 @@ Flow FlowTable::flow_of(const Entry& entry) const {
   }
   const auto end_of = [&](unsigned end) {
     const Side& side = entry.sides[end];
-    return FlowEnd{end == 0 ? entry.key.low : entry.key.high,
-                   end == 0 ? entry.key.low_port : entry.key.high_port, side.packets, side.bytes,
-                   side.retransmits};
+    FlowEnd told = entry.owners[end] == 0 ? FlowEnd() : owners_[entry.owners[end] - 1];
+    told.address = end == 0 ? entry.key.low : entry.key.high;
+    told.port = end == 0 ? entry.key.low_port : entry.key.high_port;
+    told.packets = side.packets;
+    told.bytes = side.bytes;
+    told.retransmits = side.retransmits;
+    return told;
   };
   flow.client = end_of(entry.client);
   flow.server = end_of(1U - entry.client);

@@ -2,6 +2,8 @@
 // Sorts merged packets into flows. Bounded: packets of flows that find no room are counted.
 
 #include <cstdint>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "exporter/merge_sink.hpp"
@@ -9,7 +11,13 @@
 #include "exporter/tcp_tracker.hpp"
 #include "lookback/exporter/flows.hpp"
 
+namespace lookback::context {
+struct Owner;
+}
+
 namespace lookback::exporter {
+
+class Attribution;
 
 /// Both ends of a flow in a fixed order, on one interface of one node.
 struct FlowKey {
@@ -55,7 +63,9 @@ class FlowIndex {
 /// The plan's batches must have digests.
 class FlowTable final : public MergeSink {
  public:
-  FlowTable(const Plan& plan, size_t most_flows) : plan_(plan), most_flows_(most_flows) {}
+  /// With an attribution flows bear their processes.
+  FlowTable(const Plan& plan, size_t most_flows, Attribution* attribution = nullptr)
+      : plan_(plan), most_flows_(most_flows), attribution_(attribution) {}
 
   [[nodiscard]] Result<> admit(const FrameBatch& batch) override;
   [[nodiscard]] Result<> write(const FrameBatch& batch, uint32_t node, size_t first,
@@ -77,15 +87,23 @@ class FlowTable final : public MergeSink {
     Side sides[2];
     int64_t first_ns = 0, last_ns = 0;
     uint8_t client = 0;
+    uint32_t owners[2] = {0, 0};  ///< of the low and the high end: 0, or one more than the number
     TcpTracker tcp;
   };
 
-  void add(const PacketDigest& packet, uint32_t node, uint32_t interface, int64_t time_ns);
+  [[nodiscard]] Result<> add(const PacketDigest& packet, uint32_t node, uint32_t interface,
+                             int64_t time_ns);
+  [[nodiscard]] Result<> learn_owners(Entry& entry, const PacketDigest& packet, unsigned from,
+                                      int64_t time_ns);
+  [[nodiscard]] uint32_t number_of(const context::Owner& owner);
   [[nodiscard]] Flow flow_of(const Entry& entry) const;
   [[nodiscard]] static bool same_flow(const Entry& a, const Entry& b);
 
   const Plan& plan_;
   const size_t most_flows_;
+  Attribution* const attribution_;
+  std::vector<FlowEnd> owners_;  ///< each once, without figures
+  std::unordered_map<std::string, uint32_t> owner_numbers_;
   FlowIndex index_;
   std::vector<Entry> entries_;
   uint64_t packets_of_no_flow_ = 0, packets_untold_ = 0;

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "exporter/attribution.hpp"
 #include "exporter/export_run.hpp"
 #include "exporter/flow_table.hpp"
+#include "exporter/process_filter.hpp"
 #include "lookback/base/json.hpp"
 
 namespace lookback::exporter {
@@ -33,6 +35,13 @@ Json json_of(const FlowEnd& end) {
   json["packets"] = end.packets;
   json["bytes"] = end.bytes;
   json["retransmits"] = end.retransmits;
+  if (end.pid == 0) return json;
+  json["pid"] = end.pid;
+  json["process"] = end.process;
+  if (end.container_id.empty()) return json;
+  json["container"] = end.container;
+  json["container_id"] = end.container_id;
+  if (!end.pod_uid.empty()) json["pod_uid"] = end.pod_uid;
   return json;
 }
 
@@ -45,8 +54,11 @@ Result<FlowReport> report_flows(const std::shared_ptr<archive::ArchiveReader>& a
   wanted.dedup = false;  // a copy on another interface is the same flow, not one packet less
   TRY_ASSIGN(Plan plan, make_plan(archive->manifest(), wanted));
   plan.digests = true;
-  FlowTable table(plan, kMostFlows);
-  TRY_ASSIGN(const RunStats stats, run_plan(plan, *archive, wanted, table, cancelled));
+  Attribution attribution(plan, *archive);
+  FlowTable table(plan, kMostFlows, attribution.any() ? &attribution : nullptr);
+  ProcessFilter chosen(wanted, attribution, table);
+  MergeSink& sink = ProcessFilter::wanted(wanted) ? static_cast<MergeSink&>(chosen) : table;
+  TRY_ASSIGN(const RunStats stats, run_plan(plan, *archive, wanted, sink, cancelled));
   FlowReport report;
   report.flows = table.take();
   report.packets_read = stats.packets_read;
@@ -55,6 +67,7 @@ Result<FlowReport> report_flows(const std::shared_ptr<archive::ArchiveReader>& a
   report.complete = plan.complete;
   report.warnings = plan.warnings;
   report.warnings.insert(report.warnings.end(), stats.warnings.begin(), stats.warnings.end());
+  for (std::string& line : attribution.warnings()) report.warnings.push_back(std::move(line));
   if (report.packets_untold > 0) {
     report.warnings.push_back(
         fmt::format("there are more than {} flows: {} packets of others are not told; choose with "

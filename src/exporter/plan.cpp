@@ -189,6 +189,41 @@ bool holds_packets(const archive::MemberEntry& member) {
          name.starts_with(fmt::format("nodes/{}/packets/", member.node));
 }
 
+bool has_events(const archive::Manifest& manifest, const std::string& node) {
+  const std::string folder = fmt::format("nodes/{}/os-events/", node);
+  return std::any_of(manifest.members.begin(), manifest.members.end(),
+                     [&](const archive::MemberEntry& member) {
+                       return std::string_view(member.name).starts_with(folder);
+                     });
+}
+
+/// Only OS events tell processes: a node without them has none of the packets that are wanted.
+Result<> choose_processes(const archive::Manifest& manifest, const ExportOptions& options,
+                          Plan& plan) {
+  std::vector<std::string> words;
+  for (const std::string& one : options.processes) words.push_back("process " + one);
+  for (const uint32_t one : options.pids) words.push_back(fmt::format("pid {}", one));
+  for (const std::string& one : options.containers) words.push_back("container " + one);
+  if (words.empty()) return {};
+  plan.processes = list(words);
+  plan.digests = true;
+  size_t without = 0;
+  for (const PlannedNode& node : plan.nodes) {
+    if (has_events(manifest, node.entry->name)) continue;
+    ++without;
+    plan.warnings.push_back(
+        fmt::format("node {} has no OS events: which process a packet belongs to is not known, and "
+                    "none of its packets are chosen",
+                    node.entry->name));
+  }
+  if (!plan.nodes.empty() && without == plan.nodes.size()) {
+    return fail(ErrorKind::not_found,
+                "no node has OS events in this snapshot, so packets cannot be chosen by process "
+                "or container");
+  }
+  return {};
+}
+
 void choose_frames(const archive::Manifest& manifest, const std::string& filter, Plan& plan) {
   std::map<std::string_view, uint32_t> numbers;
   for (uint32_t number = 0; number < plan.nodes.size(); ++number) {
@@ -318,6 +353,7 @@ Result<Plan> make_plan(const archive::Manifest& manifest, const ExportOptions& o
   TRY(choose_interfaces(options, plan));
   TRY(check_filter(plan));
   TRY(check_format(plan));
+  TRY(choose_processes(manifest, options, plan));
   choose_frames(manifest, options.filter, plan);
   return plan;
 }

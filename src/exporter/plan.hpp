@@ -99,6 +99,7 @@ struct Plan {
   Format format = Format::pcapng;
   bool dedup = false, align_clocks = false;
   bool digests = false;  ///< batches bear a digest of each packet
+  std::string processes;  ///< which were chosen, in words; empty: all
   bool complete = true;
   std::vector<std::string> warnings;
 

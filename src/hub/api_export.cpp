@@ -42,11 +42,20 @@ Result<bool> flag_of(const http::Request& request, const std::string& key) {
   return fail(ErrorKind::invalid, "'{}' is 0 or 1, not '{}'", key, *text);
 }
 
+Result<uint64_t> number_of(const std::string& text, std::string_view key) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size())
+    return fail(ErrorKind::invalid, "'{}' is a number, not '{}'", key, text);
+  return number;
+}
+
 /// Those that choose packets, `more`, and no others: a misspelt filter must not become an export of
 /// everything.
 Result<exporter::ExportOptions> choice_of(const http::Request& request,
                                           const std::set<std::string>& more) {
-  static const std::set<std::string> kChoice{"from", "to", "node", "interface", "ip", "filter"};
+  static const std::set<std::string> kChoice{"from",   "to",      "node", "interface", "ip",
+                                             "filter", "process", "pid",  "container"};
   for (const auto& [key, value] : request.query) {
     if (!kChoice.contains(key) && !more.contains(key))
       return fail(ErrorKind::invalid, "there is no export option '{}'", key);
@@ -61,6 +70,13 @@ Result<exporter::ExportOptions> choice_of(const http::Request& request,
     options.networks.push_back(cidr);
   }
   options.filter = request.query_value("filter").value_or("");
+  options.processes = values_of(request, "process");
+  options.containers = values_of(request, "container");
+  for (const std::string& text : values_of(request, "pid")) {
+    TRY_ASSIGN(const uint64_t pid, number_of(text, "pid"));
+    if (pid > UINT32_MAX) return fail(ErrorKind::invalid, "'pid' is out of range");
+    options.pids.push_back(static_cast<uint32_t>(pid));
+  }
   return options;
 }
 
@@ -183,14 +199,8 @@ http::Response list_flows(const http::Request& request, ApiContext& context) {
   if (!options) return http::Response::problem(options.error());
   const auto order = exporter::parse_flow_order(request.query_value("sort").value_or("start"));
   if (!order) return http::Response::problem(order.error());
-  const std::string limit_text = request.query_value("limit").value_or("0");
-  size_t limit = 0;
-  const auto [end, error] =
-      std::from_chars(limit_text.data(), limit_text.data() + limit_text.size(), limit);
-  if (error != std::errc() || end != limit_text.data() + limit_text.size()) {
-    return http::Response::problem(
-        {ErrorKind::invalid, fmt::format("'limit' is a number, not '{}'", limit_text)});
-  }
+  const auto limit = number_of(request.query_value("limit").value_or("0"), "limit");
+  if (!limit) return http::Response::problem(limit.error());
   const auto reader = open_archive(request.parameters.at("name"), context);
   if (!reader) return http::Response::problem(reader.error());
   const auto slot = std::make_shared<ExportSlot>(context.running_exports);
@@ -200,7 +210,7 @@ http::Response list_flows(const http::Request& request, ApiContext& context) {
     return http::Response::problem(outlook.error());
   http::Response response;
   response.content_type = "application/json";
-  response.stream = [&context, reader = *reader, options = *options, order = *order, limit,
+  response.stream = [&context, reader = *reader, options = *options, order = *order, limit = *limit,
                      slot](const http::BodyWriter& write) -> Result<> {
     const ClientWatch watch(write, context.stopping);
     TRY_ASSIGN(exporter::FlowReport report,

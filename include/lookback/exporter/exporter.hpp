@@ -6,7 +6,9 @@
 // pcapng: one section. Each interface has its description block ("node NAME") before the packets;
 // if_name is the interface's own name where one node is exported and NODE/INTERFACE where several
 // are, since it is what Wireshark's columns and filters show. The first packet of a node behind a
-// gap bears a comment that tells the gap; statistics blocks at the end bear drop counts, gaps, and
+// gap bears a comment that tells the gap; where a node has OS events, the first packet of a flow bears
+// a comment that tells the processes at its ends, and each packet the process and thread id
+// (epb_processid_threadid) of its sender, or else its receiver; statistics blocks at the end bear drop counts, gaps, and
 // how many copies were left out. pcap: nanosecond magic, one link type; comments and names are
 // lost.
 
@@ -36,6 +38,11 @@ struct ExportOptions {
   std::vector<std::string> interfaces;  ///< names or globs
   std::vector<packet::Cidr> networks;   ///< any of them, source or destination, inside tunnels too
   std::string filter;                   ///< pcap-filter
+  /// Packets that a process at either end sent or got, by the node's OS events: its name or that of
+  /// its file (or globs), its pid, its container's name (or glob) or the beginning of its id. Where
+  /// several of the three are given, one process must be all of it.
+  std::vector<std::string> processes, containers;
+  std::vector<uint32_t> pids;
   Format format = Format::pcapng;
   /// Leaves out sightings of a packet on further interfaces: see src/exporter/deduplicator.hpp for
   /// what counts as one.

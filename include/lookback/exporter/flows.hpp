@@ -23,6 +23,11 @@ struct FlowEnd {
   uint64_t packets = 0;
   uint64_t bytes = 0;        ///< whole packets as they were on the wire
   uint64_t retransmits = 0;  ///< TCP segments sent again, as far as this node saw
+  /// Who had the socket at this end on the node that saw the flow; where it is not known, pid is 0
+  /// and the others are empty.
+  uint32_t pid = 0;
+  std::string process;
+  std::string container, container_id, pod_uid;
 };
 
 enum class FlowState : uint8_t {

@@ -1,0 +1,130 @@
+#pragma once
+// Who owned which socket of a node at which time: built from its OS events, asked about packets.
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "lookback/context/record.hpp"
+
+namespace lookback::context {
+
+struct Container {
+  std::string id, runtime, name, image, pod_uid;
+};
+
+/// A process as it was when it used a socket. Never changes.
+struct Owner {
+  uint32_t pid = 0, tid = 0;
+  std::optional<uint32_t> uid;
+  std::string comm;  ///< as ps(1) calls it
+  std::string exe;   ///< may be empty
+  std::shared_ptr<const Container> container;  ///< null: none
+};
+
+/// A socket over its life. Owners are added as they become known.
+class Socket {
+ public:
+  /// Null where nobody is known to have had it then.
+  [[nodiscard]] const Owner* owner_at(int64_t time_ns) const;
+  [[nodiscard]] int64_t from_ns() const { return from_ns_; }
+  /// INT64_MAX while it is open.
+  [[nodiscard]] int64_t to_ns() const { return to_ns_; }
+
+ private:
+  friend class OwnerTable;
+  struct Possession {
+    int64_t from_ns;
+    std::shared_ptr<const Owner> owner;
+  };
+  struct Ends {
+    Address local{}, remote{};
+    uint16_t local_port = 0, remote_port = 0;
+    uint8_t protocol = 0;
+    friend bool operator==(const Ends&, const Ends&) = default;
+  };
+  uint64_t id_ = 0, netns_ = 0, generation_ = 0;
+  Ends ends_;
+  bool server_ = false, listening_ = false;
+  int64_t from_ns_ = 0, to_ns_ = INT64_MAX;
+  std::vector<Possession> possessions_;  ///< by time
+};
+
+/// One end of a packet: the socket that it is looked for is the one at `local`.
+struct Query {
+  uint8_t protocol = 0;
+  Address local{}, remote{};
+  uint16_t local_port = 0, remote_port = 0;
+  int64_t time_ns = 0;
+  /// The packet opens a connection: what was there before is not meant.
+  bool opens = false;
+  uint64_t netns = 0;  ///< 0: any
+};
+
+/// Events go in by time, and must be ahead of the questions by what a process may take to accept a
+/// connection; questions about what is long over find nothing. One thread.
+///
+/// Bounded: sockets closed kKeptNs ago are forgotten, and of open ones the table holds kMostSockets.
+/// Where sockets of several network namespaces have the same ends and the question does not say
+/// which is meant, there is no answer rather than a wrong one.
+class OwnerTable {
+ public:
+  static constexpr int64_t kKeptNs = 150'000'000'000;  ///< longer than TIME_WAIT lasts
+  static constexpr size_t kMostSockets = 300'000, kMostProcesses = 200'000, kMostCgroups = 100'000;
+
+  void apply(const Record& record);
+  /// Null where no socket is known, or several are.
+  [[nodiscard]] std::shared_ptr<const Socket> find(const Query& query);
+
+  /// Grows whenever a find() may have another outcome than before.
+  [[nodiscard]] uint64_t version() const { return version_; }
+  [[nodiscard]] size_t sockets() const { return by_id_.size(); }
+  [[nodiscard]] uint64_t ambiguous() const { return ambiguous_; }
+  /// Sockets that found no room.
+  [[nodiscard]] uint64_t refused() const { return refused_; }
+  [[nodiscard]] uint64_t events_lost() const { return events_lost_; }
+
+ private:
+  using SocketPtr = std::shared_ptr<Socket>;
+  struct Process {
+    std::string comm, exe;
+    uint64_t cgroup = 0;
+    std::optional<uint32_t> uid;
+    bool ended = false;
+  };
+  struct EndsHash {
+    size_t operator()(const Socket::Ends& ends) const;
+    uint64_t secret;
+  };
+
+  void checkpoint(const Record& record);
+  void close_unseen(int64_t time_ns);
+  void process(const Record& record);
+  void replace_owner(uint32_t pid, int64_t time_ns);
+  void socket(const Record& record);
+  void close(Socket& socket, int64_t time_ns, int64_t to_ns);
+  void own(Socket& socket, const Record& record, int64_t from_ns);
+  void forget_old(int64_t now_ns);
+  void forget(const SocketPtr& socket);
+  [[nodiscard]] std::shared_ptr<const Owner> owner_of(const Record& record);
+  [[nodiscard]] std::shared_ptr<const Container> container_of(uint64_t cgroup) const;
+  [[nodiscard]] SocketPtr choose(const std::vector<SocketPtr>& sockets, const Query& query);
+
+  std::unordered_map<uint64_t, std::shared_ptr<const Container>> containers_;  ///< by cgroup
+  std::unordered_map<uint32_t, Process> processes_;
+  std::deque<std::pair<int64_t, uint32_t>> ended_processes_;
+  std::unordered_map<uint64_t, SocketPtr> by_id_;
+  std::unordered_map<Socket::Ends, std::vector<SocketPtr>, EndsHash> by_ends_{16, make_hash()};
+  std::unordered_map<uint32_t, std::vector<uint64_t>> of_process_;  ///< sockets it owns last
+  std::deque<std::pair<int64_t, SocketPtr>> closed_;
+  uint64_t generation_ = 0, state_sockets_left_ = 0;
+  uint64_t version_ = 0, ambiguous_ = 0, refused_ = 0, events_lost_ = 0;
+
+  [[nodiscard]] static EndsHash make_hash();
+};
+
+}  // namespace lookback::context

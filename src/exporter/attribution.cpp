@@ -1,0 +1,211 @@
+#include "exporter/attribution.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace lookback::exporter {
+
+namespace {
+
+/// How far ahead of the packets events are read: who accepts a connection is known only then.
+constexpr int64_t kAheadNs = 10'000'000'000;
+/// A flow whose owner is not known is looked for again after this.
+constexpr int64_t kLookAgainNs = 20'000'000;
+constexpr size_t kMostFlowStates = 200'000;
+constexpr size_t kShortId = 12;
+constexpr uint8_t kUdp = 17;
+
+context::Address address_of(const packet::IpAddress& address) { return address.bytes; }
+
+}  // namespace
+
+/// The events of one node: frames that are still to be read, and what those before them said.
+class Attribution::NodeEvents {
+ public:
+  NodeEvents(const Plan& plan, const PlannedNode& node, const archive::ArchiveReader& archive,
+             std::vector<const archive::MemberEntry*> members)
+      : plan_(plan), node_(node), archive_(archive) {
+    std::sort(members.begin(), members.end(),
+              [](const auto* a, const auto* b) { return first_of(*a) < first_of(*b); });
+    // The last member that begins before the window: its checkpoint tells all that went before.
+    const int64_t start = node.accepted.empty() ? 0 : node.accepted.front().from_ns;
+    size_t first = 0;
+    while (first + 1 < members.size() && first_of(*members[first + 1]) <= start) ++first;
+    members.erase(members.begin(), members.begin() + static_cast<ptrdiff_t>(first));
+    members_ = std::move(members);
+  }
+
+  Result<> read_until(int64_t time_ns) {
+    while (member_ < members_.size()) {
+      const archive::MemberEntry& member = *members_[member_];
+      if (frame_ == member.frames.size()) {
+        ++member_;
+        frame_ = 0;
+        continue;
+      }
+      const int64_t first = plan_.written_time(node_, member.frames[frame_].first_ns);
+      // A checkpoint tells about all before it: the packets wait for none.
+      if (first > time_ns && (member_ > 0 || frame_ > 0)) return {};
+      TRY(archive_.read_frame(member, frame_, decoder_, compressed_, content_));
+      ++frame_;
+      take_lines();
+    }
+    return {};
+  }
+
+  context::OwnerTable table;
+  uint64_t damaged_lines = 0;
+
+ private:
+  static int64_t first_of(const archive::MemberEntry& member) {
+    return member.frames.empty() ? INT64_MAX : member.frames.front().first_ns;
+  }
+
+  void take_lines() {
+    std::string_view text(reinterpret_cast<const char*>(content_.data()), content_.size());
+    while (!text.empty()) {
+      const size_t end = std::min(text.find('\n'), text.size());
+      auto record = context::parse_record(text.substr(0, end));
+      text.remove_prefix(std::min(end + 1, text.size()));
+      if (!record) {
+        ++damaged_lines;
+        continue;
+      }
+      if (plan_.align_clocks) {
+        record->time_ns = plan_.written_time(node_, record->time_ns);
+        for (auto* time : {&record->opened_ns, &record->ended_ns}) {
+          if (*time) *time = plan_.written_time(node_, **time);
+        }
+      }
+      table.apply(*record);
+    }
+  }
+
+  const Plan& plan_;
+  const PlannedNode& node_;
+  const archive::ArchiveReader& archive_;
+  std::vector<const archive::MemberEntry*> members_;
+  size_t member_ = 0, frame_ = 0;
+  archive::FrameDecoder decoder_;
+  std::vector<std::byte> compressed_, content_;
+};
+
+Attribution::Attribution(const Plan& plan, const archive::ArchiveReader& archive) {
+  for (const PlannedNode& node : plan.nodes) {
+    names_.push_back(node.entry->name);
+    std::vector<const archive::MemberEntry*> members;
+    const std::string folder = fmt::format("nodes/{}/os-events/", node.entry->name);
+    for (const archive::MemberEntry& member : archive.manifest().members) {
+      const std::string_view name = member.name;
+      if (name.starts_with(folder) && name.ends_with(".ndjson")) members.push_back(&member);
+    }
+    nodes_.push_back(members.empty() ? nullptr
+                                     : std::make_unique<NodeEvents>(plan, node, archive,
+                                                                    std::move(members)));
+  }
+}
+
+Attribution::~Attribution() = default;
+
+bool Attribution::any() const {
+  return std::any_of(nodes_.begin(), nodes_.end(), [](const auto& node) { return node != nullptr; });
+}
+
+bool Attribution::knows(uint32_t node) const { return nodes_[node] != nullptr; }
+
+void Attribution::look(NodeEvents& events, Flow& flow, const FlowKey& key, unsigned end,
+                       int64_t time_ns) {
+  context::Query query;
+  query.protocol = key.protocol;
+  query.local = address_of(end == 0 ? key.low : key.high);
+  query.remote = address_of(end == 0 ? key.high : key.low);
+  query.local_port = end == 0 ? key.low_port : key.high_port;
+  query.remote_port = end == 0 ? key.high_port : key.low_port;
+  query.opens = flow.opened;
+  query.time_ns = flow.opened ? flow.first_ns : time_ns;
+  flow.sockets[end] = events.table.find(query);
+}
+
+Result<PacketOwners> Attribution::of(uint32_t node, uint32_t interface, const PacketDigest& packet,
+                                     int64_t time_ns) {
+  PacketOwners owners;
+  if (!knows(node) || !packet.is_ip || packet.source_port == 0) return owners;
+  NodeEvents& events = *nodes_[node];
+  TRY(events.read_until(saturating_add(time_ns, kAheadNs)));
+
+  unsigned from = 0;
+  const FlowKey key = flow_key_of(packet, interface, from);
+  if (index_.size() >= kMostFlowStates) {  // they are found again as their packets come
+    index_.clear();
+    flows_.clear();
+  }
+  uint32_t& number = index_[key];
+  const bool fresh = number == FlowIndex::kNone;
+  if (fresh) {
+    number = static_cast<uint32_t>(flows_.size());
+    flows_.emplace_back();
+  }
+  Flow& flow = flows_[number];
+  constexpr uint8_t kBoth = tcp_flag::kSyn | tcp_flag::kAck;
+  const bool syn = packet.is_tcp && (packet.tcp_flags & kBoth) == tcp_flag::kSyn;
+  if (syn && !(flow.opened && flow.initial == packet.sequence)) {
+    flow = {};
+    flow.opened = true;
+    flow.initial = packet.sequence;
+    flow.first_ns = time_ns;
+  }
+  const bool again = events.table.version() != flow.version &&
+                     time_ns - flow.looked_ns >= kLookAgainNs;
+  for (unsigned end = 0; end < 2; ++end) {
+    const auto& socket = flow.sockets[end];
+    // Who uses a port of UDP next says so by no packet.
+    const bool over = socket && packet.protocol == kUdp && socket->to_ns() < time_ns;
+    if (flow.version != 0 && !over && (socket || !again)) continue;
+    look(events, flow, key, end, time_ns);
+  }
+  if (again || flow.version == 0) {
+    flow.version = std::max<uint64_t>(1, events.table.version());
+    flow.looked_ns = time_ns;
+  }
+  const auto owner = [&](unsigned end) {
+    return flow.sockets[end] ? flow.sockets[end]->owner_at(time_ns) : nullptr;
+  };
+  owners.sender = owner(from);
+  owners.receiver = owner(1 - from);
+  if (owners.one() != nullptr) owners.told = &flow.told;
+  return owners;
+}
+
+std::vector<std::string> Attribution::warnings() const {
+  std::vector<std::string> lines;
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    if (!nodes_[i]) continue;
+    const context::OwnerTable& table = nodes_[i]->table;
+    const auto warn = [&](uint64_t count, std::string_view what) {
+      if (count > 0) lines.push_back(fmt::format("node {}: {} {}", names_[i], count, what));
+    };
+    warn(nodes_[i]->damaged_lines, "OS events could not be read");
+    warn(table.refused(), "sockets were too many to be followed: their packets have no process");
+    warn(table.events_lost(), "times OS events were lost: some packets may have no process");
+  }
+  return lines;
+}
+
+std::string container_name(const context::Container& container) {
+  return container.name.empty() ? container.id.substr(0, kShortId) : container.name;
+}
+
+std::string describe(const context::Owner& owner) {
+  std::string text = fmt::format("{} (pid {}", owner.comm.empty() ? "?" : owner.comm, owner.pid);
+  if (owner.uid) text += fmt::format(", uid {}", *owner.uid);
+  text += ")";
+  if (!owner.container) return text;
+  const context::Container& container = *owner.container;
+  text += fmt::format(" in container {} ({}{}{}", container_name(container), container.runtime,
+                      container.runtime.empty() ? "" : " ", container.id.substr(0, kShortId));
+  if (!container.image.empty()) text += ", image " + container.image;
+  if (!container.pod_uid.empty()) text += ", pod " + container.pod_uid;
+  return text + ")";
+}
+
+}  // namespace lookback::exporter

@@ -1,0 +1,30 @@
+#pragma once
+// Lets through the packets of chosen processes and containers.
+
+#include "exporter/attribution.hpp"
+#include "exporter/merge_sink.hpp"
+
+namespace lookback::exporter {
+
+class ProcessFilter final : public MergeSink {
+ public:
+  ProcessFilter(const ExportOptions& options, Attribution& attribution, MergeSink& next)
+      : options_(options), attribution_(attribution), next_(next) {}
+
+  /// The options choose any.
+  [[nodiscard]] static bool wanted(const ExportOptions& options);
+
+  [[nodiscard]] Result<> admit(const FrameBatch& batch) override { return next_.admit(batch); }
+  [[nodiscard]] Result<> write(const FrameBatch& batch, uint32_t node, size_t first,
+                               size_t last) override;
+  void count_copy(uint32_t interface) override { next_.count_copy(interface); }
+
+ private:
+  [[nodiscard]] bool matches(const context::Owner* owner) const;
+
+  const ExportOptions& options_;
+  Attribution& attribution_;
+  MergeSink& next_;
+};
+
+}  // namespace lookback::exporter

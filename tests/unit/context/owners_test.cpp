@@ -1,0 +1,204 @@
+#include <catch2/catch.hpp>
+
+#include "lookback/context/owners.hpp"
+
+using namespace lookback;
+using namespace lookback::context;
+
+namespace {
+
+constexpr int64_t kSecond = 1'000'000'000, kMs = 1'000'000;
+
+/// Applies a line as an archive has it.
+void feed(OwnerTable& table, const std::string& line) {
+  const auto record = parse_record(line);
+  INFO(line);
+  REQUIRE(record.has_value());
+  table.apply(*record);
+}
+
+std::string at(int64_t time_ns, const std::string& kind, const std::string& rest) {
+  return "{\"kind\":\"" + kind + "\",\"time\":" + std::to_string(time_ns) + "," + rest + "}";
+}
+std::string ends(int socket, const std::string& local, int local_port, const std::string& remote,
+                 int remote_port, int netns = 1, const std::string& protocol = "tcp") {
+  std::string text = "\"socket\":" + std::to_string(socket) + ",\"protocol\":\"" + protocol +
+                     "\",\"netns\":" + std::to_string(netns) + ",\"local\":\"" + local +
+                     "\",\"local_port\":" + std::to_string(local_port);
+  if (!remote.empty())
+    text += ",\"remote\":\"" + remote + "\",\"remote_port\":" + std::to_string(remote_port);
+  return text;
+}
+std::string pid(int number, const std::string& comm, int cgroup = 0) {
+  return ",\"pid\":" + std::to_string(number) + ",\"tid\":" + std::to_string(number + 1) +
+         ",\"uid\":0,\"comm\":\"" + comm + "\",\"cgroup\":" + std::to_string(cgroup);
+}
+
+struct Asked {
+  OwnerTable& table;
+  uint8_t protocol = 6;
+
+  /// "comm pid" of who had the local end; "" where nobody is known.
+  std::string operator()(int64_t time_ns, const std::string& local, int local_port,
+                         const std::string& remote, int remote_port, bool opens = false,
+                         uint64_t netns = 0) {
+    Query query;
+    query.protocol = protocol;
+    query.local = *parse_address(local);
+    query.remote = *parse_address(remote);
+    query.local_port = static_cast<uint16_t>(local_port);
+    query.remote_port = static_cast<uint16_t>(remote_port);
+    query.time_ns = time_ns;
+    query.opens = opens;
+    query.netns = netns;
+    const auto socket = table.find(query);
+    const Owner* owner = socket ? socket->owner_at(time_ns) : nullptr;
+    return owner == nullptr ? "" : owner->comm + " " + std::to_string(owner->pid);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a client's socket from connect to close", "[context]") {
+  OwnerTable table;
+  Asked who{table};
+  const std::string tuple = ends(1, "10.0.0.1", 40000, "10.0.0.2", 80);
+  feed(table, at(kSecond, "connect", tuple + pid(10, "curl")));
+  feed(table, at(2 * kSecond, "close", tuple + pid(10, "curl")));
+  CHECK(who(kSecond + 50'000, "10.0.0.1", 40000, "10.0.0.2", 80, true) == "curl 10");
+  CHECK(who(kSecond + 5 * kMs, "10.0.0.1", 40000, "10.0.0.2", 80) == "curl 10");
+  CHECK(who(2 * kSecond + 5 * kMs, "10.0.0.1", 40000, "10.0.0.2", 80) == "curl 10");  // last ACKs
+  CHECK(who(kSecond + 5 * kMs, "10.0.0.2", 80, "10.0.0.1", 40000) == "");
+  CHECK(who(kSecond + 5 * kMs, "10.0.0.1", 40000, "10.0.0.2", 81) == "");
+  CHECK(who(100 * kSecond, "10.0.0.1", 40000, "10.0.0.2", 80) == "");
+}
+
+TEST_CASE("ports used again within a second are told apart", "[context]") {
+  OwnerTable table;
+  Asked who{table};
+  for (int i = 0; i < 5; ++i) {
+    const int64_t start = kSecond + i * 2 * kMs;
+    const std::string client = ends(10 + i, "127.0.0.1", 41000, "127.0.0.1", 80),
+                      server = ends(20 + i, "127.0.0.1", 80, "127.0.0.1", 41000);
+    feed(table, at(start, "connect", client + pid(100 + i, "c" + std::to_string(i))));
+    feed(table, at(start + 100'000, "accept", server + ",\"listener_pid\":5"));
+    feed(table, at(start + 900'000, "owner",
+                    server + ",\"first\":true" + pid(200 + i, "s" + std::to_string(i))));
+    feed(table, at(start + kMs, "close", client));
+    feed(table, at(start + kMs, "close", server));
+  }
+  for (int i = 0; i < 5; ++i) {
+    const int64_t syn = kSecond + i * 2 * kMs + 20'000;
+    INFO(i);
+    const std::string n = std::to_string(i);
+    CHECK(who(syn, "127.0.0.1", 41000, "127.0.0.1", 80, true) == "c" + n + " 10" + n);
+    CHECK(who(syn, "127.0.0.1", 80, "127.0.0.1", 41000, true) == "s" + n + " 20" + n);
+    CHECK(who(syn + 500'000, "127.0.0.1", 80, "127.0.0.1", 41000) == "s" + n + " 20" + n);
+  }
+}
+
+TEST_CASE("accepted sockets belong to who accepts them, others to the listener", "[context]") {
+  OwnerTable table;
+  Asked who{table};
+  feed(table, at(kSecond, "listen", ends(1, "::", 80, "", 0) + pid(5, "master")));
+  const std::string tuple = ends(2, "fd00::1", 80, "fd00::2", 40000);
+  feed(table, at(2 * kSecond, "accept", tuple + ",\"listener_pid\":5"));
+  CHECK(who(2 * kSecond, "fd00::1", 80, "fd00::2", 40000) == "");  // nobody has it yet
+  feed(table, at(3 * kSecond, "owner", tuple + ",\"first\":true" + pid(6, "worker")));
+  CHECK(who(2 * kSecond - 10 * kMs, "fd00::1", 80, "fd00::2", 40000, true) == "worker 6");
+  CHECK(who(2 * kSecond, "fd00::1", 80, "fd00::2", 40000) == "worker 6");
+  CHECK(who(2 * kSecond, "fd00::1", 80, "fd00::2", 40001, true) == "master 5");
+  CHECK(who(2 * kSecond, "fd00::1", 80, "fd00::2", 40001) == "");
+  CHECK(who(2 * kSecond, "10.0.0.1", 80, "10.0.0.2", 40001, true) == "master 5");
+  CHECK(who(2 * kSecond, "10.0.0.1", 81, "10.0.0.2", 40001, true) == "");
+}
+
+TEST_CASE("a socket that is passed on, and a process that becomes another program", "[context]") {
+  OwnerTable table;
+  Asked who{table};
+  feed(table, at(1, "cgroup", "\"id\":7,\"container\":\"abc\",\"runtime\":\"docker\",\"name\":\"web\""));
+  feed(table, at(1, "process", "\"pid\":10,\"ppid\":1,\"comm\":\"inetd\",\"exe\":\"/sbin/inetd\""));
+  const std::string tuple = ends(1, "10.0.0.1", 23, "10.0.0.2", 40000);
+  feed(table, at(kSecond, "accept", tuple));
+  feed(table, at(kSecond + kMs, "owner", tuple + ",\"first\":true" + pid(10, "inetd")));
+  feed(table, at(2 * kSecond, "fork", "\"pid\":11,\"ppid\":10,\"comm\":\"inetd\",\"cgroup\":7"));
+  feed(table, at(3 * kSecond, "owner", tuple + pid(11, "inetd", 7)));
+  feed(table, at(4 * kSecond, "exec", "\"pid\":11,\"ppid\":10,\"comm\":\"telnetd\",\"exe\":\"/sbin/telnetd\",\"cgroup\":7"));
+  CHECK(who(kSecond, "10.0.0.1", 23, "10.0.0.2", 40000) == "inetd 10");
+  CHECK(who(3 * kSecond + kMs, "10.0.0.1", 23, "10.0.0.2", 40000) == "inetd 11");
+  CHECK(who(5 * kSecond, "10.0.0.1", 23, "10.0.0.2", 40000) == "telnetd 11");
+  Query query{6, *parse_address("10.0.0.1"), *parse_address("10.0.0.2"), 23, 40000, 5 * kSecond, false, 0};
+  const auto socket = table.find(query);
+  REQUIRE(socket);
+  const Owner* owner = socket->owner_at(5 * kSecond);
+  CHECK(owner->exe == "/sbin/telnetd");
+  REQUIRE(owner->container);
+  CHECK(owner->container->name == "web");
+  CHECK(socket->owner_at(3 * kSecond)->exe == "/sbin/inetd");  // its parent's until the exec
+}
+
+TEST_CASE("UDP sockets by both ends, by their own, and by their port", "[context]") {
+  OwnerTable table;
+  Asked who{table, 17};
+  feed(table, at(kSecond, "udp", ends(1, "10.0.0.1", 50000, "10.0.0.53", 53, 1, "udp") + pid(1, "dig")));
+  feed(table, at(kSecond, "udp", ends(2, "10.0.0.1", 53, "", 0, 1, "udp") + pid(2, "named")));
+  feed(table, at(kSecond, "udp", ends(3, "0.0.0.0", 123, "", 0, 1, "udp") + pid(3, "ntpd")));
+  CHECK(who(2 * kSecond, "10.0.0.1", 50000, "10.0.0.53", 53) == "dig 1");
+  CHECK(who(2 * kSecond, "10.0.0.1", 53, "10.0.0.9", 999) == "named 2");
+  CHECK(who(2 * kSecond, "10.0.0.2", 53, "10.0.0.9", 999) == "");
+  CHECK(who(2 * kSecond, "10.9.0.1", 123, "10.0.0.9", 123) == "ntpd 3");
+  feed(table, at(3 * kSecond, "close", ends(3, "0.0.0.0", 123, "", 0, 1, "udp")));
+  feed(table, at(4 * kSecond, "udp", ends(4, "0.0.0.0", 123, "", 0, 1, "udp") + pid(4, "chronyd")));
+  CHECK(who(2 * kSecond, "10.9.0.1", 123, "10.0.0.9", 123) == "ntpd 3");
+  CHECK(who(5 * kSecond, "10.9.0.1", 123, "10.0.0.9", 123) == "chronyd 4");
+}
+
+TEST_CASE("the same ends in two namespaces give no answer, unless the namespace is known", "[context]") {
+  OwnerTable table;
+  Asked who{table};
+  feed(table, at(kSecond, "connect", ends(1, "127.0.0.1", 40000, "127.0.0.1", 80, 1) + pid(1, "a")));
+  feed(table, at(kSecond, "connect", ends(2, "127.0.0.1", 40000, "127.0.0.1", 80, 2) + pid(2, "b")));
+  CHECK(who(2 * kSecond, "127.0.0.1", 40000, "127.0.0.1", 80) == "");
+  CHECK(table.ambiguous() == 1);
+  CHECK(who(2 * kSecond, "127.0.0.1", 40000, "127.0.0.1", 80, false, 2) == "b 2");
+  feed(table, at(3 * kSecond, "close", ends(1, "127.0.0.1", 40000, "127.0.0.1", 80, 1)));
+  CHECK(who(4 * kSecond, "127.0.0.1", 40000, "127.0.0.1", 80) == "b 2");
+}
+
+TEST_CASE("a checkpoint tells what was there, and ends what is gone", "[context]") {
+  OwnerTable table;
+  Asked who{table};
+  const auto checkpoint = [](int sockets) {
+    return "\"version\":1,\"cgroups\":0,\"processes\":0,\"sockets\":" + std::to_string(sockets);
+  };
+  feed(table, at(kSecond, "checkpoint", checkpoint(2)));
+  feed(table, at(kSecond, "socket", "\"state\":\"open\",\"role\":\"client\"," + ends(1, "10.0.0.1", 1, "10.0.0.2", 2) + pid(1, "a")));
+  feed(table, at(kSecond, "socket", "\"state\":\"open\",\"opened\":5," + ends(2, "10.0.0.1", 3, "10.0.0.2", 4) + pid(2, "b")));
+  CHECK(who(10, "10.0.0.1", 1, "10.0.0.2", 2) == "a 1");
+  feed(table, at(50 * kSecond, "checkpoint", checkpoint(1)));
+  feed(table, at(50 * kSecond, "socket", "\"state\":\"open\"," + ends(2, "10.0.0.1", 3, "10.0.0.2", 4) + pid(2, "b")));
+  CHECK(table.sockets() == 2);
+  CHECK(who(49 * kSecond, "10.0.0.1", 1, "10.0.0.2", 2) == "a 1");
+  CHECK(who(90 * kSecond, "10.0.0.1", 1, "10.0.0.2", 2) == "");
+  CHECK(who(90 * kSecond, "10.0.0.1", 3, "10.0.0.2", 4) == "b 2");
+  feed(table, at(300 * kSecond, "checkpoint", checkpoint(0)));
+  feed(table, at(800 * kSecond, "connect", ends(9, "10.0.0.1", 1, "10.0.0.2", 2) + pid(9, "z")));
+  CHECK(table.sockets() == 1);  // what is long over is forgotten
+}
+
+TEST_CASE("lines that are not as documented", "[context]") {
+  for (const char* line :
+       {"", "x", "[]", "{}", "{\"kind\":\"owner\"}", "{\"kind\":1,\"time\":1}",
+        "{\"kind\":\"owner\",\"time\":\"now\"}", "{\"kind\":\"owner\",\"time\":1,\"pid\":-1}",
+        "{\"kind\":\"owner\",\"time\":1,\"local\":\"10.0.0\"}",
+        "{\"kind\":\"owner\",\"time\":1,\"local_port\":65536}",
+        "{\"kind\":\"exec\",\"time\":1,\"comm\":[]}"}) {
+    INFO(line);
+    const auto record = parse_record(line);
+    REQUIRE_FALSE(record.has_value());
+    CHECK(record.error().kind == ErrorKind::corrupt);
+  }
+  CHECK(parse_record("{\"kind\":\"of later versions\",\"time\":1,\"pid\":\"x\"}")->kind == Kind::other);
+  CHECK(parse_record("{\"kind\":\"exec\",\"time\":1,\"comm\":\"" + std::string(9000, 'x') + "\"}")->comm.size() == kMaxText);
+  CHECK_FALSE(parse_record(std::string(kMaxLine + 1, ' ')).has_value());
+}
