@@ -27,7 +27,7 @@ struct PacketOwners {
   [[nodiscard]] const context::Owner* one() const { return sender != nullptr ? sender : receiver; }
 };
 
-/// One thread. Packets come by time.
+/// One thread. Packets come by time; the same one may come several times in a row.
 class Attribution {
  public:
   Attribution(const Plan& plan, const archive::ArchiveReader& archive);

@@ -48,16 +48,15 @@ bool ProcessFilter::matches(const context::Owner* owner) const {
 }
 
 Result<> ProcessFilter::write(const FrameBatch& batch, uint32_t node, size_t first, size_t last) {
-  size_t from = first;
+  // One by one: what comes next may ask about the same packets, and questions go by time.
   for (size_t i = first; i < last; ++i) {
     TRY_ASSIGN(const PacketOwners owners,
                attribution_.of(node, batch.packets[i].interface, batch.digests[i],
                                batch.packets[i].time_ns));
-    if (matches(owners.sender) || matches(owners.receiver)) continue;
-    if (from < i) TRY(next_.write(batch, node, from, i));
-    from = i + 1;
+    if (matches(owners.sender) || matches(owners.receiver))
+      TRY(next_.write(batch, node, i, i + 1));
   }
-  return from < last ? next_.write(batch, node, from, last) : Result<>{};
+  return {};
 }
 
 }  // namespace lookback::exporter

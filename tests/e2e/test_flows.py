@@ -164,7 +164,7 @@ def test_flows_are_those_of_tshark(lossy_capture, tmp_path, side):
         assert flow["client"]["port"] != 8080 and flow["server"]["port"] == 8080
         total += flow["retransmits"]
     assert total > 20 and differing <= 2, (total, differing)  # the link did lose segments
-    assert {f["state"] for f in tcp} == {"closed", "reset"}
+    assert {"closed", "reset"} <= {f["state"] for f in tcp} <= {"closed", "reset", "open"}  # a last FIN may be lost
 
 
 @pytest.mark.timeout(60)

@@ -124,6 +124,33 @@ NodeSpec node_spec(std::string name, std::vector<std::string> interfaces, uint16
   return node;
 }
 
+/// Frames of five lines each, with the bounds of their times.
+archive::MemberContent make_events(const std::vector<std::string>& lines) {
+  constexpr size_t kLinesAFrame = 5;
+  archive::FrameEncoder encoder;
+  archive::MemberContent member;
+  Sha256 hash;
+  for (size_t first = 0; first < lines.size(); first += kLinesAFrame) {
+    std::string text;
+    archive::FrameEntry frame;
+    for (size_t i = first; i < std::min(first + kLinesAFrame, lines.size()); ++i) {
+      const std::string key = "\"time\":";
+      const int64_t time = std::stoll(lines[i].substr(lines[i].find(key) + key.size()));
+      if (text.empty()) frame.first_ns = frame.last_ns = time;
+      frame.last_ns = std::max(frame.last_ns, time);
+      text += lines[i] + "\n";
+    }
+    const auto content = std::as_bytes(std::span(text));
+    hash.update(content);
+    frame.content_bytes = content.size();
+    frame.compressed_bytes = encoder.encode(content, member.compressed);
+    member.size += content.size();
+    member.frames.push_back(frame);
+  }
+  member.sha256 = to_hex(hash.finish());
+  return member;
+}
+
 std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryFolder& folder,
                                                      const std::vector<NodeSpec>& nodes,
                                                      TimeWindow window, const std::string& name) {
@@ -143,6 +170,10 @@ std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryFolder& fold
       const auto member = make_member(node, first, std::min(first + step, node.packets.size()));
       REQUIRE(writer->append(fmt::format("nodes/{}/packets/{:08}.pcapng", node.entry.name, number),
                              node.entry.name, member));
+    }
+    for (size_t number = 0; number < node.events.size(); ++number) {
+      REQUIRE(writer->append(fmt::format("nodes/{}/os-events/{:08}.ndjson", node.entry.name, number),
+                             node.entry.name, make_events(node.events[number])));
     }
   }
   const auto path = folder.path() / (name + ".tar.zst");

@@ -26,6 +26,7 @@ struct NodeSpec {
   std::vector<Recorded> packets;
   size_t packets_per_frame = 20, frames_per_member = 4;
   bool with_summaries = true;
+  std::vector<std::vector<std::string>> events;  ///< the lines of each member of OS events
   std::vector<archive::InterfaceEntry>
       described;                ///< what the members say; empty: what the manifest says
   int64_t bounds_shift_ns = 0;  ///< by which the declared bounds of frames are wrong

@@ -1,0 +1,254 @@
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "lookback/base/json.hpp"
+#include "lookback/exporter/flows.hpp"
+#include "lookback/packet/section_walker.hpp"
+#include "unit/exporter/support/archives.hpp"
+
+using namespace lookback;
+using namespace lookback::exporter;
+using namespace lookback::exporter::testing;
+
+namespace {
+
+constexpr int64_t kMs = 1'000'000;
+constexpr uint8_t kSyn = 2, kAck = 16, kFin = 1;
+constexpr uint32_t kClient = 0x0a000001, kServer = 0x0a000002;
+const std::string kWebId = "1f2e3d4c5b6a" + std::string(52, '0');
+
+std::string at(int64_t time_ns, const std::string& kind, const std::string& rest) {
+  return "{\"kind\":\"" + kind + "\",\"time\":" + std::to_string(time_ns) + "," + rest + "}";
+}
+std::string pid(int number, const std::string& comm, int cgroup = 0) {
+  return ",\"pid\":" + std::to_string(number) + ",\"tid\":" + std::to_string(number + 1000) +
+         ",\"uid\":33,\"comm\":\"" + comm + "\",\"cgroup\":" + std::to_string(cgroup);
+}
+std::string client_ends(int socket, int port) {
+  return "\"socket\":" + std::to_string(socket) +
+         ",\"protocol\":\"tcp\",\"netns\":4,\"local\":\"10.0.0.1\",\"local_port\":" +
+         std::to_string(port) + ",\"remote\":\"10.0.0.2\",\"remote_port\":80";
+}
+std::string server_ends(int socket, int port) {
+  return "\"socket\":" + std::to_string(socket) +
+         ",\"protocol\":\"tcp\",\"netns\":5,\"local\":\"10.0.0.2\",\"local_port\":80,\"remote\":"
+         "\"10.0.0.1\",\"remote_port\":" +
+         std::to_string(port);
+}
+
+/// A node on which 40 connections reuse one pair of ports, each of another process at both ends; the
+/// server's ends are in a container.
+NodeSpec busy_node() {
+  NodeSpec node = node_spec("a", {"eth0"});
+  std::vector<std::string> lines = {
+      at(kNsPerSecond, "checkpoint", "\"version\":1,\"cgroups\":1,\"processes\":1,\"sockets\":1"),
+      at(kNsPerSecond, "cgroup",
+         "\"id\":7,\"path\":\"/docker/1\",\"container\":\"" + kWebId +
+             "\",\"runtime\":\"docker\",\"name\":\"web\",\"image\":\"nginx:1\""),
+      at(kNsPerSecond, "process",
+         "\"pid\":5,\"ppid\":1,\"comm\":\"nginx\",\"exe\":\"/usr/sbin/nginx\",\"cgroup\":7"),
+      at(kNsPerSecond, "socket",
+         "\"state\":\"listen\",\"socket\":1,\"protocol\":\"tcp\",\"netns\":5,\"local\":\"0.0.0.0\","
+         "\"local_port\":80" + pid(5, "nginx", 7))};
+  for (int i = 0; i < 40; ++i) {
+    const int64_t t = 2 * kNsPerSecond + i * 10 * kMs;
+    const auto isn = static_cast<uint32_t>(1000 + i * 1000);
+    const auto client = [&](int64_t time, uint32_t sequence, uint8_t flags, const Bytes& payload = {}) {
+      node.packets.push_back({0, time, ethernet_ip({}, tcp_packet({false, kClient, kServer}, {40000, 80, sequence, 1, flags}, payload))});
+    };
+    const auto server = [&](int64_t time, uint32_t sequence, uint8_t flags, const Bytes& payload = {}) {
+      node.packets.push_back({0, time, ethernet_ip({}, tcp_packet({false, kServer, kClient}, {80, 40000, sequence, isn + 1, flags}, payload))});
+    };
+    lines.push_back(at(t, "connect", client_ends(100 + i, 40000) + pid(200 + i, "curl")));
+    client(t + 20'000, isn, kSyn);
+    server(t + 50'000, 500, kSyn | kAck);
+    client(t + 80'000, isn + 1, kAck);
+    lines.push_back(at(t + 90'000, "accept", server_ends(300 + i, 40000) + ",\"listener_pid\":5"));
+    client(t + kMs, isn + 1, kAck, "request");
+    lines.push_back(at(t + 2 * kMs, "owner",
+                       server_ends(300 + i, 40000) + ",\"first\":true" + pid(400 + i, "worker", 7)));
+    server(t + 3 * kMs, 501, kAck, "answer");
+    lines.push_back(at(t + 4 * kMs, "close", client_ends(100 + i, 40000)));
+    lines.push_back(at(t + 5 * kMs, "close", server_ends(300 + i, 40000)));
+    client(t + 6 * kMs, isn + 8, kFin | kAck);
+  }
+  // A connection that nobody is known to have.
+  node.packets.push_back({0, 4 * kNsPerSecond, ethernet_ip({}, tcp_packet({false, kClient, 0x0a000003}, {1, 2, 1, 1, kAck}, "x"))});
+  // Between two connections; the second member can be read by itself, like the first.
+  const auto half = lines.begin() + 4 + 5 * 20;
+  node.events = {{lines.begin(), half}, {half, lines.end()}};
+  for (size_t i = 4; i-- > 0;) {
+    std::string state = lines[i];
+    const std::string old = std::to_string(kNsPerSecond);
+    state.replace(state.find(old), old.size(), std::to_string(2 * kNsPerSecond + 199 * kMs));
+    node.events[1].insert(node.events[1].begin(), state);
+  }
+  return node;
+}
+
+/// Options of a packet's block by their codes.
+std::map<uint16_t, std::string> options_of(std::span<const std::byte> block) {
+  uint32_t captured = 0;
+  std::memcpy(&captured, block.data() + 20, 4);
+  size_t place = 28 + ((captured + 3) & ~3u);
+  std::map<uint16_t, std::string> options;
+  while (place + 8 <= block.size()) {
+    uint16_t code = 0, length = 0;
+    std::memcpy(&code, block.data() + place, 2);
+    std::memcpy(&length, block.data() + place + 2, 2);
+    if (code == 0) break;
+    options[code].assign(reinterpret_cast<const char*>(block.data() + place + 4), length);
+    place += 4 + ((length + 3u) & ~3u);
+  }
+  return options;
+}
+
+struct Seen {
+  uint32_t pid = 0, tid = 0;
+  std::string comment;
+};
+std::vector<Seen> seen_in(const std::string& file) {
+  packet::SectionWalker walker(std::as_bytes(std::span(file)));
+  std::vector<Seen> all;
+  for (packet::RawPacket packet; walker.next(packet);) {
+    auto options = options_of(packet.block);
+    Seen& seen = all.emplace_back();
+    if (options.contains(packet::kEpbProcess)) {
+      REQUIRE(options[packet::kEpbProcess].size() == 8);
+      std::memcpy(&seen.pid, options[packet::kEpbProcess].data(), 4);
+      std::memcpy(&seen.tid, options[packet::kEpbProcess].data() + 4, 4);
+    }
+    seen.comment = options[packet::kOptComment];
+  }
+  REQUIRE_FALSE(walker.error());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("each packet bears its sender's process, and each flow's first one tells both ends", "[attribution]") {
+  const TemporaryFolder folder;
+  const NodeSpec node = busy_node();
+  const auto archive = make_archive(folder, {node}, {0, 100 * kNsPerSecond});
+  const Export done = run_export(archive, {});
+  const auto seen = seen_in(done.file);
+  REQUIRE(seen.size() == node.packets.size());
+  for (size_t i = 0; i < 40; ++i) {
+    INFO(i);
+    for (size_t n = 0; n < 6; ++n) {
+      INFO(n);
+      const Seen& packet = seen[i * 6 + n];
+      const bool from_server = n == 1 || n == 4;
+      CHECK(packet.pid == (from_server ? 400 : 200) + i);
+      CHECK(packet.tid == packet.pid + 1000);
+      CHECK(packet.comment ==
+            (n == 0 ? fmt::format("lookback: from curl (pid {}, uid 33), to worker (pid {}, uid 33) in container "
+                                  "web (docker 1f2e3d4c5b6a, image nginx:1)", 200 + i, 400 + i)
+                    : ""));
+    }
+  }
+  CHECK(seen.back().pid == 0);
+  CHECK(seen.back().comment.empty());
+  // Nothing else about the packets has changed.
+  CHECK(read_export(done.file) == expected_export({node}, {0, 100 * kNsPerSecond}, {}));
+  ExportOptions classic;
+  classic.format = Format::pcap;
+  CHECK(read_export(run_export(archive, classic).file).size() == node.packets.size());
+}
+
+TEST_CASE("an export from the middle reads the checkpoint before it", "[attribution]") {
+  const TemporaryFolder folder;
+  const auto archive = make_archive(folder, {busy_node()}, {0, 100 * kNsPerSecond});
+  ExportOptions options;
+  options.from_ns = 2 * kNsPerSecond + 300 * kMs;
+  options.to_ns = *options.from_ns + 10 * kMs;
+  const auto seen = seen_in(run_export(archive, options).file);
+  REQUIRE(seen.size() == 6);
+  CHECK(seen[0].pid == 230);
+  CHECK(seen[1].pid == 430);
+}
+
+TEST_CASE("packets are chosen by process, pid and container", "[attribution]") {
+  const TemporaryFolder folder;
+  NodeSpec other = node_spec("b", {"eth0"});
+  other.packets.push_back({0, 3 * kNsPerSecond, ethernet_ip({}, udp_packet({}, {}, "x"))});
+  const auto archive = make_archive(folder, {busy_node(), other}, {0, 100 * kNsPerSecond});
+  const auto count = [&](const auto& set) {
+    ExportOptions options;
+    set(options);
+    const Export done = run_export(archive, options);
+    CHECK(done.stats.warnings.size() == 1);  // b has no OS events
+    CHECK(done.stats.packets_written == seen_in(done.file).size());
+    return done.stats.packets_written;
+  };
+  CHECK(count([](ExportOptions& o) { o.processes = {"curl"}; }) == 240);
+  CHECK(count([](ExportOptions& o) { o.processes = {"work*"}; }) == 240);
+  CHECK(count([](ExportOptions& o) { o.processes = {"nginx"}; }) == 0);
+  CHECK(count([](ExportOptions& o) { o.pids = {205}; }) == 6);
+  CHECK(count([](ExportOptions& o) { o.pids = {205, 406}; }) == 12);
+  CHECK(count([](ExportOptions& o) { o.containers = {"web"}; }) == 240);
+  CHECK(count([](ExportOptions& o) { o.containers = {"1f2e3d4c"}; }) == 240);
+  CHECK(count([](ExportOptions& o) { o.containers = {"1f2e4"}; }) == 0);
+  CHECK(count([](ExportOptions& o) { o.processes = {"curl"}; o.containers = {"web"}; }) == 0);
+  CHECK(count([](ExportOptions& o) { o.processes = {"worker"}; o.pids = {410}; o.containers = {"w?b"}; }) == 6);
+
+  ExportOptions none;
+  none.nodes = {"b"};
+  none.processes = {"curl"};
+  const auto refused = export_capture(archive, none, [](std::span<const std::byte>) -> Result<> { return {}; });
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().kind == ErrorKind::not_found);
+}
+
+TEST_CASE("flows know their processes and containers", "[attribution]") {
+  const TemporaryFolder folder;
+  const auto archive = make_archive(folder, {busy_node()}, {0, 100 * kNsPerSecond});
+  const auto report = report_flows(archive, {});
+  REQUIRE(report.has_value());
+  REQUIRE(report->flows.size() == 41);
+  for (uint32_t i = 0; i < 40; ++i) {
+    const Flow& flow = report->flows[i];
+    CHECK(flow.client.pid == 200 + i);
+    CHECK(flow.client.process == "curl");
+    CHECK(flow.client.container.empty());
+    CHECK(flow.server.pid == 400 + i);
+    CHECK(flow.server.process == "worker");
+    CHECK(flow.server.container == "web");
+    CHECK(flow.server.container_id == kWebId);
+  }
+  CHECK(report->flows[40].client.pid == 0);
+  const Json json = Json::parse(to_json(report->flows[0]));
+  CHECK(json["server"]["container"] == "web");
+  CHECK_FALSE(json["client"].contains("container"));
+  ExportOptions options;
+  options.pids = {417};
+  CHECK(report_flows(archive, options)->flows.size() == 1);
+}
+
+TEST_CASE("corrected clocks move events as they move packets", "[attribution]") {
+  const TemporaryFolder folder;
+  NodeSpec node = busy_node();
+  node.entry.clock = {{0, -40 * kNsPerSecond, 1000, 0}};  // the hub is 40 s ahead
+  const auto archive = make_archive(folder, {node}, {0, 100 * kNsPerSecond});
+  ExportOptions options;
+  options.align_clocks = true;
+  const Export done = run_export(archive, options);
+  CHECK(read_export(done.file).front().time_ns > 42 * kNsPerSecond);
+  const auto seen = seen_in(done.file);
+  REQUIRE(seen.size() == node.packets.size());
+  for (size_t i = 0; i < 40; ++i) CHECK(seen[i * 6].pid == 200 + i);
+}
+
+TEST_CASE("damaged events are counted and change nothing else", "[attribution]") {
+  const TemporaryFolder folder;
+  NodeSpec node = busy_node();
+  node.events[0].insert(node.events[0].begin() + 6, "{\"kind\":\"owner\",\"time\":2000000001,\"pid\":-5}");
+  const auto archive = make_archive(folder, {node}, {0, 100 * kNsPerSecond});
+  const Export done = run_export(archive, {});
+  REQUIRE(done.stats.warnings.size() == 1);
+  CHECK(done.stats.warnings[0] == "node a: 1 OS events could not be read");
+  CHECK(seen_in(done.file)[6].pid == 201);
+}
