@@ -43,6 +43,24 @@ Result<TimeWindow> window_of(const Json& json) {
   return window;
 }
 
+/// A list of members is held against what the node itself says of the freeze: members have at least
+/// a page of content each, and all of them together the content that it estimates.
+Result<> check_sums(const std::vector<FrozenMember>& members, uint64_t estimate) {
+  constexpr uint64_t kLeastContent = 4096, kSlackMembers = 1024, kSlackBytes = 64 << 20;
+  uint64_t whole = 0, available = 0;  // at most 64 MiB each: the sums of a million fit
+  for (const FrozenMember& member : members) {
+    whole += member.content_bytes;
+    if (!member.given_up) available += member.content_bytes;
+  }
+  if (members.size() > kSlackMembers + whole / kLeastContent)
+    return fail(ErrorKind::corrupt, "it lists {} members for {} bytes of content", members.size(),
+                whole);
+  if (available > estimate && available - estimate > estimate / 4 + kSlackBytes)
+    return fail(ErrorKind::corrupt, "its {} members have {} bytes of content, it estimates {}",
+                members.size(), available, estimate);
+  return {};
+}
+
 Result<> read_freeze(std::string_view body, const FreezeOrder& order, NodeRecord& node) {
   TRY_ASSIGN(const Json json, parse_json(body, "the freeze"));
   TRY_ASSIGN(const std::string id, json_get<std::string>(json, "id"));
@@ -61,6 +79,8 @@ Result<> read_freeze(std::string_view body, const FreezeOrder& order, NodeRecord
   TRY_ASSIGN(read.entry.clock, clock_samples_from_json(json));
   TRY_ASSIGN(read.entry.interfaces, interfaces_from_json(json));
   TRY_ASSIGN(read.members, members_from_json(json));
+  TRY_ASSIGN(const uint64_t estimate, json_get<uint64_t>(json, "content_bytes"));
+  TRY(check_sums(read.members, estimate));
   for (const FrozenMember& member : read.members) {
     if (!member.given_up) read.content_bytes += member.content_bytes;
   }

@@ -4,6 +4,7 @@
 
 #include "lookback/base/file.hpp"
 #include "lookback/base/log.hpp"
+#include "lookback/base/size.hpp"
 #include "parallel.hpp"
 #include "snapshot_job.hpp"
 
@@ -17,6 +18,14 @@ namespace {
 constexpr size_t kFreezeThreads = 256;
 constexpr int kTriesWhereRefused = 3;
 constexpr milliseconds kFirstPause{100}, kLongestPause{2'000};
+
+/// What a node's whole storage can hold as pcapng, with ample room: the smallest packets take half
+/// of that on its disk.
+uint64_t most_content(uint64_t quota_bytes) {
+  constexpr uint64_t kSlack = 1ULL << 30;
+  const uint64_t whole = quota_bytes > UINT64_MAX / 4 ? UINT64_MAX / 4 : quota_bytes;
+  return 2 * whole + kSlack;
+}
 
 }  // namespace
 
@@ -74,6 +83,14 @@ void SnapshotJob::freeze_all() {
     // In hub time: the node has its clock's history, and knows what it showed then.
     const FreezeOrder order{id_, owner, record_.window, record_.networks};
     freeze_node(frozen, !known || known->state == NodeState::lost, clock_error_ns, order);
+    const uint64_t quota = known ? known->status.quota_bytes : 0;
+    if (frozen.frozen && quota != 0 && frozen.content_bytes > most_content(quota)) {
+      frozen.frozen = false;
+      frozen.entry.reason =
+          fmt::format("the node's freeze cannot be used: it announces {}, but its storage holds {}",
+                      format_size(frozen.content_bytes), format_size(quota));
+      log_warning("node {}: {}", frozen.entry.name, frozen.entry.reason);
+    }
     if (!frozen.frozen) frozen.entry.status = "failed";
     {
       const std::lock_guard lock(mutex_);

@@ -149,6 +149,22 @@ TEST_CASE("a second frame behind the declared one is refused") {
   check_lie(liar, "frame 1 of 1");
 }
 
+TEST_CASE("a node's name that leaves the archive is refused at the door") {
+  HubFixture hub;
+  auto client = hub.client();
+  FakeNode liar("../../x");
+  with_good_member(liar);
+  liar.start();
+  CHECK(client.beat(liar).status == 404);  // the path is another one
+  for (const char* name : {"..%2F..%2Fx", "%2e%2e", "a%2Fb", "a%00b", "%5C..%5Cx"}) {
+    INFO(name);
+    const auto answer = client.call("POST", fmt::format("/api/v1/nodes/{}/heartbeat", name),
+                                    parse_json(liar.heartbeat(), "heartbeat").value());
+    CHECK((answer.status == 400 || answer.status == 404));
+  }
+  CHECK(client.get("/api/v1/nodes").json.at("nodes").empty());
+}
+
 TEST_CASE("a huge zstd window is refused") {
   FakeNode liar("liar");
   with_good_member(liar);
@@ -260,6 +276,8 @@ TEST_CASE("a freeze that cannot be used fails its node only") {
       [](Json& freeze) { freeze["interfaces"][0]["name"] = std::string(100'000, 'x'); },
       [](Json& freeze) { freeze["gaps"] = Json::array({5}); },
       [](Json& freeze) { freeze["oldest"] = "yesterday"; },
+      [](Json& freeze) { freeze["from"] = freeze["to"]; },
+      [](Json& freeze) { freeze.erase("content_bytes"); },
   };
   for (size_t i = 0; i < changes.size(); ++i) {
     INFO(i);
@@ -268,6 +286,37 @@ TEST_CASE("a freeze that cannot be used fails its node only") {
     liar.change_freeze = changes[i];
     check_lie(liar, "freeze cannot be used");
   }
+}
+
+TEST_CASE("a huge list of members fails its node only") {
+  FakeNode liar("liar");
+  with_good_member(liar);
+  const auto announce = [](Json& freeze, size_t members, uint64_t content_bytes) {
+    Json list = Json::array();
+    for (size_t i = 0; i < members; ++i)
+      list.push_back({{"index", i}, {"packets", 1}, {"content_bytes", content_bytes}});
+    freeze["members"] = std::move(list);
+  };
+  std::string reason;
+  SECTION("of nothing") {
+    liar.change_freeze = [&](Json& freeze) { announce(freeze, 100'000, 10); };
+    reason = "it lists 100000 members for 1000000 bytes";
+  }
+  SECTION("beyond its own estimate") {
+    liar.change_freeze = [&](Json& freeze) { announce(freeze, 1000, 8 << 20); };
+    reason = "its 1000 members have 8388608000 bytes of content, it estimates";
+  }
+  SECTION("beyond its own storage") {
+    liar.quota_bytes = 10ULL << 30;
+    liar.change_freeze = [&](Json& freeze) {
+      announce(freeze, 10'000, 8 << 20);
+      freeze["content_bytes"] = 10'000ULL * (8 << 20);
+      freeze["compressed_bytes"] = 1000;
+    };
+    reason = "it announces 78.1 GiB, but its storage holds 10.0 GiB";
+  }
+  check_lie(liar, reason);
+  CHECK(eventually([&] { return liar.freezes() == 0; }));
 }
 
 TEST_CASE("a freeze that is gone by the time of the transfer fails its node") {

@@ -138,6 +138,7 @@ std::string FakeNode::heartbeat(int64_t offset_ns, int64_t error_ns) const {
                {"incarnation", "i-" + name_},
                {"status",
                 {{"packets", 12},
+                 {"quota_bytes", quota_bytes},
                  {"rate", {{"packets_per_second", 1.5}, {"bytes_per_second", 100}}},
                  {"drops", {{"packets", 3}, {"disk_full_packets", 1}}}}},
                {"clock", nullptr},
@@ -161,7 +162,7 @@ http::Response FakeNode::freeze(const http::Request& request) {
     return http::Response::problem({ErrorKind::no_space, "no room for another freeze"});
   const std::string from = json->at("from"), to = json->at("to"), id = json->at("id");
   Json members = Json::array(), gaps = Json::array();
-  uint64_t compressed = 0;
+  uint64_t compressed = 0, content = 0;
   for (size_t i = 0; i < wires_.size(); ++i) {
     members.push_back(
         {{"index", i},
@@ -171,6 +172,7 @@ http::Response FakeNode::freeze(const http::Request& request) {
          {"last", to},
          {"state", given_up.contains(static_cast<uint32_t>(i)) ? "given_up" : "available"}});
     compressed += wires_[i].size();
+    content += announced_[i];
   }
   if (!covers_window)
     gaps.push_back({{"start", from}, {"end", to}, {"packets", 7}, {"reason", "kernel ring full"}});
@@ -190,7 +192,7 @@ http::Response FakeNode::freeze(const http::Request& request) {
                  {"gaps", gaps},
                  {"clock", clock},
                  {"interfaces", interfaces},
-                 {"content_bytes", 1},
+                 {"content_bytes", content},
                  {"compressed_bytes", compressed_estimate != 0 ? compressed_estimate : compressed},
                  {"members", members}};
   if (change_freeze) change_freeze(answer);

@@ -49,6 +49,7 @@ class FakeNode {
   MemberHook hook;
   std::function<void(Json&)> change_freeze;
   uint64_t compressed_estimate = 0;  ///< 0: what it is
+  uint64_t quota_bytes = 0;          ///< of its storage, told in heartbeats; 0: not told
 
   [[nodiscard]] size_t freezes() const;
   [[nodiscard]] Json last_freeze() const;  ///< the request
