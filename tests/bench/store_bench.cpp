@@ -1,7 +1,7 @@
 // What the store costs: processor seconds a GB for whole kernel blocks and for repacked packets,
 // reading back, and how long a freeze of 2048 segments takes.
-//   bench_store [--dir DIR] [--gigabytes N] [--case kernel|compact|freeze] [--no-uring]
-//   [--buffered]
+//   bench_store [--dir DIR] [--gigabytes N] [--case kernel|compact|freeze|segments]
+//   [--no-uring] [--buffered]
 #include <linux/if_packet.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -197,9 +197,12 @@ void append_compact_blocks(const Options& options, size_t packet_bytes) {
   ::munmap(source.data(), source.size());
 }
 
-void freeze_many(const Options& options) {
-  constexpr int kSegments = 2048;
+constexpr int kSegments = 2048;
+
+/// A store of many segments, each with one packet.
+std::unique_ptr<Store> make_many(const Options& options) {
   auto store = open_fresh(options, 1ULL << 30, 256 << 10);
+  store->set_interfaces({{1, "load1", packet::link_type::kEthernet, "02:00:00:00:00:01", 1500}});
   const auto memory = pages(1 << 20);
   const std::vector<std::byte> data(1000);
   for (int i = 0; i < kSegments; ++i) {
@@ -213,6 +216,11 @@ void freeze_many(const Options& options) {
     must(store->append_block(finished.block, finished.info));
     must(store->seal());
   }
+  return store;
+}
+
+void freeze_many(const Options& options) {
+  auto store = make_many(options);
   const auto milliseconds = [](double from) { return (wall_seconds() - from) * 1e3; };
   std::printf("%-34s", "freeze of 2048 segments");
   for (int i = 0; i < 5; ++i) {
@@ -256,7 +264,8 @@ int main(int argc, char** argv) {
       options.gigabytes = std::atof(argv[++i]);
     else {
       std::fprintf(stderr,
-                   "usage: bench_store [--dir DIR] [--gigabytes N] [--case kernel|compact|freeze]\n"
+                   "usage: bench_store [--dir DIR] [--gigabytes N] "
+                   "[--case kernel|compact|freeze|segments]\n"
                    "                   [--no-uring] [--buffered]\n");
       return 2;
     }
@@ -270,6 +279,11 @@ int main(int argc, char** argv) {
     append_compact_blocks(options, 80);
   }
   if (wanted("freeze")) freeze_many(options);
+  // Only when asked for: what it makes stays, for a daemon to be started on.
+  if (options.only == "segments") {
+    make_many(options);
+    return 0;
+  }
   fs::remove_all(options.directory);
   return 0;
 }
