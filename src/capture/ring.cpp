@@ -145,17 +145,20 @@ Result<Block> KernelRing::next(int timeout_ms) {
   const int64_t deadline =
       Clock::system().monotonic_ns() + static_cast<int64_t>(timeout_ms) * 1'000'000;
   for (;;) {
+    // A block is the kernel's again a moment before its lease ends. Where all of them are out, the kernel may fill and close
+    // the next one within that moment, and the event be spent before we may take it: then there is another look soon.
+    const bool all_out = leases_[next_block_].load(std::memory_order_acquire);
     if (Block block = take_ready()) return block;
     const int64_t left_ns = deadline - Clock::system().monotonic_ns();
     if (timeout_ms == 0 || left_ns <= 0) return Block{};
     std::array<epoll_event, 3> events;
-    const int ready = epoll_wait(waits_.get(), events.data(), events.size(),
-                                 static_cast<int>((left_ns + 999'999) / 1'000'000));
+    const int ready =
+        epoll_wait(waits_.get(), events.data(), events.size(),
+                   all_out ? 1 : static_cast<int>((left_ns + 999'999) / 1'000'000));
     if (ready < 0) {
       if (errno == EINTR) return Block{};
       return fail_errno(errno, "cannot wait for packets");
     }
-    if (ready == 0) return take_ready();
     bool interrupted = false;
     for (const auto& event : std::span(events).first(static_cast<size_t>(ready))) {
       if (event.data.fd == wake_.get()) {
