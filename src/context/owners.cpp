@@ -291,15 +291,21 @@ OwnerTable::SocketPtr OwnerTable::choose(const std::vector<SocketPtr>& sockets,
         t < socket.from_ns_ ? saturating_sub(socket.from_ns_, t) : saturating_sub(t, socket.to_ns_);
     return away <= kNearNs ? std::optional(away) : std::nullopt;
   };
+  const auto is_attempt = [](const Socket& socket) {
+    return saturating_sub(socket.to_ns_, socket.from_ns_) < kSameMomentNs;
+  };
   SocketPtr best;
   int64_t nearest = INT64_MAX;
   bool several = false;
   for (const SocketPtr& socket : sockets) {
     const auto away = distance(*socket);
     if (!away) continue;
-    // Of two at the same distance the later one: ports are used again, not before.
-    const bool nearer =
-        *away < nearest || (*away == nearest && best && best->from_ns_ < socket->from_ns_);
+    // Of two at the same distance the later one: ports are used again, not before. But one that
+    // was over at once is an attempt that found the port taken.
+    const bool later = best && (is_attempt(*best) != is_attempt(*socket)
+                                    ? is_attempt(*best)
+                                    : best->from_ns_ < socket->from_ns_);
+    const bool nearer = *away < nearest || (*away == nearest && later);
     if (best && best->netns_ != socket->netns_ && std::max(*away, nearest) < kSameMomentNs)
       several = true;
     if (!nearer) continue;

@@ -97,6 +97,17 @@ TEST_CASE("ports used again within a second are told apart", "[context]") {
   }
 }
 
+TEST_CASE("an attempt that finds its port taken has no packets", "[context]") {
+  OwnerTable table;
+  Asked who{table};
+  feed(table, at(kSecond, "connect", ends(1, "10.0.0.1", 41000, "10.0.0.2", 80) + pid(1, "first")));
+  feed(table, at(kSecond + 4000, "connect", ends(2, "10.0.0.1", 41000, "10.0.0.2", 80) + pid(2, "second")));
+  feed(table, at(kSecond + 50'000, "close", ends(2, "10.0.0.1", 41000, "10.0.0.2", 80)));
+  feed(table, at(kSecond + 5 * kMs, "close", ends(1, "10.0.0.1", 41000, "10.0.0.2", 80)));
+  CHECK(who(kSecond + 8000, "10.0.0.1", 41000, "10.0.0.2", 80, true) == "first 1");
+  CHECK(who(kSecond + 8000, "10.0.0.1", 41000, "10.0.0.2", 80) == "first 1");
+}
+
 TEST_CASE("accepted sockets belong to who accepts them, others to the listener", "[context]") {
   OwnerTable table;
   Asked who{table};
