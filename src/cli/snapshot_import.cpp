@@ -199,7 +199,8 @@ Command snapshot_import_command() {
       "after its file, and what an export of "
       "Lookback says of its nodes is kept. An archive file is verified by the hub and taken as it "
       "is. The exit status is 3 "
-      "where a capture ends in the middle: what it has is imported.";
+      "where a capture ends in the middle: what it has is imported. Comments on packets and "
+      "decryption secrets of pcapng files are not kept; how many, is told.";
   command.arguments("FILE", options->files, "Captures, or one archive");
   command.text("--name", "NAME", options->name,
                "What to call the snapshot; an archive may keep its own name");

@@ -30,7 +30,7 @@ class Import {
     if (!opened) return tl::make_unexpected(opened.error());
     packet::CaptureReader& reader = *opened;
     nodes_.start_file(node_name_of_file(path));
-    uint64_t packets = 0;
+    uint64_t packets = 0, comments = 0;
     int64_t last_time = 0;
     for (;;) {
       auto next = reader.next();
@@ -43,12 +43,21 @@ class Import {
       }
       if (!*next) break;
       packet::ReadPacket packet = **next;
+      if (!packet.first_comment.empty()) ++comments;
       // Simple packet blocks have no time. Where they stand is the best that is known.
       if (packet.view.time_ns <= 0 && last_time > 0) packet.view.time_ns = last_time;
       last_time = packet.view.time_ns;
       TRY(nodes_.add(packet, reader.interfaces()));
       if (++packets % kPacketsBetweenLooks == 0) TRY(look_up(*file));
     }
+    const auto not_kept = [&](uint64_t count, std::string_view one, std::string_view many) {
+      if (count == 0) return;
+      report_.warnings.push_back(fmt::format("{}: {} not kept", path.string(),
+                                             count == 1 ? std::string(one) : fmt::format(fmt::runtime(many), count)));
+    };
+    not_kept(comments, "the comments on 1 packet are", "the comments on {} packets are");
+    not_kept(reader.secrets_passed_over(), "1 block of decryption secrets (TLS keys) is",
+             "{} blocks of decryption secrets (TLS keys) are");
     if (packets == 0) report_.warnings.push_back(fmt::format("{}: no packets in it", path.string()));
     TRY(look_up(*file));
     done_ += file->position();

@@ -40,6 +40,7 @@ class FormatReader {
   [[nodiscard]] virtual Result<std::optional<ReadPacket>> next() = 0;
 
   std::vector<PcapngInterface> interfaces;
+  uint64_t secrets_passed_over = 0;
 };
 
 /// The largest block or record, and the most interfaces, that a file may have.

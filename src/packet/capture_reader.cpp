@@ -42,6 +42,10 @@ const std::vector<PcapngInterface>& CaptureReader::interfaces() const {
   return impl_->format->interfaces;
 }
 
+uint64_t CaptureReader::secrets_passed_over() const {
+  return impl_->format->secrets_passed_over;
+}
+
 bool CaptureReader::is_pcapng() const {
   return impl_->pcapng;
 }

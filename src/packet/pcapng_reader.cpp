@@ -57,6 +57,9 @@ class PcapngReader final : public FormatReader {
           return simple_packet(body);
         case kOldPacket:
           return old_packet(body);
+        case kPcapngDecryptionSecrets:
+          ++secrets_passed_over;
+          break;
         default:
           break;
       }

@@ -97,6 +97,8 @@ class CaptureReader {
   /// The table so far; the reference is good for the reader's life, its contents grow with next().
   [[nodiscard]] const std::vector<PcapngInterface>& interfaces() const;
   [[nodiscard]] bool is_pcapng() const;
+  /// Decryption Secrets Blocks so far: they are not handed out.
+  [[nodiscard]] uint64_t secrets_passed_over() const;
 
   CaptureReader(CaptureReader&&) noexcept;
   CaptureReader& operator=(CaptureReader&&) noexcept;

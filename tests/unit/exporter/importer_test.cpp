@@ -310,3 +310,23 @@ TEST_CASE("an import tells how far it is") {
   REQUIRE(last == bytes);
   REQUIRE(calls >= 5);
 }
+
+TEST_CASE("an import says what of a pcapng file it does not keep", "[import]") {
+  const Folder folder;
+  packet::Buffer out;
+  packet::append_section_header(out, "test");
+  packet::append_interface(out, interface("eth0"));
+  packet::append_decryption_secrets(out, 0x544c534b, "CLIENT_RANDOM 00 00\n");
+  const auto packets = some_packets(3);
+  packet::append_packet(out, packets[0].view(), std::vector<std::string>{"one", "two"});
+  packet::append_packet(out, packets[1].view());
+  packet::append_packet(out, packets[2].view(), std::vector<std::string>{"three"});
+  const auto file = folder.write("noted.pcapng", {reinterpret_cast<const char*>(out.data()), out.size()});
+  const auto report = import_captures(std::vector{file}, "noted", folder / "noted.tar.zst", options());
+  REQUIRE(report.has_value());
+  CHECK(report->packets == 3);
+  CHECK(report->complete);
+  REQUIRE(report->warnings.size() == 2);
+  CHECK_THAT(report->warnings[0], Contains("noted.pcapng: the comments on 2 packets are not kept"));
+  CHECK_THAT(report->warnings[1], Contains("1 block of decryption secrets"));
+}
