@@ -20,7 +20,7 @@ Result<> WorkingFile::put(std::span<const std::byte> content) {
   TRY(check_room(1));
   std::vector<std::byte> frame;
   encoder_.encode(content, frame);
-  TRY(pwrite_all(fd_.get(), frame, offset_));
+  TRY(file_.put(frame, offset_));
   frames_.push_back({static_cast<uint32_t>(frame.size()), static_cast<uint32_t>(content.size())});
   offset_ += frame.size();
   content_offset_ += content.size();
@@ -32,7 +32,7 @@ Result<> WorkingFile::put_frames(std::span<const FrameEntry> frames, std::span<c
   const FrameTotals totals = total_of(frames);
   if (totals.compressed_bytes != compressed.size())
     return fail(ErrorKind::invalid, "frames of {} bytes, {} are there", totals.compressed_bytes, compressed.size());
-  TRY(pwrite_all(fd_.get(), compressed, offset_));
+  TRY(file_.put(compressed, offset_));
   for (const FrameEntry& frame : frames)
     frames_.push_back({static_cast<uint32_t>(frame.compressed_bytes), static_cast<uint32_t>(frame.content_bytes)});
   offset_ += totals.compressed_bytes;
@@ -42,7 +42,7 @@ Result<> WorkingFile::put_frames(std::span<const FrameEntry> frames, std::span<c
 
 Result<> WorkingFile::put_seek_table() {
   const std::vector<std::byte> table = encode_seek_table(frames_);
-  TRY(pwrite_all(fd_.get(), table, offset_));
+  TRY(file_.put(table, offset_));
   offset_ += table.size();
   return {};
 }
@@ -50,7 +50,7 @@ Result<> WorkingFile::put_seek_table() {
 // The frame's length is looked up and not computed: another version of zstd may have compressed it otherwise.
 Result<> WorkingFile::find_own_frame(std::span<const std::byte> content) {
   std::vector<std::byte> bytes(max_compressed_bytes(content.size())), found(content.size());
-  TRY_ASSIGN(const size_t there, pread_some(fd_.get(), bytes, offset_));
+  TRY_ASSIGN(const size_t there, pread_some(fd(), bytes, offset_));
   bytes.resize(there);
   TRY_ASSIGN(const size_t length, frame_length(bytes));
   TRY(decoder_.decode(std::span(bytes).first(length), found));
@@ -65,10 +65,10 @@ Result<> WorkingFile::find_member(const MemberEntry& member, int64_t mtime_secon
   TRY(find_own_frame(encode_tar_header({member.name, member.size, mtime_seconds})));
   if (offset_ != member.archive_offset || content_offset_ != member.content_offset)
     return fail(ErrorKind::corrupt, "it stands elsewhere than it was remembered");
-  TRY_ASSIGN(const uint64_t file_bytes, file_size(fd_.get()));
+  TRY_ASSIGN(const uint64_t file_bytes, file_size(fd()));
   for (const FrameEntry& frame : member.frames) {
     std::vector<std::byte> start(18);
-    TRY_ASSIGN(const size_t there, pread_some(fd_.get(), start, offset_));
+    TRY_ASSIGN(const size_t there, pread_some(fd(), start, offset_));
     TRY_ASSIGN(const FrameHeader header, read_frame_header(std::span(start).first(there)));
     if (header.content_bytes != frame.content_bytes || offset_ + frame.compressed_bytes > file_bytes)
       return fail(ErrorKind::corrupt, "its frames are not those that were remembered");
@@ -81,8 +81,11 @@ Result<> WorkingFile::find_member(const MemberEntry& member, int64_t mtime_secon
   return {};
 }
 
+Result<> WorkingFile::flush() { return file_.flush(offset_); }
+
 Result<> WorkingFile::cut() {
-  if (::ftruncate(fd_.get(), static_cast<off_t>(offset_)) != 0) return fail_errno(errno, "ftruncate");
+  TRY(flush());
+  if (::ftruncate(fd(), static_cast<off_t>(offset_)) != 0) return fail_errno(errno, "ftruncate");
   return {};
 }
 

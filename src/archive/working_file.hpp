@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "archive/append_file.hpp"
 #include "archive/seek_table.hpp"
 #include "lookback/archive/frame.hpp"
 #include "lookback/archive/manifest.hpp"
@@ -16,9 +17,9 @@ namespace lookback::archive {
 class WorkingFile {
  public:
   WorkingFile() = default;
-  explicit WorkingFile(Fd fd) : fd_(std::move(fd)) {}
+  explicit WorkingFile(Fd fd) : file_(std::move(fd)) {}
 
-  [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] int fd() const { return file_.fd(); }
   /// The end of what was put: of the file, and of the tar stream in it.
   [[nodiscard]] uint64_t offset() const { return offset_; }
   [[nodiscard]] uint64_t content_offset() const { return content_offset_; }
@@ -33,6 +34,8 @@ class WorkingFile {
   /// Takes a member that stands at offset() already as put: header and padding are decoded and compared, the content's frames held
   /// against the entry by their headers. Kind corrupt: it is not there.
   [[nodiscard]] Result<> find_member(const MemberEntry& member, int64_t mtime_seconds);
+  /// Hands what was put to the kernel. The file may be longer than offset() then, by zeros.
+  [[nodiscard]] Result<> flush();
   /// Ends the file at offset().
   [[nodiscard]] Result<> cut();
 
@@ -48,7 +51,7 @@ class WorkingFile {
   [[nodiscard]] Result<> find_own_frame(std::span<const std::byte> content);
   [[nodiscard]] Result<> check_room(size_t frames) const;
 
-  Fd fd_;
+  AppendFile file_;
   uint64_t offset_ = 0, content_offset_ = 0;
   std::vector<FrameSizes> frames_;
   FrameEncoder encoder_;

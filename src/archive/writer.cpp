@@ -136,7 +136,10 @@ Result<MemberEntry> ArchiveWriter::append_plain(const std::string& path, const s
   return append(path, node, member);
 }
 
+Result<> ArchiveWriter::flush() { return impl_->file.flush(); }
+
 Result<> ArchiveWriter::sync() {
+  TRY(flush());
   TRY(sync_data(impl_->file.fd()));
   if (!impl_->directory_synced) {
     TRY(sync_directory(folder_of(impl_->path)));

@@ -115,10 +115,11 @@ Result<> MemberStore::flush() {
   uint64_t bytes = 0;
   {
     const std::lock_guard lock(mutex_);
+    if (pending_.empty()) return {};
+    TRY(writer_.flush());
     lines.swap(pending_);
     bytes = pending_bytes_;
   }
-  if (lines.empty()) return {};
   TRY(sync_data(sync_fd_.get()));
   TRY(journal_.append(lines));
   const std::lock_guard lock(mutex_);

@@ -32,8 +32,11 @@ class ArchiveWriter {
   /// The same for content that is not compressed yet.
   [[nodiscard]] Result<MemberEntry> append_plain(const std::string& path, const std::string& node,
                                                  std::span<const std::byte> content);
+  /// Hands every member appended so far to the kernel: for whoever makes the file durable through a descriptor of his own.
+  [[nodiscard]] Result<> flush();
   /// Makes every member appended so far durable; only then may the caller remember them.
   [[nodiscard]] Result<> sync();
+  /// Bytes of the archive so far; not all of them need be in the file yet.
   [[nodiscard]] uint64_t bytes_written() const;
   [[nodiscard]] const std::vector<MemberEntry>& members() const;
   /// Adds manifest.json (members, and each node's packets and bytes, are taken from this writer), the tar end and the seek table, makes it durable and
