@@ -93,7 +93,7 @@ TEST_CASE("a flipped bit anywhere in a frame is found or changes nothing") {
     REQUIRE(out == content);
     ++harmless;
   }
-  REQUIRE(harmless <= 2);
+  REQUIRE(harmless <= 8);  // bits that pad a block's streams
 }
 
 TEST_CASE("frames that ask for too much are refused by their header") {
