@@ -287,34 +287,44 @@ Result<std::optional<archive::MemberContent>> FreezeService::member(const std::s
   TRY_ASSIGN(const auto filter, filter_of(freeze));
   TRY_ASSIGN(const auto windows, windows_of(freeze));
 
-  // A member describes its interfaces at its start, but a run may name further ones as it goes. Should a packet be of such a one,
-  // the member is made again with the table as it stood at the end: either way the run alone decides the bytes.
-  std::vector<packet::Interface> interfaces;
-  for (bool again = true; again;) {
-    again = false;
-    TRY_ASSIGN(const auto reader, parts_.store->read_run(id, run));
-    std::optional<exporter::MemberBuilder> builder;
-    if (!interfaces.empty()) builder.emplace(parts_.node_name, interfaces, application());
-    TRY(each_packet(*reader, windows, filter, [&](const packet::PacketView& view) {
-      if (!builder) {
-        interfaces = reader->interfaces();
-        builder.emplace(parts_.node_name, interfaces, application());
-      }
-      if (view.interface >= interfaces.size())
-        again = true;
-      else if (!again)
-        builder->add(view);
-      return true;
-    }));
-    if (again) {
-      interfaces = reader->interfaces();
-      continue;
+  const BorrowedBuilder builder(*this);
+  TRY_ASSIGN(const auto reader, parts_.store->read_run(id, run));
+  // A run may name further interfaces as it goes.
+  size_t described = 0;
+  TRY(each_packet(*reader, windows, filter, [&](const packet::PacketView& view) {
+    if (view.interface >= described) {
+      builder->set_interfaces(reader->interfaces());
+      described = reader->interfaces().size();
     }
-    note_damage(id, reader->damage());
-    if (!builder || builder->packets() == 0) return std::nullopt;
-    return builder->finish();
+    builder->add(view);
+    return true;
+  }));
+  note_damage(id, reader->damage());
+  if (builder->packets() == 0) return std::nullopt;
+  return builder->finish();
+}
+
+FreezeService::BorrowedBuilder::BorrowedBuilder(FreezeService& service) : service_(service) {
+  {
+    const std::lock_guard lock(service_.mutex_);
+    ++service_.builders_in_use_;
+    if (!service_.builders_.empty()) {
+      builder_ = std::move(service_.builders_.back());
+      service_.builders_.pop_back();
+    }
   }
-  return std::nullopt;
+  if (!builder_)
+    builder_ = std::make_unique<exporter::MemberBuilder>(service_.parts_.node_name, std::vector<packet::Interface>(), application());
+  builder_->clear();
+}
+
+FreezeService::BorrowedBuilder::~BorrowedBuilder() {
+  const std::lock_guard lock(service_.mutex_);
+  // Between snapshots nothing is kept.
+  if (--service_.builders_in_use_ > 0)
+    service_.builders_.push_back(std::move(builder_));
+  else
+    service_.builders_.clear();
 }
 
 }  // namespace lookback::node

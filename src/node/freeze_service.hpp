@@ -13,6 +13,7 @@
 #include "lookback/archive/member.hpp"
 #include "lookback/base/clock.hpp"
 #include "lookback/base/result.hpp"
+#include "lookback/exporter/member_builder.hpp"
 #include "lookback/store/store.hpp"
 #include "node/address_filter.hpp"
 
@@ -78,11 +79,27 @@ class FreezeService {
   void note_damage(const std::string& id, const std::vector<store::Gap>& damage);
   void forget(const std::string& id);
 
+  /// An empty builder; the memory of one that made a member before, where there is one.
+  class BorrowedBuilder {
+   public:
+    explicit BorrowedBuilder(FreezeService& service);
+    ~BorrowedBuilder();
+    BorrowedBuilder(const BorrowedBuilder&) = delete;
+    BorrowedBuilder& operator=(const BorrowedBuilder&) = delete;
+    exporter::MemberBuilder* operator->() const { return builder_.get(); }
+
+   private:
+    FreezeService& service_;
+    std::unique_ptr<exporter::MemberBuilder> builder_;
+  };
+
   const Parts parts_;
   std::mutex mutex_;
   /// By freeze id; made once, forgotten with the freeze.
   std::map<std::string, FreezeEstimate> estimates_;
   std::map<std::string, std::vector<store::Gap>> damage_;  ///< found while members were read
+  std::vector<std::unique_ptr<exporter::MemberBuilder>> builders_;  ///< to be borrowed
+  size_t builders_in_use_ = 0;
 };
 
 /// The most content that a run's packets can make as pcapng.

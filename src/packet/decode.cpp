@@ -1,6 +1,7 @@
 #include "lookback/packet/decode.hpp"
 
 #include "packet/load.hpp"
+#include "packet/tunnel_ports.hpp"
 
 namespace lookback::packet {
 
@@ -14,7 +15,6 @@ constexpr uint8_t kHopByHop = 0, kIpInIp = 4, kTcp = 6, kUdp = 17, kDccp = 33, k
                   kDestinationOptions = 60, kEtherIp = 97, kL2tp = 115, kSctp = 132,
                   kMobility = 135, kUdpLite = 136, kMplsInIp = 137, kHostIdentity = 139,
                   kShim6 = 140;
-constexpr uint16_t kVxlanPort = 4789, kVxlanPortOfLinux = 8472, kGenevePort = 6081;
 constexpr int kMaxTags = 8, kMaxExtensionHeaders = 16;
 
 constexpr bool is_vlan(uint16_t ether_type) {
@@ -303,15 +303,9 @@ class Decoder {
     layer.source_port = load_be16(base_ + offset);
     layer.destination_port = load_be16(base_ + offset + 2);
     if (layer.protocol != kUdp) return;
-    switch (layer.destination_port) {
-      case kVxlanPort:
-      case kVxlanPortOfLinux:
-        return vxlan(offset + 8);
-      case kGenevePort:
-        return geneve(offset + 8);
-      default:
-        return;
-    }
+    if (!is_tunnel_port(layer.destination_port)) return;
+    if (layer.destination_port == kGenevePort) return geneve(offset + 8);
+    vxlan(offset + 8);
   }
 
   /// RFC 7348. Without the I flag it is something else on that port.

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "lookback/base/result.hpp"
@@ -97,6 +96,39 @@ uint32_t flags_word(const PacketView& packet) {
 constexpr size_t kPacketHeader = 28;  // up to the data
 constexpr size_t kFlagsOption = 8, kEndOfOptions = 4, kTrailer = 4;
 
+/// What stands in front of a packet's data in its block, and behind it: padding, flags, (comments go here,) the end of the options,
+/// the length once more.
+struct PacketEnds {
+  uint32_t header[kPacketHeader / 4];
+  std::byte tail[3 + kFlagsOption + kEndOfOptions + kTrailer] = {};
+  size_t flags_end, tail_end;
+
+  PacketEnds(const PacketView& packet, uint32_t total, bool comments)
+      : header{kPcapngEnhancedPacket,
+               total,
+               packet.interface,
+               static_cast<uint32_t>(unsigned_time(packet.time_ns) >> 32),
+               static_cast<uint32_t>(unsigned_time(packet.time_ns)),
+               static_cast<uint32_t>(packet.data.size()),
+               packet.original_length} {
+    size_t used = padded(packet.data.size()) - packet.data.size();
+    const auto word = [&](uint32_t value) {
+      std::memcpy(tail + used, &value, sizeof value);
+      used += sizeof value;
+    };
+    // Flags stand first: SectionWalker finds them there without a search.
+    const uint32_t flags = flags_word(packet);
+    if (flags != 0) {
+      word(uint32_t{kEpbFlags} | 4u << 16);
+      word(flags);
+    }
+    flags_end = used;
+    if (flags != 0 || comments) word(kOptEnd);
+    word(total);
+    tail_end = used;
+  }
+};
+
 }  // namespace
 
 void append_section_header(Buffer& out, std::string_view application, std::string_view comment) {
@@ -129,44 +161,32 @@ void append_interface(Buffer& out, const PcapngInterface& interface) {
 }
 
 void append_packet(Buffer& out, const PacketView& packet, std::span<const std::string> comments) {
-  const size_t captured = packet.data.size();
-  const uint32_t flags = flags_word(packet);
-  size_t total = packet_block_size(captured, flags != 0);
+  size_t total = packet_block_size(packet);
   if (!comments.empty()) {
-    if (flags == 0) total += kEndOfOptions;
+    if (flags_word(packet) == 0) total += kEndOfOptions;
     for (const std::string& comment : comments) total += 4 + padded(option_text(comment).size());
   }
   LOOKBACK_CHECK(total <= UINT32_MAX);
-  const uint64_t time = unsigned_time(packet.time_ns);
-  const uint32_t header[kPacketHeader / 4] = {kPcapngEnhancedPacket,
-                                              static_cast<uint32_t>(total),
-                                              packet.interface,
-                                              static_cast<uint32_t>(time >> 32),
-                                              static_cast<uint32_t>(time),
-                                              static_cast<uint32_t>(captured),
-                                              packet.original_length};
-  put_bytes(out, header, sizeof header);
-  put_bytes(out, packet.data.data(), captured);
-  // Padding, the flags option and the trailer in one piece: this is the hot path.
-  std::array<std::byte, 3 + kFlagsOption + kEndOfOptions + kTrailer> tail{};
-  size_t used = padded(captured) - captured;
-  const auto tail_word = [&](uint32_t word) {
-    std::memcpy(tail.data() + used, &word, sizeof word);
-    used += sizeof word;
-  };
-  // Flags stand first: SectionWalker finds them there without a search.
-  if (flags != 0) {
-    tail_word(uint32_t{kEpbFlags} | 4u << 16);
-    tail_word(flags);
-  }
-  if (!comments.empty()) {
-    put_bytes(out, tail.data(), used);
-    used = 0;
-    for (const std::string& comment : comments) put_option(out, kOptComment, option_text(comment));
-  }
-  if (flags != 0 || !comments.empty()) tail_word(kOptEnd);
-  tail_word(static_cast<uint32_t>(total));
-  put_bytes(out, tail.data(), used);
+  const PacketEnds ends(packet, static_cast<uint32_t>(total), !comments.empty());
+  put_bytes(out, ends.header, sizeof ends.header);
+  put_bytes(out, packet.data.data(), packet.data.size());
+  put_bytes(out, ends.tail, ends.flags_end);
+  for (const std::string& comment : comments) put_option(out, kOptComment, option_text(comment));
+  put_bytes(out, ends.tail + ends.flags_end, ends.tail_end - ends.flags_end);
+}
+
+void write_packet(std::byte* out, const PacketView& packet) {
+  const size_t total = packet_block_size(packet);
+  LOOKBACK_CHECK(total <= UINT32_MAX);
+  const PacketEnds ends(packet, static_cast<uint32_t>(total), false);
+  std::memcpy(out, ends.header, sizeof ends.header);
+  out += sizeof ends.header;
+  if (!packet.data.empty()) std::memcpy(out, packet.data.data(), packet.data.size());
+  std::memcpy(out + packet.data.size(), ends.tail, ends.tail_end);
+}
+
+size_t packet_block_size(const PacketView& packet) {
+  return packet_block_size(packet.data.size(), flags_word(packet) != 0);
 }
 
 size_t packet_block_size(size_t captured_length, bool with_flags) {

@@ -6,6 +6,7 @@
 #include "lookback/packet/summary.hpp"
 #include "packet/load.hpp"
 #include "packet/summary_format.hpp"
+#include "packet/tunnel_ports.hpp"
 
 namespace lookback::packet {
 
@@ -157,6 +158,26 @@ void SummaryBuilder::add(const Headers& headers) {
     impl.addresses.add(headers.arp_sender);
     impl.addresses.add(headers.arp_target);
   }
+}
+
+void SummaryBuilder::add(uint16_t link_type, std::span<const std::byte> data) {
+  // TCP or UDP, outside of any tunnel, on IPv4 without options on Ethernet.
+  constexpr size_t kIp = 14, kTransport = kIp + 20, kPorts = kTransport + 4;
+  constexpr uint8_t kTcp = 6, kUdp = 17;
+  Impl& impl = *impl_;
+  if (impl.opaque) return;
+  const std::byte* at = data.data();
+  if (link_type != link_type::kEthernet || data.size() < kPorts || load_be16(at + 12) != 0x0800 ||
+      load8(at + kIp) != 0x45 || (load_be16(at + kIp + 6) & 0x1fff) != 0)
+    return add(decode(link_type, data));
+  const uint8_t protocol = load8(at + kIp + 9);
+  const uint16_t to = load_be16(at + kTransport + 2);
+  const bool plain = protocol == kTcp || (protocol == kUdp && !is_tunnel_port(to));
+  if (!plain) return add(decode(link_type, data));
+  impl.addresses.add(IpAddress::v4(at + kIp + 12));
+  impl.addresses.add(IpAddress::v4(at + kIp + 16));
+  impl.ports.add(load_be16(at + kTransport));
+  impl.ports.add(to);
 }
 
 Summary SummaryBuilder::take() {

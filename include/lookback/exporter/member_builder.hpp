@@ -19,8 +19,8 @@ inline constexpr uint64_t kMemberBytes = 8 << 20;
 /// The longest captured length that is kept of a packet; what is beyond is cut off, like by a snap length.
 inline constexpr uint64_t kMaxPacketBytes = 1 << 20;
 
-/// Collects packets in the order they come. The same packets give the same bytes. Memory: one frame of content and the
-/// compressed member. One thread.
+/// Collects packets in the order they come. The same packets give the same bytes. Memory: the member's content, which is kept for
+/// the next one, and the compressed member. One thread.
 class MemberBuilder {
  public:
   /// Every interface is described in the first frame, as "node NAME". `application` is named as the file's writer.
@@ -29,6 +29,9 @@ class MemberBuilder {
   MemberBuilder(MemberBuilder&&) noexcept;
   MemberBuilder& operator=(MemberBuilder&&) noexcept;
 
+  /// Those given before, and further ones: for who learns of interfaces as packets come. Describes them all the same in the first
+  /// frame.
+  void set_interfaces(std::vector<packet::Interface> interfaces);
   /// `packet.interface` indexes the interfaces given. Times before 1970 are taken as 1970, as pcapng cannot say them.
   void add(const packet::PacketView& packet);
   /// Content so far, the section's header and interfaces included.
@@ -36,6 +39,8 @@ class MemberBuilder {
   [[nodiscard]] uint64_t packets() const;
   /// Ends the member: frames with bounds and summaries, SHA-256, sums. The builder then starts the next one of the same interfaces.
   [[nodiscard]] archive::MemberContent finish();
+  /// Forgets what was added, and the interfaces.
+  void clear();
 
  private:
   struct Impl;

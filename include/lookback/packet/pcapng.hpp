@@ -63,6 +63,9 @@ void append_decryption_secrets(Buffer& out, uint32_t secrets_type, std::string_v
 /// Bytes that append_packet will append for a packet without comments; `with_flags` where its
 /// direction or reception is known.
 [[nodiscard]] size_t packet_block_size(size_t captured_length, bool with_flags);
+[[nodiscard]] size_t packet_block_size(const PacketView& packet);
+/// What append_packet appends without comments, into packet_block_size(packet) bytes.
+void write_packet(std::byte* out, const PacketView& packet);
 
 /// Classic pcap with nanosecond magic (0xa1b23c4d). A snaplen of 0 is written as 262144, the
 /// largest packet that readers take without suspicion.

@@ -63,6 +63,8 @@ class SummaryBuilder {
   /// A packet whose headers are opaque makes the summary "anything": it may have addresses that
   /// nobody saw.
   void add(const Headers& headers);
+  /// The same as add(decode(link_type, data)), with a short way for the packets that most are.
+  void add(uint16_t link_type, std::span<const std::byte> data);
   /// The summary of all added since the last take(); starts afresh.
   [[nodiscard]] Summary take();
 

@@ -123,3 +123,52 @@ TEST_CASE("a member without packets, and one with odd packets") {
   REQUIRE(raw.view.data.size() == kMaxPacketBytes);
   REQUIRE(raw.view.original_length == 3 << 20);
 }
+
+TEST_CASE("interfaces that become known as packets come are described in front of them all") {
+  std::vector<test::Stored> packets;
+  for (uint32_t i = 0; i < 2000; ++i) packets.push_back({udp_packet(i, 900), kTime + i, i < 1500 ? 0u : 1u});
+  MemberBuilder knowing = new_builder();
+  for (const auto& packet : packets) knowing.add(packet.view());
+  const auto expected = knowing.finish();
+
+  MemberBuilder learning("web-1", {}, "lookback test");
+  learning.set_interfaces({kInterfaces[0]});
+  for (const auto& packet : packets) {
+    if (packet.interface == 1) learning.set_interfaces(kInterfaces);
+    learning.add(packet.view());
+  }
+  REQUIRE(learning.content_bytes() == expected.size);
+  const auto member = learning.finish();
+  REQUIRE(member.compressed == expected.compressed);
+  REQUIRE(member.frames == expected.frames);
+  REQUIRE(member.sha256 == expected.sha256);
+
+  // What was added and then forgotten leaves no trace.
+  learning.add(packets[0].view());
+  learning.clear();
+  REQUIRE(learning.packets() == 0);
+  learning.set_interfaces(kInterfaces);
+  for (const auto& packet : packets) learning.add(packet.view());
+  REQUIRE(learning.finish().sha256 == expected.sha256);
+}
+
+TEST_CASE("more interfaces than fit in front of the packets fill frames of their own") {
+  std::vector<packet::Interface> many;
+  for (uint32_t i = 0; i < 60'000; ++i)
+    many.push_back({i + 1, fmt::format("interface-{}", i), packet::link_type::kEthernet, "", 1500});
+  MemberBuilder builder("web-1", many, "lookback test");
+  const auto bytes = udp_packet(1, 100);
+  builder.add({.time_ns = kTime, .data = bytes, .original_length = 142, .interface = 59'999});
+  const uint64_t expected_bytes = builder.content_bytes();
+  const auto member = builder.finish();
+  REQUIRE(member.size == expected_bytes);
+  REQUIRE(member.frames.size() >= 3);
+  archive::MemberChecker checker;
+  REQUIRE(checker.check(member));
+  const auto content = content_of(member);
+  packet::SectionWalker walker(content);
+  packet::RawPacket raw;
+  REQUIRE(walker.next(raw));
+  REQUIRE(walker.interfaces().at(raw.view.interface).name == "interface-59999");
+  REQUIRE_FALSE(walker.next(raw));
+}

@@ -85,6 +85,9 @@ TEST_CASE("the size of a packet block is known before it is written") {
   for (const PacketView& packet : sample().packets) {
     Buffer out;
     append_packet(out, packet);
+    Buffer written(packet_block_size(packet));
+    write_packet(written.data(), packet);
+    CHECK(std::equal(written.begin(), written.end(), out.end() - static_cast<ptrdiff_t>(written.size())));
     const bool flags =
         packet.direction != Direction::unknown || packet.reception != Reception::unspecified;
     CHECK(out.size() == packet_block_size(packet.data.size(), flags));

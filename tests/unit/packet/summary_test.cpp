@@ -232,3 +232,42 @@ TEST_CASE("sets of any shape come back") {
     REQUIRE(reader.at_end());
   }
 }
+
+TEST_CASE("the short way into a summary leads where the long one does") {
+  const Bytes data(40, 'x');
+  std::vector<Bytes> packets;
+  for (const uint16_t port : {80, 53, 4789, 8472, 6081}) {
+    packets.push_back(ethernet(0x0800, ipv4("10.0.0.1", "10.0.0.2", 17, udp(1000, port, data))));
+    packets.push_back(ethernet(0x0800, ipv4("10.0.0.3", "10.0.0.4", 6, tcp(1001, port, data))));
+    packets.push_back(ethernet(0x0800, ipv4("10.0.0.5", "10.0.0.6", 17, udp(1002, port, data), 0x2000)));
+    packets.push_back(ethernet(0x0800, ipv4("10.0.0.7", "10.0.0.8", 17, udp(1003, port, data), 0x2005)));
+    packets.push_back(ethernet(0x0800, ipv4("10.0.0.9", "10.0.0.10", 6, tcp(1004, port), 0, Bytes(8, '\1'))));
+    packets.push_back(ethernet(0x86dd, ipv6("fd00::1", "fd00::2", 6, tcp(1005, port))));
+    packets.push_back(vlan(7, 0x0800, ipv4("10.0.1.1", "10.0.1.2", 6, tcp(1006, port))));
+  }
+  const Bytes inside = ethernet(0x0800, ipv4("10.9.0.1", "10.9.0.2", 6, tcp(7, 9)));
+  packets.push_back(ethernet(0x0800, ipv4("10.0.2.1", "10.0.2.2", 17, udp(1007, 4789, vxlan(5, inside)))));
+  packets.push_back(ethernet(0x0800, ipv4("10.0.2.3", "10.0.2.4", 1, icmp())));
+  packets.push_back(ethernet(0x0806, arp("10.0.3.1", "10.0.3.2")));
+
+  SummaryBuilder shorter, longer;
+  const auto compare = [&](uint16_t link_type, std::span<const std::byte> packet) {
+    shorter.add(link_type, packet);
+    longer.add(decode(link_type, packet));
+    CHECK(shorter.take().to_text() == longer.take().to_text());
+  };
+  for (const Bytes& packet : packets) {
+    for (size_t length = 0; length <= packet.size(); ++length)
+      compare(link_type::kEthernet, view(packet).first(length));
+    compare(link_type::kRaw, view(packet));
+    for (size_t bit = 0; bit < 8 * std::min<size_t>(packet.size(), 60); ++bit) {
+      Bytes changed = packet;
+      changed[bit / 8] = static_cast<char>(changed[bit / 8] ^ 1 << bit % 8);
+      compare(link_type::kEthernet, view(changed));
+    }
+  }
+  // What is opaque stays so, whatever comes behind it.
+  shorter.add(link_type::kEthernet, view(packets[0]).first(20));
+  shorter.add(link_type::kEthernet, view(packets[0]));
+  CHECK(shorter.take().may_have_address(ip("192.0.2.1")));
+}
