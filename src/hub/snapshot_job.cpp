@@ -14,6 +14,7 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr size_t kNodesAtATime = 8;
+constexpr size_t kMembersAtATime = 4;  ///< of one node
 constexpr milliseconds kFlushInterval{500};
 constexpr int64_t kRenewInterval = 3600 * kNsPerSecond;
 constexpr size_t kCallThreads = 64;
@@ -220,9 +221,9 @@ Result<> SnapshotJob::transfer() {
   for (const auto& transfer : transfers_) {
     if (transfer->record().frozen && !transfer->totals().ended) queue.push_back(transfer.get());
   }
-  // With few nodes a second thread on each keeps the node compressing while the hub decodes.
+  // With few nodes several threads on each keep the node compressing while members travel and are decoded.
   const size_t nodes = queue.size();
-  if (2 * nodes <= kNodesAtATime) {
+  for (size_t n = 2; n <= kMembersAtATime && n * nodes <= kNodesAtATime; ++n) {
     for (size_t i = 0; i < nodes; ++i) queue.push_back(queue[i]);
   }
   std::atomic<size_t> next{0}, working{0};

@@ -1,5 +1,5 @@
 #pragma once
-// The members of one node on their way into an archive. One or two threads work on a node;
+// The members of one node on their way into an archive. A few threads work on a node;
 // NodeTransfer tells them which member comes next and what has become of the others.
 
 #include <atomic>

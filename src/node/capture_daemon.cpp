@@ -26,7 +26,6 @@ namespace {
 
 constexpr uint32_t kKernelBlockHeader = 48;  // struct tpacket_block_desc, which tp_sizeof_priv comes behind
 constexpr size_t kGapsShown = 100;
-constexpr unsigned kMemberThreads = 2;
 /// Without a hub to measure against, nobody reckons with an error: rounding is all there is.
 constexpr int64_t kUnmeasuredClockErrorNs = 1'000'000;
 
@@ -141,7 +140,7 @@ Result<> Daemon::open(const SourceFactory& source) {
     return kUnmeasuredClockErrorNs;
   };
   freezes_ = std::make_unique<FreezeService>(std::move(parts));
-  pool_ = std::make_unique<MemberPool>(kMemberThreads);
+  pool_ = std::make_unique<MemberPool>();
 
   add_routes(*server_, {.freezes = freezes_.get(),
                         .pool = pool_.get(),

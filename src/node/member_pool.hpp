@@ -12,7 +12,7 @@ namespace lookback::node {
 
 class MemberPool {
  public:
-  explicit MemberPool(unsigned threads);
+  explicit MemberPool(unsigned threads = usual_threads());
   ~MemberPool() { stop(); }
   MemberPool(const MemberPool&) = delete;
   MemberPool& operator=(const MemberPool&) = delete;
@@ -20,6 +20,8 @@ class MemberPool {
   /// Runs `work` on one of the threads and waits for it. False when the pool was stopped before.
   bool run(const std::function<void()>& work);
   void stop();
+  /// For half of the processors, and one more that waits for the disk meanwhile.
+  [[nodiscard]] static unsigned usual_threads();
 
  private:
   static constexpr size_t kMaxWaiting = 64;
