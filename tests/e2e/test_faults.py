@@ -20,6 +20,13 @@ from oracle import Oracle, compare, per_interface, serve_everywhere, start_sende
 from test_snapshot import rfc3339
 
 
+def seeded():
+    """Random moments, another time others: the seed is printed, and LOOKBACK_TEST_SEED brings them back."""
+    seed = int(os.environ.get("LOOKBACK_TEST_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"LOOKBACK_TEST_SEED={seed}")
+    return random.Random(seed)
+
+
 def traffic(lab, seconds=3, pps=800, seed=1):
     return start_senders(lab, seed, seconds=seconds, pps=pps)
 
@@ -30,25 +37,36 @@ def export(lab, name, tmp_path):
     return per_interface(path)
 
 
+def frozen_members(node, name, start, end):
+    """All members of a node's freeze as they are sent; the freeze is made where there is none of that name."""
+    order = json.dumps({"id": name, "owner": "test", "from": rfc3339(start), "to": rfc3339(end), "ttl_ns": 10**12, "networks": []})
+    frozen = json.loads(node.run("curl", "-sf", "-X", "POST", f"{node.url}/api/v1/freezes", "-d", order).stdout)
+    return [node.run("curl", "-sf", f"{node.url}/api/v1/freezes/{name}/members/{m['index']}", text=False).stdout for m in frozen["members"]]
+
+
 @pytest.mark.timeout(240)
 def test_kill_capture_again_and_again(make_lab, tmp_path):
     """kill -9 at random moments: what was on disk is served, recording goes on, the outage is a gap."""
     lab = make_lab(nodes=2)
-    rng = random.Random(5)
+    rng = seeded()
     for node in lab.nodes:
         node.start_capture(storage="2GiB")
     lab.wait_for_nodes()
     serve_everywhere(lab)
     oracle = Oracle(lab.nodes[0], "eth0")
-    senders = traffic(lab, seconds=20, pps=800)
+    senders = traffic(lab, seconds=14, pps=400)
     start = time.time_ns()
     outages = []
-    for _ in range(5):
-        time.sleep(rng.uniform(2.0, 3.5))
+    for i in range(5):
+        time.sleep(rng.uniform(1.0, 2.5))
+        sealed = time.time_ns()  # a freeze seals what came before it
+        sent = frozen_members(lab.nodes[0], f"held-{i}", start, sealed)
+        time.sleep(rng.uniform(0, 1))
         lab.nodes[0].capture.kill()
-        killed = time.time_ns()
         lab.nodes[0].start_capture(storage="2GiB")
-        outages.append((killed, time.time_ns()))
+        outages.append((sealed, time.time_ns()))
+        # What the freeze holds is sent byte for byte as it was the first time.
+        assert frozen_members(lab.nodes[0], f"held-{i}", start, sealed) == sent and any(sent)
     wait_senders(senders)
     time.sleep(0.2)
     end = time.time_ns()
@@ -57,19 +75,30 @@ def test_kill_capture_again_and_again(make_lab, tmp_path):
     assert result.returncode == 3, (result.returncode, result.stderr)  # the outages are told
     oracle.stop()
     got = export(lab, "killed", tmp_path)[("n1", "eth0")]
-    # Lost are only packets around the outages: at most the seconds that were not flushed before each kill.
-    lost_around = lambda t: any(a - 6 * 10**9 <= t < b for a, b in outages)
+    # Lost are only packets around the outages: those since the latest seal before each kill.
+    lost_around = lambda t: any(a - 10**7 <= t < b for a, b in outages)
     have = collections.Counter((data, length) for _, data, length in got)
     crossed = collections.Counter((p.data, p.length) for p in oracle.packets)
     assert not have - crossed, "packets that never were, or twice"
     outside = collections.Counter((p.data, p.length) for p in oracle.packets if start + 10**7 <= p.time_ns < end - 10**7 and not lost_around(p.time_ns))
     missing = outside - have
     print(f"{sum(crossed.values())} packets, {sum((crossed - have).values())} lost to 5 kills, all {sum(outside.values())} outside the outages there")
-    assert not missing, f"{sum(missing.values())} packets lost outside the outages"
     snapshot = lab.snapshot("killed")
+    told = told_losses(snapshot, "n1")  # by a machine that was too busy
+    assert sum(missing.values()) <= told, f"{sum(missing.values())} packets lost outside the outages, {told} told"
     gaps = [g for n in snapshot["nodes"] if n["name"] == "n1" for g in n["gaps"]]
-    assert len([g for g in gaps if "not running" in g["reason"]]) >= 5, gaps
+    running_out = [g for g in gaps if "not running" in g["reason"]]
+    for sealed, up in outages:
+        assert any(g["start"] < rfc3339(up) and rfc3339(sealed) < g["end"] for g in running_out), (rfc3339(sealed), rfc3339(up), gaps)
     lab.client("snapshot", "verify", "killed")
+
+
+def journal_of(lab, name):
+    """{(node, member)} that the hub had made durable; nothing where the snapshot is done."""
+    path = lab.hub_data / "jobs" / name / "journal.ndjson"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    whole = [json.loads(line) for line in lines if line.endswith("\n")]
+    return {(line["node"], line["index"]) for line in whole}
 
 
 @pytest.mark.timeout(300)
@@ -90,16 +119,17 @@ def test_kill_hub_in_mid_transfer(make_lab, tmp_path):
     for index in (1, 2, 3):
         run("ip", "netns", "exec", lab.nodes[index - 1].namespace, "tc", "qdisc", "add", "dev", "mgmt0", "root", "tbf", "rate", "100mbit",
             "burst", "64kb", "latency", "400ms")
-    counters = [Oracle(n, "mgmt0", "tcp src port 7401 and greater 200", snaplen=128) for n in lab.nodes]
+    counters = [Oracle(n, "mgmt0", "tcp port 7401 and greater 100", snaplen=256) for n in lab.nodes]
     lab.client("snapshot", "create", "resumed", "--from", rfc3339(start), "--to", rfc3339(end))
-    rng = random.Random(11)
-    kills = 0
+    rng = seeded()
+    kills, journaled = 0, []
     for _ in range(4):
-        time.sleep(rng.uniform(0.6, 1.5))
+        time.sleep(rng.uniform(0.4, 1.5))
         if lab.snapshot("resumed")["state"] == "completed":
             break
         lab.hub.kill()
         kills += 1
+        journaled.append((time.time_ns(), journal_of(lab, "resumed")))
         lab.start_hub()
     snapshot = lab.wait_for_snapshot("resumed")
     assert snapshot["state"] == "completed", json.dumps(snapshot)[:1500]
@@ -111,17 +141,22 @@ def test_kill_hub_in_mid_transfer(make_lab, tmp_path):
         compare(got[(o.node.name, "eth0")], o.packets, start, end, o.node.name, told_losses(snapshot, o.node.name))
     for counter in counters:
         counter.stop()
-    sent = sum(p.length for c in counters for p in c.packets)
-    size = (lab.archives / "resumed.tar.zst").stat().st_size
-    # One member in flight on each node at each kill may be sent again, nothing else.
-    manifest = json.loads(run(lab.binary, "snapshot", "show", lab.archives / "resumed.tar.zst", "-o", "json").stdout)
-    assert manifest
-    print(f"archive {size}, on the wire {sent}, {kills} kills")
-    assert sent < size * 1.15 + kills * 3 * 9_000_000
+    # What the journal had at a kill is never asked for again, and nothing but what was asked for twice is sent twice.
+    asked = [(c.node.name, p.time_ns, int(m[1])) for c in counters for p in c.packets if (m := re.search(rb"GET /api/v1/freezes/\S+/members/(\d+) ", p.data))]
+    assert {(node, index) for node, _, index in asked} >= set().union(*(stored for _, stored in journaled))
+    for killed, stored in journaled:
+        again = [(node, index) for node, when, index in asked if when > killed and (node, index) in stored]
+        assert not again, f"sent twice, although whole and journaled: {again}"
+    manifest = json.loads(run("tar", "--zstd", "-xOf", lab.archives / "resumed.tar.zst", "manifest.json").stdout)
+    sizes = {(m["node"], int(m["name"].rsplit("/", 1)[1].split(".")[0])): sum(f[0] for f in m["frames"]) for m in manifest["members"]}
+    expected = sum(sizes.get((node, index), 0) for node, _, index in asked)
+    sent = sum(p.length for c in counters for p in c.packets if p.data[34:36] == (7401).to_bytes(2, "big"))
+    print(f"{len(sizes)} members of {sum(sizes.values())} bytes, {len(asked)} times asked for, {sent} bytes on the wire, {kills} kills")
+    assert sent < expected * 1.1 + 200_000 * (1 + len(asked))
+    times = collections.Counter((node, index) for node, _, index in asked)
+    assert max(times.values()) <= 1 + kills, times
     for node in lab.nodes:
-        freezes = json.loads(node.run("curl", "-sf", f"{node.url}/api/v1/freezes").stdout)
         wait_for(lambda n=node: not json.loads(n.run("curl", "-sf", f"{n.url}/api/v1/freezes").stdout)["freezes"], "the freezes to be released")
-        assert freezes is not None
 
 
 @pytest.mark.timeout(200)
@@ -348,6 +383,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path.endswith("/renew"): return self.answer(200, b"{}")
         frozen["id"] = body.get("id", frozen["id"])
         if lie == "bad-json": return self.answer(201, b'{"id": [')
+        if lie == "huge-list":
+            member = dict(frozen["members"][0], content_bytes=16)
+            return self.answer(201, json.dumps(dict(frozen, members=[dict(member, index=i) for i in range(200000)])).encode())
         self.answer(201, json.dumps(frozen).encode())
     def do_GET(self):
         if "/members/" not in self.path: return self.answer(200, json.dumps(frozen).encode())
@@ -369,7 +407,7 @@ http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("lie", ["wrong-hash", "endless", "short", "flip", "bad-json", "silent"])
+@pytest.mark.parametrize("lie", ["wrong-hash", "endless", "short", "flip", "bad-json", "silent", "huge-list"])
 def test_a_lying_node(make_lab, tmp_path, lie):
     """A node can supply content, never a name or a structure: its lies cost only itself."""
     lab = make_lab(nodes=2)
@@ -398,6 +436,8 @@ def test_a_lying_node(make_lab, tmp_path, lie):
     assert result.returncode == 3, (result.returncode, result.stderr)
     nodes = {n["name"]: n for n in lab.snapshot("lied")["nodes"]}
     assert nodes["liar"]["status"] in ("failed", "partial") and nodes["liar"]["reason"], nodes["liar"]
+    if lie == "huge-list":
+        assert "it lists 200000 members" in nodes["liar"]["reason"], nodes["liar"]
     assert nodes["n1"]["packets"] > 0
     lab.client("snapshot", "verify", "lied")
     names = re.findall(r"\S+$", run("tar", "--zstd", "-tvf", lab.archives / "lied.tar.zst").stdout, re.M)

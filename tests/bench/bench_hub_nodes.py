@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
-"""What heartbeats cost a hub: its CPU while many nodes report every five seconds, each over a connection of its own.
-
-usage: hub_nodes_bench.py [--binary build/release/lookback] [--nodes 500] [--seconds 30]
-"""
+"""What 500 nodes cost a hub that has nothing else to do: its CPU while they report every five seconds, each over a connection of its
+own, its memory, and how long `lookback nodes` takes then."""
 import argparse
 import asyncio
 import json
@@ -12,19 +10,10 @@ import subprocess
 import tempfile
 import time
 
+from common import BINARY, Results, cpu_seconds, peak_rss_bytes, timed
+
+PORT = 17400
 INTERVAL = 5.0
-
-
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_kib(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    return 0
 
 
 async def ask(reader, writer, method, path, body=b""):
@@ -55,55 +44,56 @@ async def node(port, number, nodes, stop_at, late):
     writer.close()
 
 
-async def measure(port, pid, nodes, seconds):
-    late = []
-    stop_at = time.monotonic() + INTERVAL + seconds
-    tasks = [asyncio.create_task(node(port, i, nodes, stop_at, late)) for i in range(nodes)]
-    await asyncio.sleep(INTERVAL)  # everybody has been heard of
+async def measure(pid, options, results):
+    nodes, late = options.nodes, []
+    stop_at = time.monotonic() + 2 * INTERVAL + options.seconds
+    tasks = [asyncio.create_task(node(PORT, i, nodes, stop_at, late)) for i in range(nodes)]
+    await asyncio.sleep(INTERVAL + 1)  # everybody has been heard of
     before, started = cpu_seconds(pid), time.monotonic()
-    await asyncio.sleep(seconds - 1)
+    await asyncio.sleep(options.seconds)
     cpu, wall = cpu_seconds(pid) - before, time.monotonic() - started
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    listed = time.monotonic()
+    reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
     status, text = await ask(reader, writer, "GET", "/api/v1/nodes")
-    listed = time.monotonic() - listed
     writer.close()
     known = json.loads(text)["nodes"]
-    assert status == 200 and len(known) == nodes and all(one["state"] == "up" for one in known)
+    assert status == 200 and len(known) == nodes and all(one["state"] == "up" for one in known), (status, len(known))
+    listing = [BINARY, "nodes", "--hub", f"http://127.0.0.1:{PORT}"]
+    shown = (await asyncio.to_thread(subprocess.run, listing, capture_output=True, text=True, check=True)).stdout
+    assert shown.count("node-") == nodes, shown[:500]
+    runs = [(await asyncio.to_thread(timed, listing))[0] for _ in range(5)]
     await asyncio.gather(*tasks)
     late.sort()
-    print(f"{nodes} nodes, {len(late)} heartbeats in {wall:.0f} s: hub CPU {100 * cpu / wall:.2f} % of a core, "
-          f"{memory_kib(pid) / 1024:.1f} MiB; answered in {1000 * late[len(late) // 2]:.2f} ms (median), "
-          f"{1000 * late[int(len(late) * 0.99)]:.2f} ms (99 %); the list of nodes took {1000 * listed:.1f} ms")
+    results.add(f"CPU for the heartbeats of {nodes} nodes", 100 * cpu / wall, None, "", "% of a core")
+    results.add(f"peak memory with {nodes} nodes", peak_rss_bytes(pid) / 2**20, None, "", "MiB")
+    results.add(f"lookback nodes with {nodes} nodes", [1000 * one for one in runs], None, "", "ms")
+    results.add("answer to a heartbeat, 99th percentile", 1000 * late[int(len(late) * 0.99)], None, "", "ms")
+
+
+def wait_until_up(hub, log):
+    for _ in range(200):
+        if hub.poll() is not None:
+            break
+        if subprocess.run(["curl", "-sf", "-o", "/dev/null", f"http://127.0.0.1:{PORT}/readyz"], check=False).returncode == 0:
+            return
+        time.sleep(0.05)
+    raise SystemExit("the hub did not start: " + pathlib.Path(log).read_text())
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default="build/release/lookback")
     parser.add_argument("--nodes", type=int, default=500)
-    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--seconds", type=float, default=20)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        log = open(pathlib.Path(directory) / "log", "wb")
-        hub = subprocess.Popen([options.binary, "hub", "--listen", "127.0.0.1:17400", "--data-dir", directory + "/hub"], stderr=log)
+    with tempfile.TemporaryDirectory(dir=os.environ.get("LOOKBACK_BENCH_DIR", "/var/tmp"), prefix="lookback-bench-") as directory:
+        log = f"{directory}/log"
+        with open(log, "wb") as out:
+            hub = subprocess.Popen([BINARY, "hub", "--listen", f"127.0.0.1:{PORT}", "--data-dir", f"{directory}/hub"], stderr=out)
         try:
-            for _ in range(100):
-                time.sleep(0.05)
-                try:
-                    asyncio.run(measure_when_up(hub.pid, options))
-                    return
-                except ConnectionRefusedError:
-                    continue
-            raise SystemExit("the hub did not start: " + pathlib.Path(log.name).read_text())
+            wait_until_up(hub, log)
+            asyncio.run(measure(hub.pid, options, Results("hub")))
         finally:
             hub.terminate()
             hub.wait()
-
-
-async def measure_when_up(pid, options):
-    _, writer = await asyncio.open_connection("127.0.0.1", 17400)
-    writer.close()
-    await measure(17400, pid, options.nodes, options.seconds)
 
 
 if __name__ == "__main__":
