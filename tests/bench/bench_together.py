@@ -77,7 +77,7 @@ def main():
         results.add("recording beside one snapshot", one_cost, none_cost, "alone", "s/Mpkt")
         results.add("recording beside four and two exports", all_cost, none_cost, "alone", "s/Mpkt")
         results.add("snapshot beside recording", alone[0], idle[0], "without load", "s")
-        results.add("snapshot: slowest of four together", max(four), alone[0], "one beside recording", "s", "<= 4 x")
+        results.add("snapshot: slowest of four together", max(four), alone[0], "one beside recording", "s")
         results.add("export: slower of two beside four snapshots", max(two), alone_export[0], "one beside recording", "s")
         results.add("capture's peak memory, recording, ring included", recording_peak / 2**20, None, None, "MiB", "<= 96")
         results.add("... with four snapshots, ring included", common.peak_rss_bytes(node.capture.pid) / 2**20, None, None, "MiB")
