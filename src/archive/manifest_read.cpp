@@ -96,6 +96,15 @@ Result<NodeEntry> node_from_json(const Json& json) {
   TRY(read_array(json, "gaps", node.gaps, gap_from_json));
   TRY(read_array(json, "clock", node.clock, clock_from_json));
   TRY(read_array(json, "interfaces", node.interfaces, interface_from_json));
+  if (const auto layers = json.find("layers"); layers != json.end()) {
+    if (!layers->is_object()) return fail(ErrorKind::corrupt, "'layers' is not an object");
+    for (const auto& [name, value] : layers->items()) {
+      LayerEntry layer{name, "", ""};
+      TRY_ASSIGN(layer.state, json_get<std::string>(value, "state"));
+      TRY_ASSIGN(layer.reason, json_get<std::string>(value, "reason"));
+      node.layers.push_back(std::move(layer));
+    }
+  }
   return node;
 }
 

@@ -76,6 +76,18 @@ void put_node(std::string& out, const NodeEntry& node) {
     put_text(out, "mac", interface.mac);
     out += '}';
   });
+  if (!node.layers.empty()) {
+    out += ",\n     \"layers\": {";
+    for (const LayerEntry& layer : node.layers) {
+      if (out.back() != '{') out += ", ";
+      append_json_string(out, layer.name);
+      out += ": {";
+      put_text(out, "state", layer.state);
+      put_text(out, "reason", layer.reason);
+      out += '}';
+    }
+    out += '}';
+  }
   out += '}';
 }
 

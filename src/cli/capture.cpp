@@ -104,6 +104,12 @@ Command capture_command() {
                "What the FIFO may take on disk; by default 10GiB");
   command.size("--freeze-size", options->capture.freeze_bytes,
                "How much of it may stay frozen for snapshots; by default a quarter of the storage");
+  command.flag("--os-events", options->capture.os_events,
+               "Record what processes and sockets do as well (eBPF); on by default, where the "
+               "kernel and the privileges allow it");
+  command.size("--event-storage-size", options->capture.event_storage_bytes,
+               "What these events may take on disk beside the packets, twice that where they would "
+               "not reach as far back; by default a sixteenth of the storage, at least 64MiB");
   command.comma_list(
       "--interface", "LIST", options->capture.interfaces,
       "Interfaces to record, names or patterns with * and ?, separated by commas; by default all");

@@ -90,6 +90,18 @@ std::string node_status_page(const Json& status) {
   for (const Json& one : list_of(status, "interfaces")) {
     interfaces += (interfaces.empty() ? "" : ", ") + text_of(one, "name");
   }
+  if (const Json& events = member_of(member_of(status, "layers"), "os_events");
+      events.is_object()) {
+    std::string line = text_of(events, "state");
+    if (const std::string reason = text_of(events, "reason"); !reason.empty())
+      line += ": " + reason;
+    if (text_of(events, "state") != "off")
+      line += fmt::format("; {} events, {} lost, {} of {}", grouped(count(events, "events")),
+                          grouped(count(events, "lost")),
+                          format_size(count(events, "used_bytes")),
+                          format_size(count(events, "quota_bytes")));
+    page += fact("OS events", line);
+  }
   page += fact("Interfaces", interfaces.empty() ? "none" : interfaces);
   if (const std::string filter = text_of(status, "filter"); !filter.empty())
     page += fact("Filter", filter);

@@ -33,8 +33,17 @@ MemberStore::MemberStore(archive::ArchiveWriter writer, Journal journal, Fd sync
       budget_(budget),
       budget_id_(std::move(budget_id)) {}
 
-std::string MemberStore::member_name(const std::string& node, uint32_t index) {
-  return fmt::format("nodes/{}/packets/{:08}.pcapng", node, index);
+Result<std::string> MemberStore::member_name(const NodeRecord& node, uint32_t index,
+                                             const archive::MemberContent& member) {
+  const std::string& name = node.entry.name;
+  const auto it = std::find_if(node.members.begin(), node.members.end(),
+                               [&](const FrozenMember& one) { return one.index == index; });
+  if (it == node.members.end() || !it->os_events)
+    return fmt::format("nodes/{}/packets/{:08}.pcapng", name, index);
+  if (member.packets != 0) return fail(ErrorKind::corrupt, "events that are said to be packets");
+  const auto before = std::count_if(node.members.begin(), it,
+                                    [](const FrozenMember& one) { return one.os_events; });
+  return fmt::format("nodes/{}/os-events/{:08}.ndjson", name, before);
 }
 
 Result<std::unique_ptr<MemberStore>> MemberStore::open(const std::filesystem::path& folder,
@@ -67,9 +76,10 @@ Result<std::unique_ptr<MemberStore>> MemberStore::open(const std::filesystem::pa
   return store;
 }
 
-Result<> MemberStore::append(const std::string& node, uint32_t index,
+Result<> MemberStore::append(const NodeRecord& node, uint32_t index,
                              const archive::MemberContent& member) {
-  JournalLine line{node, index, MemberOutcome::stored, {}, std::nullopt};
+  JournalLine line{node.entry.name, index, MemberOutcome::stored, {}, std::nullopt};
+  TRY_ASSIGN(const std::string name, member_name(node, index, member));
   std::unique_lock lock(mutex_);
   flushed_.wait(lock, [&] { return abandoned_ || pending_bytes_ < kMostUnflushed; });
   if (abandoned_) return tl::make_unexpected(*abandoned_);
@@ -79,7 +89,7 @@ Result<> MemberStore::append(const std::string& node, uint32_t index,
   if (manifest_bytes_ + entry_bytes >
       std::min(kMostManifest, kManifestRoom + 2 * writer_.bytes_written()))
     return fail(ErrorKind::corrupt, "its lists of frames are too long for the manifest");
-  auto entry = writer_.append(member_name(node, index), node, member);
+  auto entry = writer_.append(name, node.entry.name, member);
   if (!entry) {
     Error error = entry.error();
     if (error.kind == ErrorKind::invalid) error.kind = ErrorKind::corrupt;

@@ -14,6 +14,7 @@
 #include "disk_budget.hpp"
 #include "journal.hpp"
 #include "lookback/archive/writer.hpp"
+#include "snapshot_record.hpp"
 
 namespace lookback::hub {
 
@@ -27,7 +28,7 @@ class MemberStore {
 
   /// corrupt: the member cannot be taken, the archive is as before. Waits while too much is not
   /// flushed yet.
-  [[nodiscard]] Result<> append(const std::string& node, uint32_t index,
+  [[nodiscard]] Result<> append(const NodeRecord& node, uint32_t index,
                                 const archive::MemberContent& member);
   void note(JournalLine line);
   /// Waits until there is much to flush, `time` has passed, or wake().
@@ -41,8 +42,10 @@ class MemberStore {
                                         const std::filesystem::path& final_path);
   [[nodiscard]] uint64_t bytes_written() const;
 
-  /// "nodes/web-1/packets/00000007.pcapng"
-  [[nodiscard]] static std::string member_name(const std::string& node, uint32_t index);
+  /// "nodes/web-1/packets/00000007.pcapng", "nodes/web-1/os-events/00000000.ndjson" (these counted from 0 in the order that
+  /// the node named them in). corrupt: the content is not of the kind that was announced.
+  [[nodiscard]] static Result<std::string> member_name(const NodeRecord& node, uint32_t index,
+                                                       const archive::MemberContent& member);
 
  private:
   MemberStore(archive::ArchiveWriter writer, Journal journal, Fd sync_fd, DiskBudget& budget,

@@ -78,6 +78,7 @@ Result<> read_freeze(std::string_view body, const FreezeOrder& order, NodeRecord
   TRY_ASSIGN(read.entry.gaps, gaps_from_json(json));
   TRY_ASSIGN(read.entry.clock, clock_samples_from_json(json));
   TRY_ASSIGN(read.entry.interfaces, interfaces_from_json(json));
+  TRY_ASSIGN(read.entry.layers, layers_from_json(json));
   TRY_ASSIGN(read.members, members_from_json(json));
   TRY_ASSIGN(const uint64_t estimate, json_get<uint64_t>(json, "content_bytes"));
   TRY(check_sums(read.members, estimate));

@@ -159,7 +159,7 @@ std::string SnapshotJob::url_of(const NodeRecord& node) const {
 
 Result<> SnapshotJob::store(const NodeRecord& node, uint32_t index,
                             const archive::MemberContent& member) {
-  auto stored = store_->append(node.entry.name, index, member);
+  auto stored = store_->append(node, index, member);
   if (stored) {
     ++env_.counters.members_stored;
     env_.counters.member_bytes += member.compressed.size();

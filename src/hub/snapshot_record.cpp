@@ -8,7 +8,7 @@ namespace lookback::hub {
 namespace {
 
 constexpr size_t kMaxText = 1024, kMaxGaps = 10'000, kMaxClockSamples = 100'000,
-                 kMaxInterfaces = 10'000;
+                 kMaxInterfaces = 10'000, kMaxLayers = 16;
 constexpr size_t kMaxMembers = 1'000'000;
 constexpr uint32_t kMaxMemberIndex = 99'999'999;  // eight digits in the archive
 
@@ -44,6 +44,7 @@ Json node_to_json(const NodeRecord& node) {
   Json members = Json::array();
   for (const FrozenMember& one : node.members)
     members.push_back({{"index", one.index},
+                       {"kind", one.os_events ? "os-events" : "packets"},
                        {"packets", one.packets},
                        {"content_bytes", one.content_bytes},
                        {"state", one.given_up ? "given_up" : "available"}});
@@ -55,6 +56,7 @@ Json node_to_json(const NodeRecord& node) {
           {"gaps", gaps_json(node.entry.gaps)},
           {"clock", clock_samples_json(node.entry.clock)},
           {"interfaces", std::move(interfaces)},
+          {"layers", layers_json(node.entry.layers)},
           {"url", node.url},
           {"frozen", node.frozen},
           {"covers_window", node.covers_window},
@@ -79,6 +81,7 @@ Result<NodeRecord> node_from_json(const Json& json) {
   TRY_ASSIGN(node.entry.gaps, gaps_from_json(json));
   TRY_ASSIGN(node.entry.clock, clock_samples_from_json(json));
   TRY_ASSIGN(node.entry.interfaces, interfaces_from_json(json));
+  TRY_ASSIGN(node.entry.layers, layers_from_json(json));
   TRY_ASSIGN(node.url, json_get<std::string>(json, "url"));
   TRY_ASSIGN(node.frozen, json_get<bool>(json, "frozen"));
   TRY_ASSIGN(node.covers_window, json_get<bool>(json, "covers_window"));
@@ -151,6 +154,30 @@ Result<std::vector<archive::InterfaceEntry>> interfaces_from_json(const Json& ob
       });
 }
 
+Json layers_json(const std::vector<archive::LayerEntry>& layers) {
+  Json object = Json::object();
+  for (const archive::LayerEntry& one : layers)
+    object[one.name] = {{"state", one.state}, {"reason", one.reason}};
+  return object;
+}
+
+Result<std::vector<archive::LayerEntry>> layers_from_json(const Json& object) {
+  std::vector<archive::LayerEntry> layers;
+  const auto it = object.find("layers");
+  if (it == object.end() || it->is_null()) return layers;
+  if (!it->is_object() || it->size() > kMaxLayers)
+    return fail(ErrorKind::corrupt, "'layers' is no object of at most {} layers", kMaxLayers);
+  for (const auto& [name, value] : it->items()) {
+    archive::LayerEntry layer;
+    layer.name = name;
+    if (name.size() > kMaxText) return fail(ErrorKind::corrupt, "a layer's name is too long");
+    TRY_ASSIGN(layer.state, text_of(value, "state"));
+    TRY_ASSIGN(layer.reason, text_of(value, "reason"));
+    layers.push_back(std::move(layer));
+  }
+  return layers;
+}
+
 Result<std::vector<FrozenMember>> members_from_json(const Json& object) {
   TRY_ASSIGN(auto members,
              read_array<FrozenMember>(
@@ -164,6 +191,11 @@ Result<std::vector<FrozenMember>> members_from_json(const Json& object) {
                    if (state != "available" && state != "given_up")
                      return fail(ErrorKind::corrupt, "a member of state '{}'", state.substr(0, 32));
                    member.given_up = state == "given_up";
+                   TRY_ASSIGN(const std::string kind,
+                              json_get_or<std::string>(json, "kind", "packets"));
+                   if (kind != "packets" && kind != "os-events")
+                     return fail(ErrorKind::corrupt, "a member of kind '{}'", kind.substr(0, 32));
+                   member.os_events = kind == "os-events";
                    if (member.index > kMaxMemberIndex)
                      return fail(ErrorKind::corrupt, "member {} is beyond {}", member.index,
                                  kMaxMemberIndex);

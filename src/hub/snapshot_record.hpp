@@ -19,6 +19,7 @@ struct FrozenMember {
   uint32_t index = 0;
   uint64_t packets = 0, content_bytes = 0;
   bool given_up = false;
+  bool os_events = false;  ///< of events, not of packets
 };
 
 struct NodeRecord {
@@ -54,6 +55,8 @@ struct SnapshotRecord {
 [[nodiscard]] Result<std::vector<archive::ClockSample>> clock_samples_from_json(const Json& object);
 [[nodiscard]] Result<std::vector<archive::InterfaceEntry>> interfaces_from_json(const Json& object);
 [[nodiscard]] Result<std::vector<FrozenMember>> members_from_json(const Json& object);
+[[nodiscard]] Json layers_json(const std::vector<archive::LayerEntry>& layers);
+[[nodiscard]] Result<std::vector<archive::LayerEntry>> layers_from_json(const Json& object);
 /// A manifest with this node alone can be written and read: nothing that the node said can spoil
 /// the archive's own.
 [[nodiscard]] Result<> check_node_entry(const archive::NodeEntry& entry);

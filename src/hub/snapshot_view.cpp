@@ -17,6 +17,7 @@ Json node_object(const archive::NodeEntry& node, uint64_t members_total, uint64_
                  {"coverage", coverage_json(node.coverage)},
                  {"packets", node.packets},
                  {"bytes", node.bytes},
+                 {"layers", layers_json(node.layers)},
                  {"members_total", members_total},
                  {"members_done", members_done}};
   if (!full) return object;

@@ -6,6 +6,7 @@
 #include "lookback/base/fd.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/time.hpp"
+#include "node/event_member.hpp"
 
 namespace lookback::node {
 namespace {
@@ -81,11 +82,11 @@ Response send_member(const ApiParts& parts, Request& request) {
 
   const auto window = parts.freezes->find(id);
   if (!window) return Response::problem(window.error());
-  if (index >= window->freeze.runs.size())
+  if (index >= window->freeze.runs.size() && index < kFirstEventMember)
     return Response::problem(
         {ErrorKind::not_found, fmt::format("freeze {} has no member {}", id, index)});
   Result<std::optional<archive::MemberContent>> member = std::nullopt;
-  if (!parts.pool->run([&] { member = parts.freezes->member(id, index); }))
+  if (!parts.pool->run([&] { member = parts.freezes->any_member(id, index); }))
     return Response::problem({ErrorKind::unreachable, "the daemon is being stopped"});
   if (!member) {
     auto response = Response::problem(member.error());

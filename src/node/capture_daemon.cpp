@@ -12,6 +12,7 @@
 #include "lookback/base/names.hpp"
 #include "lookback/base/size.hpp"
 #include "lookback/base/time.hpp"
+#include "lookback/observe/observer.hpp"
 #include "lookback/store/store.hpp"
 #include "node/api.hpp"
 #include "node/documents.hpp"
@@ -26,6 +27,7 @@ namespace {
 
 constexpr uint32_t kKernelBlockHeader = 48;  // struct tpacket_block_desc, which tp_sizeof_priv comes behind
 constexpr size_t kGapsShown = 100;
+constexpr uint64_t kEventShare = 16, kLeastEventBytes = 64 << 20;
 /// Without a hub to measure against, nobody reckons with an error: rounding is all there is.
 constexpr int64_t kUnmeasuredClockErrorNs = 1'000'000;
 
@@ -63,6 +65,7 @@ class Daemon final : public CaptureDaemon {
  private:
   [[nodiscard]] DaemonState state(size_t gaps) const;
   [[nodiscard]] Result<> start_heartbeat();
+  [[nodiscard]] Result<> start_observer();
   void renew_exclusion();
   void shut_down();
 
@@ -76,6 +79,7 @@ class Daemon final : public CaptureDaemon {
   std::unique_ptr<SelfExclusion> exclusion_;
   std::unique_ptr<capture::Ring> ring_;
   std::unique_ptr<Recorder> recorder_;
+  std::unique_ptr<observe::Observer> observer_;
   std::unique_ptr<FreezeService> freezes_;
   std::unique_ptr<MemberPool> pool_;
   std::unique_ptr<Heartbeat> heartbeat_;
@@ -128,8 +132,11 @@ Result<> Daemon::open(const SourceFactory& source) {
   TRY_ASSIGN(recorder_, Recorder::start(*ring_, *store_, clock_));
   recorder_->on_failure([this] { stop(); });
 
+  TRY(start_observer());
+
   FreezeService::Parts parts;
   parts.store = store_.get();
+  parts.observer = observer_.get();
   parts.clock = &clock_;
   parts.node_name = options_.node;
   parts.seal = [this] { return recorder_->barrier(); };
@@ -153,6 +160,19 @@ Result<> Daemon::open(const SourceFactory& source) {
   log_info("node {} records into {} (storage {}, ring {}), API on {}:{}", options_.node,
            options_.data_dir.string(), format_size(options_.storage_bytes),
            format_size(ring_->memory().size()), server_->address(), server_->port());
+  return {};
+}
+
+Result<> Daemon::start_observer() {
+  observe::ObserverOptions options;
+  options.enabled = options_.os_events;
+  options.store.directory = options_.data_dir / "os-events";
+  options.store.quota_bytes = options_.event_storage_bytes != 0
+                                  ? options_.event_storage_bytes
+                                  : std::max(kLeastEventBytes, options_.storage_bytes / kEventShare);
+  options.oldest_packet_ns = [this] { return store_->status().oldest_ns; };
+  options.is_frozen = [this](const std::string& id) { return store_->find_freeze(id).has_value(); };
+  TRY_ASSIGN(observer_, observe::Observer::start(std::move(options), clock_));
   return {};
 }
 
@@ -200,6 +220,7 @@ DaemonState Daemon::state(size_t gaps) const {
   state.failure = recorder_->failure();
   if (heartbeat_ready_.load(std::memory_order_acquire)) state.heartbeat = heartbeat_->status();
   state.ring_bytes = ring_->memory().size();
+  state.events = observer_->status();
   if (gaps == 0) return state;
   for (auto& interface : ring_->interfaces())
     if (ring_->selects(interface.name)) state.interfaces.push_back(std::move(interface));
@@ -217,6 +238,7 @@ void Daemon::shut_down() {
   // A handler may wait for the pool, and the pool's end is what ends its wait.
   if (pool_) pool_->stop();
   if (server_) server_->stop();
+  observer_.reset();
   if (recorder_) recorder_->stop();
 }
 

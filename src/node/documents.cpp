@@ -5,6 +5,7 @@
 #include "lookback/base/json.hpp"
 #include "lookback/base/time.hpp"
 #include "lookback/base/version.hpp"
+#include "node/event_member.hpp"
 
 namespace lookback::node {
 namespace {
@@ -57,6 +58,20 @@ void add_retention(Json& document, const DaemonState& state) {
                                       state.rates.disk_bytes_per_second);
   document["retention_ns"] = retention ? Json(*retention) : Json(nullptr);
   document["retention_text"] = retention ? format_duration(*retention) : "not known yet";
+}
+
+Json events_document(const observe::ObserverStatus& events) {
+  return {{"state", events.state},
+          {"reason", events.reason},
+          {"events", events.events},
+          {"lost", events.lost + events.store.lost_events},
+          {"limited", events.limited},
+          {"processes", events.processes},
+          {"sockets", events.sockets},
+          {"oldest", time_or_null(events.store.oldest_ns)},
+          {"used_bytes", events.store.used_bytes},
+          {"quota_bytes", events.store.quota_bytes},
+          {"frozen_bytes", events.store.frozen_bytes}};
 }
 
 std::string label_escaped(std::string_view text) {
@@ -140,6 +155,7 @@ Json status_document(const DaemonState& state) {
     reason = "the disk does not take packets";
   }
   document["layers"] = {{"packets", {{"state", layer}, {"reason", reason}}}};
+  if (state.events) document["layers"]["os_events"] = events_document(*state.events);
   return document;
 }
 
@@ -161,6 +177,21 @@ Json freeze_document(const FrozenWindow& window) {
                        {"last", format_time_ns(run.last_ns)},
                        {"state", run.given_up ? "given_up" : "available"}});
   }
+  uint64_t event_bytes = 0, event_content = 0;
+  for (const auto& segment : window.events) {
+    event_bytes += segment.bytes;
+    event_content += event_content_bound(segment);
+    members.push_back({{"index", event_member_index(segment)},
+                       {"kind", "os-events"},
+                       {"packets", 0},
+                       {"content_bytes", event_content_bound(segment)},
+                       {"first", format_time_ns(segment.first_ns)},
+                       {"last", format_time_ns(segment.last_ns)},
+                       {"state", "available"}});
+  }
+  Json layers = Json::object();
+  if (!window.events_state.empty())
+    layers["os_events"] = {{"state", window.events_state}, {"reason", window.events_reason}};
   return {{"id", freeze.id},
           {"owner", freeze.owner},
           {"from", format_time_ns(freeze.window.from_ns)},
@@ -173,8 +204,10 @@ Json freeze_document(const FrozenWindow& window) {
           {"gaps", gaps_document(freeze.gaps)},
           {"clock", std::move(clock)},
           {"interfaces", interfaces_document(window.estimate.interfaces)},
-          {"content_bytes", window.estimate.content_bytes},
-          {"compressed_bytes", window.estimate.compressed_bytes},
+          {"content_bytes", window.estimate.content_bytes + event_content},
+          // A record and its line compressed are about as long.
+          {"compressed_bytes", window.estimate.compressed_bytes + event_bytes},
+          {"layers", std::move(layers)},
           {"members", std::move(members)}};
 }
 
@@ -214,6 +247,18 @@ std::string metrics_text(const DaemonState& state) {
   metrics.add("gaps", "gauge", "Intervals in the stored time in which packets are missing.",
               state.gap_count);
   metrics.add("freezes", "gauge", "Frozen windows.", state.freezes);
+  if (state.events) {
+    metrics.add("os_events_total", "counter", "Events of processes and sockets that were kept.",
+                state.events->events);
+    metrics.add("lost_os_events_total", "counter", "Events lost.", state.events->lost,
+                "{reason=\"ring_full\"}");
+    metrics.sample("lost_os_events_total", state.events->store.lost_events, "{reason=\"disk\"}");
+    metrics.sample("lost_os_events_total", state.events->limited, "{reason=\"limit\"}");
+    metrics.add("os_events_recording", "gauge", "1 while events are recorded.",
+                state.events->state == "off" ? 0 : 1);
+    metrics.add("os_events_used_bytes", "gauge", "Bytes that events take.",
+                state.events->store.used_bytes);
+  }
   metrics.add("hub_registered", "gauge", "1 while the hub answers.",
               state.heartbeat && state.heartbeat->registered ? 1 : 0);
   if (state.heartbeat && state.heartbeat->clock) {

@@ -30,6 +30,7 @@ struct DaemonState {
   uint64_t ring_bytes = 0;
   uint64_t freezes = 0;
   uint64_t gap_count = 0;
+  std::optional<observe::ObserverStatus> events;
 };
 
 [[nodiscard]] nlohmann::json status_document(const DaemonState& state);

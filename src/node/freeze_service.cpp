@@ -13,6 +13,7 @@
 #include "lookback/base/version.hpp"
 #include "lookback/exporter/member_builder.hpp"
 #include "lookback/packet/pcapng.hpp"
+#include "node/event_member.hpp"
 
 namespace lookback::node {
 namespace {
@@ -167,6 +168,10 @@ Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
   request.parts = window.parts;
   request.time_to_live_ns = order.time_to_live_ns;
   request.extra = extra_of(order, window);
+  // Packets are worth having without the events.
+  if (parts_.observer != nullptr)
+    if (auto frozen = parts_.observer->freeze(order.id, window.hull); !frozen)
+      log_warning("freeze {} has no events: {}", order.id, frozen.error().message);
   TRY_ASSIGN(auto freeze, parts_.store->freeze(request));
   return Created{describe(std::move(freeze)), false};
 }
@@ -189,6 +194,7 @@ Result<> FreezeService::renew(const std::string& id, int64_t time_to_live_ns) {
 
 Result<> FreezeService::release(const std::string& id) {
   forget(id);
+  if (parts_.observer != nullptr) TRY(parts_.observer->store().release(id));
   return parts_.store->release_freeze(id);
 }
 
@@ -207,6 +213,12 @@ FrozenWindow FreezeService::describe(store::Freeze freeze) {
         return gap.start_ns < part.to_ns && gap.end_ns > part.from_ns;
       });
     });
+  if (parts_.observer != nullptr) {
+    window.events = parts_.observer->store().frozen(freeze.id);
+    auto status = parts_.observer->status();
+    window.events_state = std::move(status.state);
+    window.events_reason = std::move(status.reason);
+  }
   {
     const std::lock_guard lock(mutex_);
     if (const auto found = damage_.find(freeze.id); found != damage_.end())
@@ -277,6 +289,18 @@ void FreezeService::note_damage(const std::string& id, const std::vector<store::
   auto& known = damage_[id];
   for (const auto& gap : damage)
     if (std::find(known.begin(), known.end(), gap) == known.end()) known.push_back(gap);
+}
+
+Result<std::optional<archive::MemberContent>> FreezeService::any_member(const std::string& id,
+                                                                        size_t index) {
+  if (index < kFirstEventMember || parts_.observer == nullptr) return member(id, index);
+  TRY_ASSIGN(const auto freeze, parts_.store->find_freeze(id));
+  for (const auto& segment : parts_.observer->store().frozen(id)) {
+    if (event_member_index(segment) != index) continue;
+    TRY_ASSIGN(const auto bytes, parts_.observer->store().read(id, segment.sequence));
+    return event_member(bytes, freeze.window);
+  }
+  return fail(ErrorKind::not_found, "freeze {} has no member {}", id, index);
 }
 
 Result<std::optional<archive::MemberContent>> FreezeService::member(const std::string& id,

@@ -14,6 +14,7 @@
 #include "lookback/base/clock.hpp"
 #include "lookback/base/result.hpp"
 #include "lookback/exporter/member_builder.hpp"
+#include "lookback/observe/observer.hpp"
 #include "lookback/store/store.hpp"
 #include "node/address_filter.hpp"
 
@@ -38,6 +39,9 @@ struct FrozenWindow {
   FreezeEstimate estimate;
   bool complete = false;
   std::string reason;             ///< why not complete, one line
+  std::vector<observe::FrozenSegment> events;
+  /// What was recorded beside packets, and how well: state and reason.
+  std::string events_state, events_reason;
 };
 
 class FreezeService {
@@ -45,6 +49,7 @@ class FreezeService {
   struct Parts {
     store::Store* store = nullptr;
     const Clock* clock = nullptr;
+    observe::Observer* observer = nullptr;  ///< may be missing
     std::string node_name;
     /// Makes everything recorded by now immutable (Recorder::barrier).
     std::function<Result<>()> seal;
@@ -68,6 +73,9 @@ class FreezeService {
   [[nodiscard]] Result<> renew(const std::string& id, int64_t time_to_live_ns);
   [[nodiscard]] Result<> release(const std::string& id);
 
+  /// By its index in the freeze's document: packets or events.
+  [[nodiscard]] Result<std::optional<archive::MemberContent>> any_member(const std::string& id,
+                                                                         size_t index);
   /// One run of the freeze as an archive member: packets inside the window and the networks only. Nothing where there is none.
   /// not_found: no such freeze or run, or given up. The same bytes at every call. Takes processor time: see MemberPool.
   [[nodiscard]] Result<std::optional<archive::MemberContent>> member(const std::string& id,

@@ -35,6 +35,14 @@ struct InterfaceEntry {
   friend bool operator==(const InterfaceEntry&, const InterfaceEntry&) = default;
 };
 
+/// What a node recorded beside packets ("os_events"), and how well.
+struct LayerEntry {
+  std::string name;
+  std::string state;                  ///< "recording", "degraded", "off"
+  std::string reason;                 ///< why not "recording"
+  friend bool operator==(const LayerEntry&, const LayerEntry&) = default;
+};
+
 struct NodeEntry {
   std::string name;
   std::string version;                ///< of the capture daemon
@@ -46,6 +54,7 @@ struct NodeEntry {
   std::vector<Gap> gaps;
   std::vector<ClockSample> clock;
   std::vector<InterfaceEntry> interfaces;
+  std::vector<LayerEntry> layers;     ///< by name
   friend bool operator==(const NodeEntry&, const NodeEntry&) = default;
 };
 

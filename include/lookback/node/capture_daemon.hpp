@@ -30,6 +30,8 @@ struct CaptureOptions {
   std::filesystem::path data_dir;
   uint64_t storage_bytes = 10ULL << 30;
   uint64_t freeze_bytes = 0;              ///< 0: a quarter of storage_bytes
+  bool os_events = true;                  ///< record what processes and sockets do as well
+  uint64_t event_storage_bytes = 0;       ///< beside storage_bytes; 0: a sixteenth of them, at least 64 MiB
   std::vector<std::string> interfaces;    ///< names or globs; empty: all
   std::string filter;                     ///< pcap-filter
   uint32_t snaplen = 0;                   ///< 0: whole packets

@@ -32,6 +32,7 @@ Manifest example() {
   web.gaps = {{1'772'366'510'000'000'000, 1'772'366'511'000'000'000, 12, "kernel ring full"}, {1, 2, 0, "not running"}};
   web.clock = {{1'772'366'500'000'000'000, -1'500'000, 200'000, 0}, {1'772'366'600'000'000'000, 5, 200'000, -3'600'000'000'000}};
   web.interfaces = {{"eth0", 1, "02:42:ac:11:00:02"}, {"wg0", 101, ""}};
+  web.layers = {{"os_events", "degraded", "no \"BTF\""}, {"tls", "recording", ""}};
   NodeEntry db;
   db.name = "db";
   db.version = "";

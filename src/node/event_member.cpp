@@ -1,0 +1,81 @@
+#include "node/event_member.hpp"
+
+#include <algorithm>
+
+#include "lookback/base/fd.hpp"
+#include "lookback/base/log.hpp"
+#include "lookback/observe/event_segment.hpp"
+
+namespace lookback::node {
+namespace {
+
+constexpr uint32_t kEventMembers = 40'000'000;
+constexpr size_t kFrameBytes = 1 << 20;
+/// Lines against records: a short record's field names, or text of which each byte has to be
+/// escaped.
+constexpr uint64_t kMostGrowth = 10;
+
+class Builder {
+ public:
+  void add(std::string_view line, int64_t time_ns) {
+    if (!content_.empty() && content_.size() + line.size() > kFrameBytes) end_frame();
+    if (content_.empty()) frame_.first_ns = frame_.last_ns = time_ns;
+    frame_.first_ns = std::min(frame_.first_ns, time_ns);
+    frame_.last_ns = std::max(frame_.last_ns, time_ns);
+    content_ += line;
+  }
+  [[nodiscard]] uint64_t size() const { return member_.size + content_.size(); }
+  [[nodiscard]] archive::MemberContent finish() {
+    if (!content_.empty()) end_frame();
+    member_.sha256 = to_hex(hash_.finish());
+    return std::move(member_);
+  }
+
+ private:
+  void end_frame() {
+    const auto bytes = as_bytes(content_);
+    hash_.update(bytes);
+    frame_.content_bytes = bytes.size();
+    frame_.compressed_bytes = encoder_.encode(bytes, member_.compressed);
+    member_.size += bytes.size();
+    member_.frames.push_back(std::exchange(frame_, {}));
+    content_.clear();
+  }
+
+  archive::FrameEncoder encoder_;
+  Sha256 hash_;
+  std::string content_;
+  archive::FrameEntry frame_;
+  archive::MemberContent member_;
+};
+
+}  // namespace
+
+uint32_t event_member_index(const observe::FrozenSegment& segment) {
+  return kFirstEventMember + static_cast<uint32_t>(segment.sequence % kEventMembers);
+}
+
+uint64_t event_content_bound(const observe::FrozenSegment& segment) {
+  return std::min(archive::kMaxMemberContent, segment.bytes * kMostGrowth);
+}
+
+Result<std::optional<archive::MemberContent>> event_member(const std::string& segment,
+                                                           TimeWindow window) {
+  TRY_ASSIGN(const auto parsed, observe::parse_event_segment(as_bytes(segment)));
+  if (parsed.damaged_bytes != 0)
+    log_warning("event segment {}: {} bytes are damaged", parsed.sequence, parsed.damaged_bytes);
+  Builder builder;
+  uint64_t left_out = 0;
+  observe::render_member(parsed, window, [&](std::string_view line, int64_t time_ns) {
+    if (builder.size() + line.size() > archive::kMaxMemberContent)
+      ++left_out;
+    else
+      builder.add(line, time_ns);
+  });
+  if (left_out != 0)
+    log_warning("event segment {}: {} events do not fit", parsed.sequence, left_out);
+  if (builder.size() == 0) return std::nullopt;
+  return builder.finish();
+}
+
+}  // namespace lookback::node

@@ -1,0 +1,27 @@
+#pragma once
+// A frozen segment of the event FIFO → a member of an archive.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "lookback/archive/member.hpp"
+#include "lookback/base/result.hpp"
+#include "lookback/base/time.hpp"
+#include "lookback/observe/event_store.hpp"
+
+namespace lookback::node {
+
+/// Members of events are counted from here, by their segments' sequence numbers; packets' are
+/// below.
+inline constexpr uint32_t kFirstEventMember = 50'000'000;
+[[nodiscard]] uint32_t event_member_index(const observe::FrozenSegment& segment);
+/// The most content that it can make as lines.
+[[nodiscard]] uint64_t event_content_bound(const observe::FrozenSegment& segment);
+
+/// The lines of the window, cut into frames between lines. Nothing where there are none. The same
+/// segment gives the same bytes.
+[[nodiscard]] Result<std::optional<archive::MemberContent>> event_member(const std::string& segment,
+                                                                         TimeWindow window);
+
+}  // namespace lookback::node
