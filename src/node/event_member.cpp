@@ -11,9 +11,8 @@ namespace {
 
 constexpr uint32_t kEventMembers = 40'000'000;
 constexpr size_t kFrameBytes = 1 << 20;
-/// Lines against records: a short record's field names, or text of which each byte has to be
-/// escaped.
-constexpr uint64_t kMostGrowth = 10;
+/// Lines against records: about three to one by the field names, more where text has to be escaped.
+constexpr uint64_t kMostGrowth = 5;
 
 class Builder {
  public:

@@ -16,7 +16,7 @@ namespace lookback::node {
 /// below.
 inline constexpr uint32_t kFirstEventMember = 50'000'000;
 [[nodiscard]] uint32_t event_member_index(const observe::FrozenSegment& segment);
-/// The most content that it can make as lines.
+/// The content that it makes as lines, with room to spare.
 [[nodiscard]] uint64_t event_content_bound(const observe::FrozenSegment& segment);
 
 /// The lines of the window, cut into frames between lines. Nothing where there are none. The same
