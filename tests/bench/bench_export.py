@@ -38,9 +38,9 @@ def folder():
         os.chdir("/")
 
 
-def generate(megabytes, nodes):
+def generate(megabytes, nodes, *more):
     """{archive_bytes, from_ns, to_ns} of test.tar.zst, a.pcap and b.pcap."""
-    said = subprocess.run([GENERATOR, "make", ".", str(megabytes), str(nodes)], check=True, capture_output=True, text=True).stdout
+    said = subprocess.run([GENERATOR, "make", ".", str(megabytes), str(nodes), *more], check=True, capture_output=True, text=True).stdout
     return {key: int(value) for key, value in (pair.split("=") for pair in said.split())}
 
 
@@ -112,6 +112,13 @@ def two_nodes(results):
             ours("--node", "a", "--filter", EVERYWHERE))
 
 
+def attributed(results):
+    """The same with OS events in the archive: every packet that has a known socket bears its process."""
+    generate(MEGABYTES, 2, "events")
+    pipe = f"mergecap -F nsecpcap -w - a.pcap b.pcap | tcpdump -n -r - -w theirs '{WEB}'"
+    compare(results, "merge, filter, name processes", "mergecap | tcpdump", ["sh", "-c", pipe], ours("--filter", WEB), "<= 0.33", "<= 0.25")
+
+
 def slices(results):
     made = generate(SLICE_MEGABYTES, 1)
     # editcap takes local time; it counts microseconds.
@@ -128,7 +135,7 @@ def main():
     os.environ["TZ"] = "UTC"
     time.tzset()
     results = common.Results("export")
-    for part in (two_nodes, slices):
+    for part in (two_nodes, attributed, slices):
         with folder():
             part(results)
 

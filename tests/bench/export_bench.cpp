@@ -1,6 +1,6 @@
 // The data of bench_export.py.
 //
-//   bench_export make FOLDER MEGABYTES [NODES]   the same made-up traffic as each node saw it:
+//   bench_export make FOLDER MEGABYTES [NODES [events]]   the same made-up traffic as each node saw it:
 //   a.pcap, b.pcap…, and all of them as test.tar.zst
 
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 
 #include "lookback/archive/archive.hpp"
 #include "lookback/base/fd.hpp"
+#include "lookback/base/hash.hpp"
 #include "lookback/exporter/member_builder.hpp"
 #include "lookback/packet/pcapng.hpp"
 
@@ -48,6 +49,12 @@ class Traffic {
   Traffic() {
     noise_.resize(1 << 20);
     for (uint64_t& word : noise_) word = random_();
+  }
+
+  static constexpr uint32_t kFirstClient = 0x0a000000, kFirstServer = 0x0a010000;
+  static constexpr uint32_t kClients = 200, kServers = 20;
+  static uint64_t client_port_of(uint64_t client, uint64_t server) {
+    return 32768 + (client * kServers + server) % 28000;
   }
 
   void next(Packet& packet) {
@@ -95,14 +102,15 @@ class Traffic {
     put16(ip + 4, number_);
     ip[8] = std::byte{64};
     ip[9] = std::byte{protocol};
-    const uint64_t client = rare ? 0x0a09c8c8 : 0x0a000000 + draw / 7 % 200,
-                   server = 0x0a010000 + draw / 1400 % 20;
+    const uint64_t client = rare ? 0x0a09c8c8 : kFirstClient + draw / 7 % kClients,
+                   server = kFirstServer + draw / 1400 % kServers;
     const bool answer = draw / 3 % 2 == 0;
+    const auto client_port = static_cast<uint16_t>(client_port_of(client, server));
     put32(ip + 12, answer ? server : client);
     put32(ip + 16, answer ? client : server);
     std::byte* const l4 = ip + 20;
-    put16(l4, answer ? port : 32768 + draw / 11 % 2000);
-    put16(l4 + 2, answer ? 32768 + draw / 11 % 2000 : port);
+    put16(l4, answer ? port : client_port);
+    put16(l4 + 2, answer ? client_port : port);
     if (protocol == 6) {
       put32(l4 + 4, number_ * 1400);
       put32(l4 + 8, number_ * 7);
@@ -158,6 +166,55 @@ class Node {
     if (buffer_.size() > 1 << 20) flush();
     if (builder_.content_bytes() >= exporter::kMemberBytes) end_member();
   }
+  /// The sockets at both ends of all connections, as if the node had them all.
+  void add_events() {
+    archive::FrameEncoder encoder;
+    archive::MemberContent member;
+    Sha256 hash;
+    const uint16_t ports[] = {80, 6379, 443};
+    std::string text = fmt::format(
+        "{{\"kind\":\"checkpoint\",\"time\":{},\"version\":1,\"cgroups\":1,\"processes\":0,\"sockets\":"
+        "{}}}\n{{\"kind\":\"cgroup\",\"time\":{},\"id\":7,\"container\":\"{:064x}\",\"runtime\":"
+        "\"docker\",\"name\":\"web\"}}\n",
+        kStart, 6 * Traffic::kClients * Traffic::kServers, kStart, 0xabcdef);
+    const auto end_frame = [&] {
+      const auto content = std::as_bytes(std::span(text));
+      hash.update(content);
+      archive::FrameEntry frame;
+      frame.content_bytes = content.size();
+      frame.compressed_bytes = encoder.encode(content, member.compressed);
+      frame.first_ns = frame.last_ns = kStart;
+      member.size += content.size();
+      member.frames.push_back(frame);
+      text.clear();
+    };
+    uint32_t socket = 0;
+    for (uint32_t i = 0; i < 3 * Traffic::kClients * Traffic::kServers; ++i) {
+      const uint32_t client = i / 3 % Traffic::kClients, server = i / 3 / Traffic::kClients;
+      const auto client_port =
+          Traffic::client_port_of(Traffic::kFirstClient + client, Traffic::kFirstServer + server);
+      const auto end = [&](std::string_view role, std::string_view comm, uint32_t pid,
+                           std::string_view ends) {
+        text += fmt::format(
+            "{{\"kind\":\"socket\",\"time\":{},\"state\":\"open\",\"role\":\"{}\",\"socket\":{},"
+            "\"protocol\":\"tcp\",\"netns\":1,{},\"pid\":{},\"tid\":{},\"comm\":\"{}\",\"cgroup\":7}}\n",
+            kStart, role, ++socket, ends, pid, pid, comm);
+      };
+      const std::string at_client = fmt::format("10.0.0.{}", client),
+                        at_server = fmt::format("10.1.0.{}", server);
+      constexpr std::string_view kEnds =
+          "\"local\":\"{}\",\"local_port\":{},\"remote\":\"{}\",\"remote_port\":{}";
+      end("client", "client", 1000 + client,
+          fmt::format(fmt::runtime(kEnds), at_client, client_port, at_server, ports[i % 3]));
+      end("server", "server", 100 + server,
+          fmt::format(fmt::runtime(kEnds), at_server, ports[i % 3], at_client, client_port));
+      if (text.size() > 512 << 10) end_frame();
+    }
+    if (!text.empty()) end_frame();
+    member.sha256 = to_hex(hash.finish());
+    (void)require(
+        writer_.append(fmt::format("nodes/{}/os-events/00000000.ndjson", name_), name_, member));
+  }
   void finish(archive::Manifest& manifest) {
     flush();
     if (builder_.packets() > 0) end_member();
@@ -186,7 +243,7 @@ class Node {
   int member_ = 0;
 };
 
-void make(const std::string& folder, uint64_t megabytes, size_t node_count) {
+void make(const std::string& folder, uint64_t megabytes, size_t node_count, bool with_events) {
   auto writer = require(archive::ArchiveWriter::create(folder + "/test.partial", 0));
   archive::Manifest manifest;
   manifest.name = "bench";
@@ -196,6 +253,9 @@ void make(const std::string& folder, uint64_t megabytes, size_t node_count) {
   for (size_t i = 0; i < node_count; ++i) {
     nodes.push_back(
         std::make_unique<Node>(folder, std::string(1, static_cast<char>('a' + i)), writer));
+  }
+  for (const auto& node : nodes) {
+    if (with_events) node->add_events();
   }
   Traffic traffic;
   Traffic::Packet packet;
@@ -220,10 +280,11 @@ void make(const std::string& folder, uint64_t megabytes, size_t node_count) {
 
 int main(int argc, char** argv) {
   const std::string_view job = argc > 1 ? argv[1] : "";
-  if (job == "make" && (argc == 4 || argc == 5)) {
-    make(argv[2], std::stoull(argv[3]), argc == 5 ? std::stoul(argv[4]) : 2);
+  if (job == "make" && argc >= 4 && argc <= 6) {
+    make(argv[2], std::stoull(argv[3]), argc > 4 ? std::stoul(argv[4]) : 2,
+         argc > 5 && argv[5] == std::string_view("events"));
     return 0;
   }
-  std::fprintf(stderr, "usage: bench_export make FOLDER MEGABYTES [NODES]\n");
+  std::fprintf(stderr, "usage: bench_export make FOLDER MEGABYTES [NODES [events]]\n");
   return 2;
 }
