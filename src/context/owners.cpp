@@ -37,11 +37,16 @@ uint64_t mix(uint64_t a, uint64_t b) {
 }  // namespace
 
 const Owner* Socket::owner_at(int64_t time_ns) const {
-  if (possessions_.empty()) return nullptr;
+  int64_t from_ns = 0, until_ns = 0;
+  return owner_at(time_ns, from_ns, until_ns);
+}
+
+const Owner* Socket::owner_at(int64_t time_ns, int64_t& from_ns, int64_t& until_ns) const {
   const auto after = std::upper_bound(
       possessions_.begin(), possessions_.end(), time_ns,
       [](int64_t time, const Possession& one) { return time < one.from_ns; });
-  // What came before the first owner, such as a handshake, is its as well.
+  until_ns = after == possessions_.end() ? INT64_MAX : after->from_ns;
+  from_ns = after == possessions_.begin() ? INT64_MIN : std::prev(after)->from_ns;
   return after == possessions_.begin() ? nullptr : std::prev(after)->owner.get();
 }
 

@@ -126,6 +126,29 @@ void Attribution::look(NodeEvents& events, Flow& flow, const FlowKey& key, unsig
   flow.sockets[end] = events.table.find(query);
 }
 
+void Attribution::find_owners(Flow& flow, uint64_t version, int64_t time_ns) {
+  flow.owners_version = version;
+  flow.owners_from_ns = INT64_MIN;
+  flow.owners_until_ns = INT64_MAX;
+  for (unsigned end = 0; end < 2; ++end) {
+    flow.owners[end] = nullptr;
+    flow.pids[end] = flow.tids[end] = 0;
+    const auto& socket = flow.sockets[end];
+    if (!socket) continue;
+    int64_t from_ns = INT64_MIN, until_ns = INT64_MAX;
+    flow.owners[end] = socket->owner_at(time_ns, from_ns, until_ns);
+    if (const context::Owner* owner = flow.owners[end]; owner != nullptr) {
+      flow.pids[end] = owner->pid;
+      flow.tids[end] = owner->tid != 0 ? owner->tid : owner->pid;
+    }
+    flow.owners_from_ns = std::max(flow.owners_from_ns, from_ns);
+    flow.owners_until_ns = std::min(flow.owners_until_ns, until_ns);
+    // The port of UDP may be somebody else's then.
+    if (socket->to_ns() >= time_ns)
+      flow.owners_until_ns = std::min(flow.owners_until_ns, socket->to_ns());
+  }
+}
+
 Result<PacketOwners> Attribution::of(uint32_t node, uint32_t interface, const PacketDigest& packet,
                                      int64_t time_ns) {
   PacketOwners owners;
@@ -154,25 +177,30 @@ Result<PacketOwners> Attribution::of(uint32_t node, uint32_t interface, const Pa
     flow.initial = packet.sequence;
     flow.first_ns = time_ns;
   }
-  const bool again = events.table.version() != flow.version &&
-                     time_ns - flow.looked_ns >= kLookAgainNs;
+  const uint64_t version = events.table.version();
+  const bool again = version != flow.version && time_ns - flow.looked_ns >= kLookAgainNs;
+  bool looked = false;
   for (unsigned end = 0; end < 2; ++end) {
     const auto& socket = flow.sockets[end];
     // Who uses a port of UDP next says so by no packet.
     const bool over = socket && packet.protocol == kUdp && socket->to_ns() < time_ns;
     if (flow.version != 0 && !over && (socket || !again)) continue;
     look(events, flow, key, end, time_ns);
+    looked = true;
   }
   if (again || flow.version == 0) {
-    flow.version = std::max<uint64_t>(1, events.table.version());
+    flow.version = std::max<uint64_t>(1, version);
     flow.looked_ns = time_ns;
   }
-  const auto owner = [&](unsigned end) {
-    return flow.sockets[end] ? flow.sockets[end]->owner_at(time_ns) : nullptr;
-  };
-  owners.sender = owner(from);
-  owners.receiver = owner(1 - from);
-  if (owners.one() != nullptr) owners.told = &flow.told;
+  if (looked || flow.owners_version != version || time_ns < flow.owners_from_ns ||
+      time_ns >= flow.owners_until_ns)
+    find_owners(flow, version, time_ns);
+  owners.sender = flow.owners[from];
+  owners.receiver = flow.owners[1 - from];
+  const unsigned one = owners.sender != nullptr ? from : 1 - from;
+  owners.pid = flow.pids[one];
+  owners.tid = flow.tids[one];
+  if (owners.pid != 0) owners.told = &flow.told;
   return owners;
 }
 

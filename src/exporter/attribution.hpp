@@ -23,8 +23,9 @@ struct PacketOwners {
   /// set.
   bool* told = nullptr;
 
-  /// The option and the columns of tools have room for one.
-  [[nodiscard]] const context::Owner* one() const { return sender != nullptr ? sender : receiver; }
+  /// Of the sender, or else the receiver, since tools have room for one; 0: neither is known. Here,
+  /// since every packet needs them and the owners are far away in memory.
+  uint32_t pid = 0, tid = 0;
 };
 
 /// One thread. Packets come by time; the same one may come several times in a row.
@@ -49,12 +50,18 @@ class Attribution {
   struct Flow {
     std::shared_ptr<const context::Socket> sockets[2];  ///< of the low and the high end
     uint64_t version = 0;                               ///< of the table when they were looked for
+    // Who has them, as long as the table is of that version and the time between these.
+    const context::Owner* owners[2] = {nullptr, nullptr};
+    uint32_t pids[2] = {0, 0}, tids[2] = {0, 0};
+    uint64_t owners_version = 0;
+    int64_t owners_from_ns = 0, owners_until_ns = 0;
     int64_t first_ns = 0, looked_ns = 0;
     uint32_t initial = 0;
     bool opened = false;  ///< its SYN was seen, with `initial`
     bool told = false;
   };
 
+  static void find_owners(Flow& flow, uint64_t version, int64_t time_ns);
   void look(NodeEvents& events, Flow& flow, const FlowKey& key, unsigned end, int64_t time_ns);
 
   std::vector<std::unique_ptr<NodeEvents>> nodes_;  ///< null: has none

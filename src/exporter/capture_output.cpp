@@ -137,7 +137,7 @@ Result<> CaptureOutput::write(const FrameBatch& batch, uint32_t node, size_t fir
     }
     comments_.clear();
     take_gap_comments(node, time);
-    TRY(write_with_options(records(packet, packet + 1), nullptr));
+    TRY(write_with_options(records(packet, packet + 1), 0, 0));
   }
   return {};
 }
@@ -169,27 +169,26 @@ Result<> CaptureOutput::write_annotated(const FrameBatch& batch, uint32_t node, 
   }
   const uint32_t start = batch.start_of(packet);
   const auto record = std::span(batch.bytes).subspan(start, ref.end - start);
-  if (comments_.empty() && owners.one() == nullptr) return write_records(record);
-  return write_with_options(record, owners.one());
+  if (comments_.empty() && owners.pid == 0) return write_records(record);
+  return write_with_options(record, owners.pid, owners.tid);
 }
 
-/// The same block with comments and the process before its other options.
+/// The same block with comments and the process (0: none) before its other options.
 Result<> CaptureOutput::write_with_options(std::span<const std::byte> block,
-                                           const context::Owner* owner) {
+                                           uint32_t pid, uint32_t tid) {
   const auto captured = load<uint32_t>(block.data() + epb::kCaptured);
   const size_t options = epb::kData + ((size_t{captured} + 3) & ~size_t{3});
   block_.assign(block.begin(), block.begin() + static_cast<ptrdiff_t>(options));
   for (const std::string& comment : comments_) append_option(block_, packet::kOptComment, comment);
-  if (owner != nullptr) {
+  if (pid != 0) {
     struct ProcessOption {
       uint16_t code, length;
-      uint32_t pid, tid;
+      uint32_t process, thread;
     };
     static_assert(sizeof(ProcessOption) == 12);
     const size_t at = block_.size();
     block_.resize(at + sizeof(ProcessOption));
-    store(block_.data() + at,
-          ProcessOption{packet::kEpbProcess, 8, owner->pid, owner->tid != 0 ? owner->tid : owner->pid});
+    store(block_.data() + at, ProcessOption{packet::kEpbProcess, 8, pid, tid});
   }
   const auto rest = block.subspan(options, block.size() - options - 4);
   block_.insert(block_.end(), rest.begin(), rest.end());

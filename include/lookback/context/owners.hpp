@@ -31,6 +31,8 @@ class Socket {
  public:
   /// Null where nobody is known to have had it then.
   [[nodiscard]] const Owner* owner_at(int64_t time_ns) const;
+  /// The same, and from when until when that is the answer, as far as is known by now.
+  [[nodiscard]] const Owner* owner_at(int64_t time_ns, int64_t& from_ns, int64_t& until_ns) const;
   [[nodiscard]] int64_t from_ns() const { return from_ns_; }
   /// INT64_MAX while it is open.
   [[nodiscard]] int64_t to_ns() const { return to_ns_; }
