@@ -1,4 +1,6 @@
 // Heartbeats and the list of nodes.
+#include <algorithm>
+
 #include "api.hpp"
 #include "json_text.hpp"
 
@@ -21,6 +23,23 @@ http::Response take_heartbeat(const http::Request& request, ApiContext& context)
   return http::Response::json(to_text(reply));
 }
 
+/// From when to when each node has packets, by its own clock, and all of them together.
+http::Response boundaries(const ApiContext& context) {
+  std::optional<int64_t> oldest, newest;
+  Json list = Json::array();
+  for (const NodeInfo& node : context.nodes.nodes()) {
+    const NodeStatus& status = node.status;
+    if (status.oldest_ns) oldest = std::min(oldest.value_or(*status.oldest_ns), *status.oldest_ns);
+    if (status.newest_ns) newest = std::max(newest.value_or(*status.newest_ns), *status.newest_ns);
+    list.push_back({{"name", node.name},
+                    {"state", to_string(node.state)},
+                    {"oldest", time_json(status.oldest_ns)},
+                    {"newest", time_json(status.newest_ns)}});
+  }
+  return http::Response::json(to_text(
+      {{"oldest", time_json(oldest)}, {"newest", time_json(newest)}, {"nodes", std::move(list)}}));
+}
+
 }  // namespace
 
 void mount_node_routes(http::Server& server, ApiContext& context) {
@@ -31,6 +50,8 @@ void mount_node_routes(http::Server& server, ApiContext& context) {
     for (const NodeInfo& node : context.nodes.nodes()) list.push_back(node_json(node));
     return http::Response::json(to_text({{"nodes", std::move(list)}}));
   });
+  server.add("GET", "/api/v1/boundaries",
+             [&context](http::Request&) { return boundaries(context); });
   server.add("DELETE", "/api/v1/nodes/{name}", [&context](http::Request& request) {
     (void)context.nodes.forget(
         request.parameters.at("name"));  // one that is not known is forgotten already

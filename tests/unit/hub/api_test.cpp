@@ -323,7 +323,14 @@ TEST_CASE("status, metrics and nodes say what there is") {
   CHECK(node.at("state") == "up");
   CHECK(node.at("dropped") == 4);
   CHECK(node.at("url") == p.node.url());
+  const Json boundaries = p.client.get("/api/v1/boundaries").json;
+  REQUIRE(boundaries.at("nodes").size() == 1);
+  CHECK(boundaries.at("nodes")[0].at("name") == "web-1");
+  CHECK(boundaries.at("oldest") == "2026-01-01T00:00:00.000000000Z");
+  CHECK(boundaries.at("newest") == "2026-01-01T01:00:00.000000000Z");
+  CHECK(boundaries.at("nodes")[0].at("oldest") == boundaries.at("oldest"));
   CHECK(p.client.call("DELETE", "/api/v1/nodes/web-1").status == 204);
+  CHECK(p.client.get("/api/v1/boundaries").json.at("oldest").is_null());
   CHECK(p.client.get("/api/v1/nodes").json.at("nodes").empty());
   CHECK(p.client.get("/healthz").status == 200);
   CHECK(p.client.get("/readyz").status == 200);
