@@ -49,8 +49,9 @@ void add_choice_options(Command& command, PacketChoice& choice) {
                "Only packets that a process of this name sent or got, or one that matches a "
                "pattern");
   command.list("--pid", "N", choice.pids, "Only packets that this process sent or got");
-  command.list("--container", "NAME|ID", choice.containers,
-               "Only packets of this container, by its name, a pattern, or the beginning of its id");
+  command.list(
+      "--container", "NAME|ID", choice.containers,
+      "Only packets of this container, by its name, a pattern, or the beginning of its id");
 }
 
 Result<exporter::ExportOptions> options_of(const PacketChoice& choice) {

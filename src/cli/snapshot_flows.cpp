@@ -123,11 +123,18 @@ class Printer {
       return static_cast<uint64_t>(number_of(flow, key));
     };
     const uint64_t again = number("retransmits");
-    table_.add({time_of(flow, "start"), text_of(flow, "node"), text_of(flow, "protocol"),
-                endpoint(member_of(flow, "client")), endpoint(member_of(flow, "server")),
-                grouped(number("packets")), format_size(number("bytes")),
-                {grouped(again), again > 0 ? Colour::yellow : Colour::none}, round_trip(flow),
-                text_of(flow, "state"), both(flow, "process"), both(flow, "container")});
+    table_.add({time_of(flow, "start"),
+                text_of(flow, "node"),
+                text_of(flow, "protocol"),
+                endpoint(member_of(flow, "client")),
+                endpoint(member_of(flow, "server")),
+                grouped(number("packets")),
+                format_size(number("bytes")),
+                {grouped(again), again > 0 ? Colour::yellow : Colour::none},
+                round_trip(flow),
+                text_of(flow, "state"),
+                both(flow, "process"),
+                both(flow, "container")});
     return {};
   }
   Result<> end() {
@@ -225,8 +232,10 @@ Command snapshot_flows_command() {
       "segments that were sent again, the round trip time and the state at the end. A connection "
       "that reuses the ports of an earlier one is a flow of its own. Behind tunnels the inner "
       "addresses count. Where several interfaces of a node saw a flow, the figures are those of "
-      "the one that saw most of it. Processes and containers at the ends are told as far as the node "
-      "that saw the flow recorded OS events. An argument with a '/' in it, or that ends in .zst and exists, "
+      "the one that saw most of it. Processes and containers at the ends are told as far as the "
+      "node "
+      "that saw the flow recorded OS events. An argument with a '/' in it, or that ends in .zst "
+      "and exists, "
       "is an archive file and needs no hub.";
   command.argument("SNAPSHOT|FILE", options->snapshot, "A snapshot's name, or an archive file");
   command.choice("-o,--output", "table|json|csv", options->output,

@@ -42,9 +42,9 @@ const Owner* Socket::owner_at(int64_t time_ns) const {
 }
 
 const Owner* Socket::owner_at(int64_t time_ns, int64_t& from_ns, int64_t& until_ns) const {
-  const auto after = std::upper_bound(
-      possessions_.begin(), possessions_.end(), time_ns,
-      [](int64_t time, const Possession& one) { return time < one.from_ns; });
+  const auto after =
+      std::upper_bound(possessions_.begin(), possessions_.end(), time_ns,
+                       [](int64_t time, const Possession& one) { return time < one.from_ns; });
   until_ns = after == possessions_.end() ? INT64_MAX : after->from_ns;
   from_ns = after == possessions_.begin() ? INT64_MIN : std::prev(after)->from_ns;
   return after == possessions_.begin() ? nullptr : std::prev(after)->owner.get();
@@ -60,7 +60,9 @@ size_t OwnerTable::EndsHash::operator()(const Socket::Ends& ends) const {
   return static_cast<size_t>(value);
 }
 
-OwnerTable::EndsHash OwnerTable::make_hash() { return {random_u64()}; }
+OwnerTable::EndsHash OwnerTable::make_hash() {
+  return {random_u64()};
+}
 
 void OwnerTable::apply(const Record& record) {
   switch (record.kind) {
@@ -73,8 +75,8 @@ void OwnerTable::apply(const Record& record) {
       return checkpoint(record);
     case Kind::cgroup:
       if (record.container.empty() || containers_.size() >= kMostCgroups) return;
-      containers_[record.cgroup] = std::make_shared<const Container>(Container{
-          record.container, record.runtime, record.name, record.image, record.pod_uid});
+      containers_[record.cgroup] = std::make_shared<const Container>(
+          Container{record.container, record.runtime, record.name, record.image, record.pod_uid});
       return;
     case Kind::process:
     case Kind::fork:
@@ -281,8 +283,7 @@ OwnerTable::SocketPtr OwnerTable::choose(const std::vector<SocketPtr>& sockets,
   // Far from the packet by this; nothing where it cannot be.
   const auto distance = [&](const Socket& socket) -> std::optional<int64_t> {
     const int64_t t = query.time_ns;
-    if (query.netns != 0 && socket.netns_ != 0 && socket.netns_ != query.netns)
-      return std::nullopt;
+    if (query.netns != 0 && socket.netns_ != 0 && socket.netns_ != query.netns) return std::nullopt;
     if (query.opens && !socket.listening_) {
       if (socket.server_) {
         // Accepted after its SYN came.
@@ -307,9 +308,9 @@ OwnerTable::SocketPtr OwnerTable::choose(const std::vector<SocketPtr>& sockets,
     if (!away) continue;
     // Of two at the same distance the later one: ports are used again, not before. But one that
     // was over at once is an attempt that found the port taken.
-    const bool later = best && (is_attempt(*best) != is_attempt(*socket)
-                                    ? is_attempt(*best)
-                                    : best->from_ns_ < socket->from_ns_);
+    const bool later =
+        best && (is_attempt(*best) != is_attempt(*socket) ? is_attempt(*best)
+                                                          : best->from_ns_ < socket->from_ns_);
     const bool nearer = *away < nearest || (*away == nearest && later);
     if (best && best->netns_ != socket->netns_ && std::max(*away, nearest) < kSameMomentNs)
       several = true;

@@ -18,12 +18,21 @@ struct KindName {
   std::string_view name;
   Kind kind;
 };
-constexpr KindName kKinds[] = {
-    {"checkpoint", Kind::checkpoint}, {"cgroup", Kind::cgroup},   {"process", Kind::process},
-    {"socket", Kind::socket},         {"fork", Kind::fork},       {"exec", Kind::exec},
-    {"move", Kind::move},             {"exit", Kind::exit},       {"listen", Kind::listen},
-    {"connect", Kind::connect},       {"accept", Kind::accept},   {"udp", Kind::udp},
-    {"owner", Kind::owner},           {"close", Kind::close},     {"lost", Kind::lost}};
+constexpr KindName kKinds[] = {{"checkpoint", Kind::checkpoint},
+                               {"cgroup", Kind::cgroup},
+                               {"process", Kind::process},
+                               {"socket", Kind::socket},
+                               {"fork", Kind::fork},
+                               {"exec", Kind::exec},
+                               {"move", Kind::move},
+                               {"exit", Kind::exit},
+                               {"listen", Kind::listen},
+                               {"connect", Kind::connect},
+                               {"accept", Kind::accept},
+                               {"udp", Kind::udp},
+                               {"owner", Kind::owner},
+                               {"close", Kind::close},
+                               {"lost", Kind::lost}};
 
 bool is_about_socket(Kind kind) {
   switch (kind) {

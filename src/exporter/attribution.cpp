@@ -15,7 +15,9 @@ constexpr size_t kMostFlowStates = 200'000;
 constexpr size_t kShortId = 12;
 constexpr uint8_t kUdp = 17;
 
-context::Address address_of(const packet::IpAddress& address) { return address.bytes; }
+context::Address address_of(const packet::IpAddress& address) {
+  return address.bytes;
+}
 
 }  // namespace
 
@@ -99,19 +101,22 @@ Attribution::Attribution(const Plan& plan, const archive::ArchiveReader& archive
       const std::string_view name = member.name;
       if (name.starts_with(folder) && name.ends_with(".ndjson")) members.push_back(&member);
     }
-    nodes_.push_back(members.empty() ? nullptr
-                                     : std::make_unique<NodeEvents>(plan, node, archive,
-                                                                    std::move(members)));
+    nodes_.push_back(members.empty()
+                         ? nullptr
+                         : std::make_unique<NodeEvents>(plan, node, archive, std::move(members)));
   }
 }
 
 Attribution::~Attribution() = default;
 
 bool Attribution::any() const {
-  return std::any_of(nodes_.begin(), nodes_.end(), [](const auto& node) { return node != nullptr; });
+  return std::any_of(nodes_.begin(), nodes_.end(),
+                     [](const auto& node) { return node != nullptr; });
 }
 
-bool Attribution::knows(uint32_t node) const { return nodes_[node] != nullptr; }
+bool Attribution::knows(uint32_t node) const {
+  return nodes_[node] != nullptr;
+}
 
 void Attribution::look(NodeEvents& events, Flow& flow, const FlowKey& key, unsigned end,
                        int64_t time_ns) {

@@ -122,8 +122,7 @@ Result<> CaptureOutput::write(const FrameBatch& batch, uint32_t node, size_t fir
     return std::span(batch.bytes).subspan(start, batch.packets[to - 1].end - start);
   };
   if (attribution_ != nullptr && attribution_->knows(node)) {
-    for (size_t packet = first; packet < last; ++packet)
-      TRY(write_annotated(batch, node, packet));
+    for (size_t packet = first; packet < last; ++packet) TRY(write_annotated(batch, node, packet));
     return {};
   }
   if (batch.packets[last - 1].time_ns < next_gap_ns_[node])
@@ -174,8 +173,8 @@ Result<> CaptureOutput::write_annotated(const FrameBatch& batch, uint32_t node, 
 }
 
 /// The same block with comments and the process (0: none) before its other options.
-Result<> CaptureOutput::write_with_options(std::span<const std::byte> block,
-                                           uint32_t pid, uint32_t tid) {
+Result<> CaptureOutput::write_with_options(std::span<const std::byte> block, uint32_t pid,
+                                           uint32_t tid) {
   const auto captured = load<uint32_t>(block.data() + epb::kCaptured);
   const size_t options = epb::kData + ((size_t{captured} + 3) & ~size_t{3});
   block_.assign(block.begin(), block.begin() + static_cast<ptrdiff_t>(options));

@@ -46,8 +46,8 @@ class CaptureOutput final : public MergeSink {
   [[nodiscard]] Result<> write_records(std::span<const std::byte> records);
   [[nodiscard]] Result<> write_annotated(const FrameBatch& batch, uint32_t node, size_t packet);
   void take_gap_comments(uint32_t node, int64_t time_ns);
-  [[nodiscard]] Result<> write_with_options(std::span<const std::byte> block,
-                                            uint32_t pid, uint32_t tid);
+  [[nodiscard]] Result<> write_with_options(std::span<const std::byte> block, uint32_t pid,
+                                            uint32_t tid);
   [[nodiscard]] Result<> write_statistics();
   [[nodiscard]] Result<> flush();
   [[nodiscard]] std::string section_comment() const;

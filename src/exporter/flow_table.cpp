@@ -29,8 +29,7 @@ unsigned client_of(const PacketDigest& packet, unsigned from) {
   constexpr uint8_t kBoth = tcp_flag::kSyn | tcp_flag::kAck;
   if (packet.is_tcp && (packet.tcp_flags & kBoth) == tcp_flag::kSyn) return from;
   if (packet.is_tcp && (packet.tcp_flags & kBoth) == kBoth) return 1 - from;
-  const bool from_service = packet.source_port != 0 &&
-                            packet.source_port < kFirstPortOfAnybody &&
+  const bool from_service = packet.source_port != 0 && packet.source_port < kFirstPortOfAnybody &&
                             packet.destination_port >= kFirstPortOfAnybody;
   return from_service ? 1 - from : from;
 }
@@ -182,7 +181,8 @@ uint32_t FlowTable::number_of(const context::Owner& owner) {
 
 bool FlowTable::same_flow(const Entry& a, const Entry& b) {
   if (a.node != b.node || a.key.interface == b.key.interface) return false;
-  if (a.first_ns > b.last_ns + kBetweenInterfacesNs || b.first_ns > a.last_ns + kBetweenInterfacesNs)
+  if (a.first_ns > b.last_ns + kBetweenInterfacesNs ||
+      b.first_ns > a.last_ns + kBetweenInterfacesNs)
     return false;
   for (unsigned end = 0; end < 2; ++end) {
     const auto in_a = a.tcp.initial_sequence(end), in_b = b.tcp.initial_sequence(end);
@@ -243,9 +243,9 @@ std::vector<Flow> FlowTable::take() {
     for (; at < end; ++at) {
       const Entry& entry = entries_[order[at]];
       // Newest first: a connection's other sightings began at about the same time.
-      const auto seen = std::find_if(
-          chosen.rbegin(), chosen.rend() - static_cast<ptrdiff_t>(first_chosen),
-          [&](uint32_t other) { return same_flow(entries_[other], entry); });
+      const auto seen =
+          std::find_if(chosen.rbegin(), chosen.rend() - static_cast<ptrdiff_t>(first_chosen),
+                       [&](uint32_t other) { return same_flow(entries_[other], entry); });
       if (seen == chosen.rend() - static_cast<ptrdiff_t>(first_chosen)) {
         chosen.push_back(order[at]);
       } else if (packets_of(entry) > packets_of(entries_[*seen])) {

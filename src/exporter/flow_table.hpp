@@ -32,8 +32,8 @@ static_assert(sizeof(FlowKey) == 44);
 /// `from`: which end sent the packet, 0 the low one.
 [[nodiscard]] FlowKey flow_key_of(const PacketDigest& packet, uint32_t interface, unsigned& from);
 
-/// An index of FlowKeys to numbers that somebody else gives meaning to. Under a key drawn at random,
-/// so that nobody can make chosen packets collide.
+/// An index of FlowKeys to numbers that somebody else gives meaning to. Under a key drawn at
+/// random, so that nobody can make chosen packets collide.
 class FlowIndex {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;

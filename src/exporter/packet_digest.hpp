@@ -14,7 +14,8 @@ struct PacketDigest {
   packet::IpAddress source, destination;
   uint32_t original_length = 0;  ///< of the whole packet on the wire
   uint32_t sequence = 0, acknowledgment = 0, payload_length = 0;  ///< of TCP
-  uint16_t source_port = 0, destination_port = 0;  ///< 0 where there are none, as in later fragments
+  uint16_t source_port = 0,
+           destination_port = 0;  ///< 0 where there are none, as in later fragments
   uint16_t window = 0;
   uint8_t protocol = 0;
   uint8_t tcp_flags = 0;

@@ -53,8 +53,7 @@ Result<> ProcessFilter::write(const FrameBatch& batch, uint32_t node, size_t fir
     TRY_ASSIGN(const PacketOwners owners,
                attribution_.of(node, batch.packets[i].interface, batch.digests[i],
                                batch.packets[i].time_ns));
-    if (matches(owners.sender) || matches(owners.receiver))
-      TRY(next_.write(batch, node, i, i + 1));
+    if (matches(owners.sender) || matches(owners.receiver)) TRY(next_.write(batch, node, i, i + 1));
   }
   return {};
 }

@@ -13,10 +13,16 @@ constexpr int64_t kReorderingNs = 3'000'000;
 constexpr int64_t kFastNs = 20'000'000;
 
 /// Sequence numbers wrap around (RFC 9293 3.4).
-constexpr bool before(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) < 0; }
-constexpr bool not_after(uint32_t a, uint32_t b) { return !before(b, a); }
+constexpr bool before(uint32_t a, uint32_t b) {
+  return static_cast<int32_t>(a - b) < 0;
+}
+constexpr bool not_after(uint32_t a, uint32_t b) {
+  return !before(b, a);
+}
 
-bool has(const PacketDigest& packet, uint8_t flags) { return (packet.tcp_flags & flags) != 0; }
+bool has(const PacketDigest& packet, uint8_t flags) {
+  return (packet.tcp_flags & flags) != 0;
+}
 bool is_plain_ack(const PacketDigest& packet) {
   return packet.payload_length == 0 &&
          !has(packet, tcp_flag::kSyn | tcp_flag::kFin | tcp_flag::kRst);
@@ -32,7 +38,7 @@ bool TcpTracker::judge(const End& sender, const End& receiver, const PacketDiges
       !before(packet.sequence, sender.next))
     return false;
   if (!has(packet, tcp_flag::kSyn | tcp_flag::kFin) && packet.sequence == sender.next - 1) {
-    if (length == 1) return false;                   // asks whether the other end is alive
+    if (length == 1) return false;                  // asks whether the other end is alive
     if (length > 1 && sender.probed) return false;  // goes on where a zero window was probed
   }
   if (receiver.repeated_acks >= 2 && receiver.ack == packet.sequence &&

@@ -1,7 +1,7 @@
 #pragma once
-// Follows both directions of one TCP connection as a monitor between the ends sees it: segments sent
-// again, round trips, state. Judges as Wireshark's sequence analysis does, so that its figures and
-// ours agree, but for one thing: what was seen before is never taken for merely late.
+// Follows both directions of one TCP connection as a monitor between the ends sees it: segments
+// sent again, round trips, state. Judges as Wireshark's sequence analysis does, so that its figures
+// and ours agree, but for one thing: what was seen before is never taken for merely late.
 
 #include <array>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // The data of bench_export.py.
 //
-//   bench_export make FOLDER MEGABYTES [NODES [events]]   the same made-up traffic as each node saw it:
-//   a.pcap, b.pcap…, and all of them as test.tar.zst
+//   bench_export make FOLDER MEGABYTES [NODES [events]]   the same made-up traffic as each node saw
+//   it: a.pcap, b.pcap…, and all of them as test.tar.zst
 
 #include <fcntl.h>
 
@@ -173,7 +173,8 @@ class Node {
     Sha256 hash;
     const uint16_t ports[] = {80, 6379, 443};
     std::string text = fmt::format(
-        "{{\"kind\":\"checkpoint\",\"time\":{},\"version\":1,\"cgroups\":1,\"processes\":0,\"sockets\":"
+        "{{\"kind\":\"checkpoint\",\"time\":{},\"version\":1,\"cgroups\":1,\"processes\":0,"
+        "\"sockets\":"
         "{}}}\n{{\"kind\":\"cgroup\",\"time\":{},\"id\":7,\"container\":\"{:064x}\",\"runtime\":"
         "\"docker\",\"name\":\"web\"}}\n",
         kStart, 6 * Traffic::kClients * Traffic::kServers, kStart, 0xabcdef);
@@ -197,7 +198,8 @@ class Node {
                            std::string_view ends) {
         text += fmt::format(
             "{{\"kind\":\"socket\",\"time\":{},\"state\":\"open\",\"role\":\"{}\",\"socket\":{},"
-            "\"protocol\":\"tcp\",\"netns\":1,{},\"pid\":{},\"tid\":{},\"comm\":\"{}\",\"cgroup\":7}}\n",
+            "\"protocol\":\"tcp\",\"netns\":1,{},\"pid\":{},\"tid\":{},\"comm\":\"{}\",\"cgroup\":"
+            "7}}\n",
             kStart, role, ++socket, ends, pid, pid, comm);
       };
       const std::string at_client = fmt::format("10.0.0.{}", client),

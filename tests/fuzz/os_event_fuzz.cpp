@@ -19,8 +19,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (!record) continue;
     table.apply(*record);
     if (record->local_port != 0) {
-      query = {record->protocol,  record->local,    record->remote, record->local_port,
-               record->remote_port, record->time_ns < 0 ? 0 : record->time_ns, false, 0};
+      query = {record->protocol,
+               record->local,
+               record->remote,
+               record->local_port,
+               record->remote_port,
+               record->time_ns < 0 ? 0 : record->time_ns,
+               false,
+               0};
     }
     for (const bool opens : {false, true}) {
       query.opens = opens;

@@ -21,8 +21,8 @@ struct Container {
 struct Owner {
   uint32_t pid = 0, tid = 0;
   std::optional<uint32_t> uid;
-  std::string comm;  ///< as ps(1) calls it
-  std::string exe;   ///< may be empty
+  std::string comm;                            ///< as ps(1) calls it
+  std::string exe;                             ///< may be empty
   std::shared_ptr<const Container> container;  ///< null: none
 };
 
@@ -70,9 +70,9 @@ struct Query {
 /// Events go in by time, and must be ahead of the questions by what a process may take to accept a
 /// connection; questions about what is long over find nothing. One thread.
 ///
-/// Bounded: sockets closed kKeptNs ago are forgotten, and of open ones the table holds kMostSockets.
-/// Where sockets of several network namespaces have the same ends and the question does not say
-/// which is meant, there is no answer rather than a wrong one.
+/// Bounded: sockets closed kKeptNs ago are forgotten, and of open ones the table holds
+/// kMostSockets. Where sockets of several network namespaces have the same ends and the question
+/// does not say which is meant, there is no answer rather than a wrong one.
 class OwnerTable {
  public:
   static constexpr int64_t kKeptNs = 150'000'000'000;  ///< longer than TIME_WAIT lasts

@@ -53,7 +53,7 @@ struct Record {
   uint16_t local_port = 0, remote_port = 0;
   bool has_remote = false;
   bool listening = false, server = false;
-  bool first = false;                          ///< owner since the socket's beginning
+  bool first = false;  ///< owner since the socket's beginning
   std::optional<int64_t> opened_ns, ended_ns;
 };
 

@@ -1,6 +1,6 @@
-#include <catch2/catch.hpp>
-
 #include "lookback/context/owners.hpp"
+
+#include <catch2/catch.hpp>
 
 using namespace lookback;
 using namespace lookback::context;
@@ -83,7 +83,7 @@ TEST_CASE("ports used again within a second are told apart", "[context]") {
     feed(table, at(start, "connect", client + pid(100 + i, "c" + std::to_string(i))));
     feed(table, at(start + 100'000, "accept", server + ",\"listener_pid\":5"));
     feed(table, at(start + 900'000, "owner",
-                    server + ",\"first\":true" + pid(200 + i, "s" + std::to_string(i))));
+                   server + ",\"first\":true" + pid(200 + i, "s" + std::to_string(i))));
     feed(table, at(start + kMs, "close", client));
     feed(table, at(start + kMs, "close", server));
   }
@@ -101,7 +101,8 @@ TEST_CASE("an attempt that finds its port taken has no packets", "[context]") {
   OwnerTable table;
   Asked who{table};
   feed(table, at(kSecond, "connect", ends(1, "10.0.0.1", 41000, "10.0.0.2", 80) + pid(1, "first")));
-  feed(table, at(kSecond + 4000, "connect", ends(2, "10.0.0.1", 41000, "10.0.0.2", 80) + pid(2, "second")));
+  feed(table, at(kSecond + 4000, "connect",
+                 ends(2, "10.0.0.1", 41000, "10.0.0.2", 80) + pid(2, "second")));
   feed(table, at(kSecond + 50'000, "close", ends(2, "10.0.0.1", 41000, "10.0.0.2", 80)));
   feed(table, at(kSecond + 5 * kMs, "close", ends(1, "10.0.0.1", 41000, "10.0.0.2", 80)));
   CHECK(who(kSecond + 8000, "10.0.0.1", 41000, "10.0.0.2", 80, true) == "first 1");
@@ -127,18 +128,22 @@ TEST_CASE("accepted sockets belong to who accepts them, others to the listener",
 TEST_CASE("a socket that is passed on, and a process that becomes another program", "[context]") {
   OwnerTable table;
   Asked who{table};
-  feed(table, at(1, "cgroup", "\"id\":7,\"container\":\"abc\",\"runtime\":\"docker\",\"name\":\"web\""));
+  feed(table,
+       at(1, "cgroup", "\"id\":7,\"container\":\"abc\",\"runtime\":\"docker\",\"name\":\"web\""));
   feed(table, at(1, "process", "\"pid\":10,\"ppid\":1,\"comm\":\"inetd\",\"exe\":\"/sbin/inetd\""));
   const std::string tuple = ends(1, "10.0.0.1", 23, "10.0.0.2", 40000);
   feed(table, at(kSecond, "accept", tuple));
   feed(table, at(kSecond + kMs, "owner", tuple + ",\"first\":true" + pid(10, "inetd")));
   feed(table, at(2 * kSecond, "fork", "\"pid\":11,\"ppid\":10,\"comm\":\"inetd\",\"cgroup\":7"));
   feed(table, at(3 * kSecond, "owner", tuple + pid(11, "inetd", 7)));
-  feed(table, at(4 * kSecond, "exec", "\"pid\":11,\"ppid\":10,\"comm\":\"telnetd\",\"exe\":\"/sbin/telnetd\",\"cgroup\":7"));
+  feed(table,
+       at(4 * kSecond, "exec",
+          "\"pid\":11,\"ppid\":10,\"comm\":\"telnetd\",\"exe\":\"/sbin/telnetd\",\"cgroup\":7"));
   CHECK(who(kSecond, "10.0.0.1", 23, "10.0.0.2", 40000) == "inetd 10");
   CHECK(who(3 * kSecond + kMs, "10.0.0.1", 23, "10.0.0.2", 40000) == "inetd 11");
   CHECK(who(5 * kSecond, "10.0.0.1", 23, "10.0.0.2", 40000) == "telnetd 11");
-  Query query{6, *parse_address("10.0.0.1"), *parse_address("10.0.0.2"), 23, 40000, 5 * kSecond, false, 0};
+  Query query{
+      6, *parse_address("10.0.0.1"), *parse_address("10.0.0.2"), 23, 40000, 5 * kSecond, false, 0};
   const auto socket = table.find(query);
   REQUIRE(socket);
   const Owner* owner = socket->owner_at(5 * kSecond);
@@ -151,7 +156,8 @@ TEST_CASE("a socket that is passed on, and a process that becomes another progra
 TEST_CASE("UDP sockets by both ends, by their own, and by their port", "[context]") {
   OwnerTable table;
   Asked who{table, 17};
-  feed(table, at(kSecond, "udp", ends(1, "10.0.0.1", 50000, "10.0.0.53", 53, 1, "udp") + pid(1, "dig")));
+  feed(table,
+       at(kSecond, "udp", ends(1, "10.0.0.1", 50000, "10.0.0.53", 53, 1, "udp") + pid(1, "dig")));
   feed(table, at(kSecond, "udp", ends(2, "10.0.0.1", 53, "", 0, 1, "udp") + pid(2, "named")));
   feed(table, at(kSecond, "udp", ends(3, "0.0.0.0", 123, "", 0, 1, "udp") + pid(3, "ntpd")));
   CHECK(who(2 * kSecond, "10.0.0.1", 50000, "10.0.0.53", 53) == "dig 1");
@@ -164,11 +170,14 @@ TEST_CASE("UDP sockets by both ends, by their own, and by their port", "[context
   CHECK(who(5 * kSecond, "10.9.0.1", 123, "10.0.0.9", 123) == "chronyd 4");
 }
 
-TEST_CASE("the same ends in two namespaces give no answer, unless the namespace is known", "[context]") {
+TEST_CASE("the same ends in two namespaces give no answer, unless the namespace is known",
+          "[context]") {
   OwnerTable table;
   Asked who{table};
-  feed(table, at(kSecond, "connect", ends(1, "127.0.0.1", 40000, "127.0.0.1", 80, 1) + pid(1, "a")));
-  feed(table, at(kSecond, "connect", ends(2, "127.0.0.1", 40000, "127.0.0.1", 80, 2) + pid(2, "b")));
+  feed(table,
+       at(kSecond, "connect", ends(1, "127.0.0.1", 40000, "127.0.0.1", 80, 1) + pid(1, "a")));
+  feed(table,
+       at(kSecond, "connect", ends(2, "127.0.0.1", 40000, "127.0.0.1", 80, 2) + pid(2, "b")));
   CHECK(who(2 * kSecond, "127.0.0.1", 40000, "127.0.0.1", 80) == "");
   CHECK(table.ambiguous() == 1);
   CHECK(who(2 * kSecond, "127.0.0.1", 40000, "127.0.0.1", 80, false, 2) == "b 2");
@@ -183,11 +192,16 @@ TEST_CASE("a checkpoint tells what was there, and ends what is gone", "[context]
     return "\"version\":1,\"cgroups\":0,\"processes\":0,\"sockets\":" + std::to_string(sockets);
   };
   feed(table, at(kSecond, "checkpoint", checkpoint(2)));
-  feed(table, at(kSecond, "socket", "\"state\":\"open\",\"role\":\"client\"," + ends(1, "10.0.0.1", 1, "10.0.0.2", 2) + pid(1, "a")));
-  feed(table, at(kSecond, "socket", "\"state\":\"open\",\"opened\":5," + ends(2, "10.0.0.1", 3, "10.0.0.2", 4) + pid(2, "b")));
+  feed(table, at(kSecond, "socket",
+                 "\"state\":\"open\",\"role\":\"client\"," + ends(1, "10.0.0.1", 1, "10.0.0.2", 2) +
+                     pid(1, "a")));
+  feed(table, at(kSecond, "socket",
+                 "\"state\":\"open\",\"opened\":5," + ends(2, "10.0.0.1", 3, "10.0.0.2", 4) +
+                     pid(2, "b")));
   CHECK(who(10, "10.0.0.1", 1, "10.0.0.2", 2) == "a 1");
   feed(table, at(50 * kSecond, "checkpoint", checkpoint(1)));
-  feed(table, at(50 * kSecond, "socket", "\"state\":\"open\"," + ends(2, "10.0.0.1", 3, "10.0.0.2", 4) + pid(2, "b")));
+  feed(table, at(50 * kSecond, "socket",
+                 "\"state\":\"open\"," + ends(2, "10.0.0.1", 3, "10.0.0.2", 4) + pid(2, "b")));
   CHECK(table.sockets() == 2);
   CHECK(who(49 * kSecond, "10.0.0.1", 1, "10.0.0.2", 2) == "a 1");
   CHECK(who(90 * kSecond, "10.0.0.1", 1, "10.0.0.2", 2) == "");
@@ -209,7 +223,9 @@ TEST_CASE("lines that are not as documented", "[context]") {
     REQUIRE_FALSE(record.has_value());
     CHECK(record.error().kind == ErrorKind::corrupt);
   }
-  CHECK(parse_record("{\"kind\":\"of later versions\",\"time\":1,\"pid\":\"x\"}")->kind == Kind::other);
-  CHECK(parse_record("{\"kind\":\"exec\",\"time\":1,\"comm\":\"" + std::string(9000, 'x') + "\"}")->comm.size() == kMaxText);
+  CHECK(parse_record("{\"kind\":\"of later versions\",\"time\":1,\"pid\":\"x\"}")->kind ==
+        Kind::other);
+  CHECK(parse_record("{\"kind\":\"exec\",\"time\":1,\"comm\":\"" + std::string(9000, 'x') + "\"}")
+            ->comm.size() == kMaxText);
   CHECK_FALSE(parse_record(std::string(kMaxLine + 1, ' ')).has_value());
 }

@@ -1,6 +1,5 @@
-#include <catch2/catch.hpp>
-
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <cstring>
 #include <map>
 
@@ -39,8 +38,8 @@ std::string server_ends(int socket, int port) {
          std::to_string(port);
 }
 
-/// A node on which 40 connections reuse one pair of ports, each of another process at both ends; the
-/// server's ends are in a container.
+/// A node on which 40 connections reuse one pair of ports, each of another process at both ends;
+/// the server's ends are in a container.
 NodeSpec busy_node() {
   NodeSpec node = node_spec("a", {"eth0"});
   std::vector<std::string> lines = {
@@ -52,15 +51,24 @@ NodeSpec busy_node() {
          "\"pid\":5,\"ppid\":1,\"comm\":\"nginx\",\"exe\":\"/usr/sbin/nginx\",\"cgroup\":7"),
       at(kNsPerSecond, "socket",
          "\"state\":\"listen\",\"socket\":1,\"protocol\":\"tcp\",\"netns\":5,\"local\":\"0.0.0.0\","
-         "\"local_port\":80" + pid(5, "nginx", 7))};
+         "\"local_port\":80" +
+             pid(5, "nginx", 7))};
   for (int i = 0; i < 40; ++i) {
     const int64_t t = 2 * kNsPerSecond + i * 10 * kMs;
     const auto isn = static_cast<uint32_t>(1000 + i * 1000);
-    const auto client = [&](int64_t time, uint32_t sequence, uint8_t flags, const Bytes& payload = {}) {
-      node.packets.push_back({0, time, ethernet_ip({}, tcp_packet({false, kClient, kServer}, {40000, 80, sequence, 1, flags}, payload))});
+    const auto client = [&](int64_t time, uint32_t sequence, uint8_t flags,
+                            const Bytes& payload = {}) {
+      node.packets.push_back(
+          {0, time,
+           ethernet_ip({}, tcp_packet({false, kClient, kServer}, {40000, 80, sequence, 1, flags},
+                                      payload))});
     };
-    const auto server = [&](int64_t time, uint32_t sequence, uint8_t flags, const Bytes& payload = {}) {
-      node.packets.push_back({0, time, ethernet_ip({}, tcp_packet({false, kServer, kClient}, {80, 40000, sequence, isn + 1, flags}, payload))});
+    const auto server = [&](int64_t time, uint32_t sequence, uint8_t flags,
+                            const Bytes& payload = {}) {
+      node.packets.push_back(
+          {0, time,
+           ethernet_ip({}, tcp_packet({false, kServer, kClient},
+                                      {80, 40000, sequence, isn + 1, flags}, payload))});
     };
     lines.push_back(at(t, "connect", client_ends(100 + i, 40000) + pid(200 + i, "curl")));
     client(t + 20'000, isn, kSyn);
@@ -68,15 +76,18 @@ NodeSpec busy_node() {
     client(t + 80'000, isn + 1, kAck);
     lines.push_back(at(t + 90'000, "accept", server_ends(300 + i, 40000) + ",\"listener_pid\":5"));
     client(t + kMs, isn + 1, kAck, "request");
-    lines.push_back(at(t + 2 * kMs, "owner",
-                       server_ends(300 + i, 40000) + ",\"first\":true" + pid(400 + i, "worker", 7)));
+    lines.push_back(
+        at(t + 2 * kMs, "owner",
+           server_ends(300 + i, 40000) + ",\"first\":true" + pid(400 + i, "worker", 7)));
     server(t + 3 * kMs, 501, kAck, "answer");
     lines.push_back(at(t + 4 * kMs, "close", client_ends(100 + i, 40000)));
     lines.push_back(at(t + 5 * kMs, "close", server_ends(300 + i, 40000)));
     client(t + 6 * kMs, isn + 8, kFin | kAck);
   }
   // A connection that nobody is known to have.
-  node.packets.push_back({0, 4 * kNsPerSecond, ethernet_ip({}, tcp_packet({false, kClient, 0x0a000003}, {1, 2, 1, 1, kAck}, "x"))});
+  node.packets.push_back(
+      {0, 4 * kNsPerSecond,
+       ethernet_ip({}, tcp_packet({false, kClient, 0x0a000003}, {1, 2, 1, 1, kAck}, "x"))});
   // Between two connections; the second member can be read by itself, like the first.
   const auto half = lines.begin() + 4 + 5 * 20;
   node.events = {{lines.begin(), half}, {half, lines.end()}};
@@ -129,7 +140,8 @@ std::vector<Seen> seen_in(const std::string& file) {
 
 }  // namespace
 
-TEST_CASE("each packet bears its sender's process, and each flow's first one tells both ends", "[attribution]") {
+TEST_CASE("each packet bears its sender's process, and each flow's first one tells both ends",
+          "[attribution]") {
   const TemporaryFolder folder;
   const NodeSpec node = busy_node();
   const auto archive = make_archive(folder, {node}, {0, 100 * kNsPerSecond});
@@ -144,10 +156,11 @@ TEST_CASE("each packet bears its sender's process, and each flow's first one tel
       const bool from_server = n == 1 || n == 4;
       CHECK(packet.pid == (from_server ? 400 : 200) + i);
       CHECK(packet.tid == packet.pid + 1000);
-      CHECK(packet.comment ==
-            (n == 0 ? fmt::format("lookback: from curl (pid {}, uid 33), to worker (pid {}, uid 33) in container "
-                                  "web (docker 1f2e3d4c5b6a, image nginx:1)", 200 + i, 400 + i)
-                    : ""));
+      CHECK(packet.comment == (n == 0 ? fmt::format("lookback: from curl (pid {}, uid 33), to "
+                                                    "worker (pid {}, uid 33) in container "
+                                                    "web (docker 1f2e3d4c5b6a, image nginx:1)",
+                                                    200 + i, 400 + i)
+                                      : ""));
     }
   }
   CHECK(seen.back().pid == 0);
@@ -192,13 +205,21 @@ TEST_CASE("packets are chosen by process, pid and container", "[attribution]") {
   CHECK(count([](ExportOptions& o) { o.containers = {"web"}; }) == 240);
   CHECK(count([](ExportOptions& o) { o.containers = {"1f2e3d4c"}; }) == 240);
   CHECK(count([](ExportOptions& o) { o.containers = {"1f2e4"}; }) == 0);
-  CHECK(count([](ExportOptions& o) { o.processes = {"curl"}; o.containers = {"web"}; }) == 0);
-  CHECK(count([](ExportOptions& o) { o.processes = {"worker"}; o.pids = {410}; o.containers = {"w?b"}; }) == 6);
+  CHECK(count([](ExportOptions& o) {
+          o.processes = {"curl"};
+          o.containers = {"web"};
+        }) == 0);
+  CHECK(count([](ExportOptions& o) {
+          o.processes = {"worker"};
+          o.pids = {410};
+          o.containers = {"w?b"};
+        }) == 6);
 
   ExportOptions none;
   none.nodes = {"b"};
   none.processes = {"curl"};
-  const auto refused = export_capture(archive, none, [](std::span<const std::byte>) -> Result<> { return {}; });
+  const auto refused =
+      export_capture(archive, none, [](std::span<const std::byte>) -> Result<> { return {}; });
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().kind == ErrorKind::not_found);
 }
@@ -245,7 +266,8 @@ TEST_CASE("corrected clocks move events as they move packets", "[attribution]") 
 TEST_CASE("damaged events are counted and change nothing else", "[attribution]") {
   const TemporaryFolder folder;
   NodeSpec node = busy_node();
-  node.events[0].insert(node.events[0].begin() + 6, "{\"kind\":\"owner\",\"time\":2000000001,\"pid\":-5}");
+  node.events[0].insert(node.events[0].begin() + 6,
+                        "{\"kind\":\"owner\",\"time\":2000000001,\"pid\":-5}");
   const auto archive = make_archive(folder, {node}, {0, 100 * kNsPerSecond});
   const Export done = run_export(archive, {});
   REQUIRE(done.stats.warnings.size() == 1);

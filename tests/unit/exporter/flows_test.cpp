@@ -1,9 +1,10 @@
+#include "lookback/exporter/flows.hpp"
+
 #include <catch2/catch.hpp>
 
 #include "exporter/flow_table.hpp"
 #include "exporter/tcp_tracker.hpp"
 #include "lookback/base/json.hpp"
-#include "lookback/exporter/flows.hpp"
 #include "unit/exporter/support/archives.hpp"
 
 using namespace lookback;
@@ -22,10 +23,12 @@ struct Script {
   uint16_t port = 40000;
   uint32_t interface = 0;
 
-  void client(int64_t time_ns, uint32_t sequence, uint32_t ack, uint8_t flags, uint32_t payload = 0) {
+  void client(int64_t time_ns, uint32_t sequence, uint32_t ack, uint8_t flags,
+              uint32_t payload = 0) {
     add(time_ns, {false, kClient, kServer}, {port, 80, sequence, ack, flags}, payload);
   }
-  void server(int64_t time_ns, uint32_t sequence, uint32_t ack, uint8_t flags, uint32_t payload = 0) {
+  void server(int64_t time_ns, uint32_t sequence, uint32_t ack, uint8_t flags,
+              uint32_t payload = 0) {
     add(time_ns, {false, kServer, kClient}, {80, port, sequence, ack, flags}, payload);
   }
   void add(int64_t time_ns, const Ip& ip, const Tcp& tcp, uint32_t payload) {
@@ -113,9 +116,9 @@ TEST_CASE("segments sent again are counted, late ones are not", "[flows]") {
     CHECK(report_of(script.packets).flows[0].client.retransmits == 0);
   }
   SECTION("probes of a closed window") {
-    script.packets.push_back(
-        {0, t + 5 * kMs,
-         ethernet_ip({}, tcp_packet({false, kServer, kClient}, {80, 40000, 501, 401, kAck, 0}, {}))});
+    script.packets.push_back({0, t + 5 * kMs,
+                              ethernet_ip({}, tcp_packet({false, kServer, kClient},
+                                                         {80, 40000, 501, 401, kAck, 0}, {}))});
     script.client(t + 50 * kMs, 401, 501, kAck, 1);
     script.client(t + 90 * kMs, 401, 501, kAck, 1);
     CHECK(report_of(script.packets).flows[0].client.retransmits == 0);
@@ -192,8 +195,11 @@ TEST_CASE("flows of other protocols and packets of none", "[flows]") {
       {0, 2000, ethernet_ip({}, udp_packet({false, kClient, kServer}, {40000, 53}, "who"))});
   packets.push_back({0, 3000, ethernet_ip({}, ip_packet({true, 1, 2}, 58, "echo"))});
   packets.push_back({0, 4000, ethernet_frame({}, 0x0806, arp_request(kClient, kServer))});
-  packets.push_back({0, 5000, ethernet_ip({}, vxlan_packet({false, 0x0b000001, 0x0b000002},
-                        ethernet_ip({}, udp_packet({false, kClient, kServer}, {40000, 53}, "in"))))});
+  packets.push_back(
+      {0, 5000,
+       ethernet_ip({}, vxlan_packet({false, 0x0b000001, 0x0b000002},
+                                    ethernet_ip({}, udp_packet({false, kClient, kServer},
+                                                               {40000, 53}, "in"))))});
   const FlowReport report = report_of(packets);
   REQUIRE(report.flows.size() == 2);
   CHECK(report.packets_of_no_flow == 1);
@@ -223,7 +229,8 @@ TEST_CASE("flows beyond the limit are counted", "[flows]") {
   const TemporaryFolder folder;
   NodeSpec node = node_spec("a", {"eth0"});
   for (uint16_t i = 0; i < 10; ++i) {
-    node.packets.push_back({0, i, ethernet_ip({}, udp_packet({}, {static_cast<uint16_t>(2000 + i % 5), 53}, "x"))});
+    node.packets.push_back(
+        {0, i, ethernet_ip({}, udp_packet({}, {static_cast<uint16_t>(2000 + i % 5), 53}, "x"))});
   }
   const auto archive = make_archive(folder, {node}, {0, 100});
   Plan plan = *make_plan(archive->manifest(), {});
