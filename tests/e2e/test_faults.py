@@ -441,5 +441,5 @@ def test_a_lying_node(make_lab, tmp_path, lie):
     assert nodes["n1"]["packets"] > 0
     lab.client("snapshot", "verify", "lied")
     names = re.findall(r"\S+$", run("tar", "--zstd", "-tvf", lab.archives / "lied.tar.zst").stdout, re.M)
-    assert all(re.fullmatch(r"nodes/(n1|liar)/packets/\d{8}\.pcapng|manifest\.json", n) for n in names), names
+    assert all(re.fullmatch(r"nodes/(n1|liar)/(packets/\d{8}\.pcapng|os-events/\d{8}\.ndjson)|manifest\.json", n) for n in names), names
     assert lab.hub.alive()
