@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <variant>
 
 #include "json_text.hpp"
 #include "lookback/base/file.hpp"
@@ -28,8 +29,16 @@ std::string line_of(const JournalLine& line) {
   return text;
 }
 
-Result<JournalLine> parse_line(std::string_view text) {
+/// A line about a member, or how many of the `known` lines before it are about durable bytes.
+using ParsedLine = std::variant<JournalLine, size_t>;
+
+Result<ParsedLine> parse_line(std::string_view text, size_t known) {
   TRY_ASSIGN(const Json json, parse_json(text, "a line of the journal"));
+  if (json.is_object() && json.contains("durable")) {
+    TRY_ASSIGN(const uint64_t durable, json_get<uint64_t>(json, "durable"));
+    if (durable > known) return fail(ErrorKind::corrupt, "{} durable lines of {}", durable, known);
+    return static_cast<size_t>(durable);
+  }
   JournalLine line;
   TRY_ASSIGN(line.node, json_get<std::string>(json, "node"));
   TRY_ASSIGN(line.index, json_get<uint32_t>(json, "index"));
@@ -72,33 +81,34 @@ Result<Journal> Journal::open(const std::filesystem::path& path, std::vector<Jou
   } else if (read.error().kind != ErrorKind::not_found) {
     return tl::make_unexpected(read.error());
   }
-  size_t good = 0;
+  size_t good = 0, durable = 0;
   while (good < text.size()) {
     const size_t end = text.find('\n', good);
     if (end == std::string::npos) break;
-    auto line = parse_line(std::string_view(text).substr(good, end - good));
-    if (!line) {
+    auto parsed = parse_line(std::string_view(text).substr(good, end - good), lines.size());
+    if (!parsed) {
       log_warning("{} is damaged at byte {} ({}): the members from there on are fetched again",
-                  path.string(), good, line.error().message);
+                  path.string(), good, parsed.error().message);
       break;
     }
-    lines.push_back(std::move(*line));
+    if (auto* line = std::get_if<JournalLine>(&*parsed)) {
+      lines.push_back(std::move(*line));
+    } else {
+      durable = std::get<size_t>(*parsed);
+    }
     good = end + 1;
   }
   TRY_ASSIGN(Fd fd, open_file(path, O_RDWR | O_CREAT, 0600));
-  Journal journal(std::move(fd), good);
+  Journal journal(std::move(fd), good, durable);
   if (::ftruncate(journal.fd_.get(), static_cast<off_t>(good)) != 0)
     return fail_errno(errno, path.string());
-  TRY(sync_data(journal.fd_.get()));
+  TRY(journal.sync());
   TRY(sync_directory(path.parent_path()));
   return journal;
 }
 
-Result<> Journal::append(std::span<const JournalLine> lines) {
-  std::string text;
-  for (const JournalLine& line : lines) text += line_of(line);
+Result<> Journal::put(std::string_view text) {
   auto written = pwrite_all(fd_.get(), as_bytes(text), size_);
-  if (written) written = sync_data(fd_.get());
   if (!written) {
     // Half a line must not stand before the next ones.
     if (::ftruncate(fd_.get(), static_cast<off_t>(size_)) != 0)
@@ -109,10 +119,17 @@ Result<> Journal::append(std::span<const JournalLine> lines) {
   return {};
 }
 
-Result<> Journal::clear() {
+Result<> Journal::append(const JournalLine& line) { return put(line_of(line)); }
+
+Result<> Journal::mark_durable(size_t lines) { return put(fmt::format("{{\"durable\":{}}}\n", lines)); }
+
+Result<> Journal::rewrite(std::span<const JournalLine> lines) {
   if (::ftruncate(fd_.get(), 0) != 0) return fail_errno(errno, "cannot empty the journal");
   size_ = 0;
-  return sync_data(fd_.get());
+  for (const JournalLine& line : lines) TRY(append(line));
+  return sync();
 }
+
+Result<> Journal::sync() const { return sync_data(fd_.get()); }
 
 }  // namespace lookback::hub

@@ -11,7 +11,7 @@ namespace lookback::hub {
 
 namespace {
 
-constexpr uint64_t kFlushBytes = 64ULL << 20, kMostUnflushed = 256ULL << 20;
+constexpr uint64_t kSyncBytes = 64ULL << 20, kMostVolatile = 256ULL << 20;
 /// tar header, padding and their frames
 constexpr uint64_t kMemberOverhead = 4 << 10;
 /// What a manifest may hold of members, next to the archive's own size: a node that sends little
@@ -21,6 +21,35 @@ constexpr uint64_t kManifestRoom = 32ULL << 20, kMostManifest = 768ULL << 20;
 bool is_lost(const Error& error) {
   return error.kind == ErrorKind::corrupt || error.kind == ErrorKind::not_found ||
          error.kind == ErrorKind::invalid;
+}
+
+/// Whether the archive holds the very content that the journal names: a machine that went down may
+/// have kept the line and not the bytes.
+bool holds(int fd, const archive::MemberEntry& entry, archive::MemberChecker& checker) {
+  archive::MemberContent member;
+  member.frames = entry.frames;
+  member.size = entry.size;
+  member.sha256 = entry.sha256;
+  member.packets = entry.packets;
+  uint64_t bytes = 0;
+  for (const archive::FrameEntry& frame : entry.frames) {
+    bytes += frame.compressed_bytes;
+    if (bytes > kMostVolatile) return false;
+  }
+  member.compressed.resize(bytes);
+  return pread_exact(fd, member.compressed, entry.archive_offset) && checker.check(member);
+}
+
+/// How many of the journal's lines can be relied on.
+size_t count_good(const std::filesystem::path& partial, const std::vector<JournalLine>& lines,
+                  size_t durable) {
+  const auto fd = open_file(partial, O_RDONLY);
+  if (!fd) return lines.size();  // whoever opens it next says what is wrong
+  archive::MemberChecker checker;
+  for (size_t i = durable; i < lines.size(); ++i) {
+    if (lines[i].member && !holds(fd->get(), *lines[i].member, checker)) return i;
+  }
+  return lines.size();
 }
 
 }  // namespace
@@ -52,6 +81,13 @@ Result<std::unique_ptr<MemberStore>> MemberStore::open(const std::filesystem::pa
                                                        std::vector<JournalLine>& restored) {
   const auto partial = folder / "archive.partial";
   TRY_ASSIGN(Journal journal, Journal::open(folder / "journal.ndjson", restored));
+  if (const size_t good = count_good(partial, restored, journal.durable());
+      good < restored.size()) {
+    log_warning("{} lacks the end of what its journal names: {} members are fetched again",
+                partial.string(), restored.size() - good);
+    restored.resize(good);
+    TRY(journal.rewrite(restored));
+  }
   std::vector<archive::MemberEntry> members;
   uint64_t manifest_bytes = 0;
   for (const JournalLine& line : restored) {
@@ -64,7 +100,7 @@ Result<std::unique_ptr<MemberStore>> MemberStore::open(const std::filesystem::pa
     log_warning("{}; the snapshot is fetched from its start", writer.error().message);
     restored.clear();
     manifest_bytes = 0;
-    TRY(journal.clear());
+    TRY(journal.rewrite({}));
     writer = archive::ArchiveWriter::create(partial, mtime_ns);
   }
   if (!writer) return tl::make_unexpected(writer.error());
@@ -73,6 +109,8 @@ Result<std::unique_ptr<MemberStore>> MemberStore::open(const std::filesystem::pa
   std::unique_ptr<MemberStore> store(new MemberStore(
       std::move(*writer), std::move(journal), std::move(sync_fd), budget, std::move(budget_id)));
   store->manifest_bytes_ = manifest_bytes;
+  store->lines_ = restored.size();
+  TRY(store->sync());
   return store;
 }
 
@@ -81,7 +119,7 @@ Result<> MemberStore::append(const NodeRecord& node, uint32_t index,
   JournalLine line{node.entry.name, index, MemberOutcome::stored, {}, std::nullopt};
   TRY_ASSIGN(const std::string name, member_name(node, index, member));
   std::unique_lock lock(mutex_);
-  flushed_.wait(lock, [&] { return abandoned_ || pending_bytes_ < kMostUnflushed; });
+  synced_.wait(lock, [&] { return abandoned_ || volatile_bytes_ < kMostVolatile; });
   if (abandoned_) return tl::make_unexpected(*abandoned_);
   TRY(budget_.grow(budget_id_, member.compressed.size() + kMemberOverhead));
   uint64_t entry_bytes = 512;
@@ -97,20 +135,24 @@ Result<> MemberStore::append(const NodeRecord& node, uint32_t index,
   }
   manifest_bytes_ += entry_bytes;
   line.member = std::move(*entry);
-  pending_.push_back(std::move(line));
-  pending_bytes_ += member.compressed.size();
-  if (pending_bytes_ >= kFlushBytes) work_.notify_one();
+  TRY(writer_.flush());
+  TRY(journal_.append(line));
+  ++lines_;
+  volatile_bytes_ += member.compressed.size();
+  if (volatile_bytes_ >= kSyncBytes) work_.notify_one();
   return {};
 }
 
-void MemberStore::note(JournalLine line) {
+Result<> MemberStore::note(const JournalLine& line) {
   const std::lock_guard lock(mutex_);
-  pending_.push_back(std::move(line));
+  TRY(journal_.append(line));
+  ++lines_;
+  return {};
 }
 
 void MemberStore::wait_for_work(std::chrono::milliseconds time) {
   std::unique_lock lock(mutex_);
-  work_.wait_for(lock, time, [&] { return woken_ || pending_bytes_ >= kFlushBytes; });
+  work_.wait_for(lock, time, [&] { return woken_ || volatile_bytes_ >= kSyncBytes; });
   woken_ = false;
 }
 
@@ -120,28 +162,31 @@ void MemberStore::wake() {
   work_.notify_one();
 }
 
-Result<> MemberStore::flush() {
-  std::vector<JournalLine> lines;
+Result<> MemberStore::sync() {
+  size_t lines = 0;
   uint64_t bytes = 0;
   {
     const std::lock_guard lock(mutex_);
-    if (pending_.empty()) return {};
-    TRY(writer_.flush());
-    lines.swap(pending_);
-    bytes = pending_bytes_;
+    if (lines_ == durable_lines_) return {};
+    lines = lines_;
+    bytes = volatile_bytes_;
   }
   TRY(sync_data(sync_fd_.get()));
-  TRY(journal_.append(lines));
-  const std::lock_guard lock(mutex_);
-  pending_bytes_ -= bytes;
-  flushed_.notify_all();
+  {
+    const std::lock_guard lock(mutex_);
+    TRY(journal_.mark_durable(lines));
+    durable_lines_ = lines;
+    volatile_bytes_ -= bytes;
+  }
+  TRY(journal_.sync());
+  synced_.notify_all();
   return {};
 }
 
 void MemberStore::abandon(const Error& error) {
   const std::lock_guard lock(mutex_);
   if (!abandoned_) abandoned_ = error;
-  flushed_.notify_all();
+  synced_.notify_all();
 }
 
 Result<uint64_t> MemberStore::commit(archive::Manifest manifest,

@@ -1,7 +1,8 @@
 #pragma once
 // The unfinished archive of a snapshot and the journal beside it. Members are appended by any
-// thread; one thread flushes: first the archive's bytes are made durable, then the journal says so,
-// so that what the journal knows need never be fetched again.
+// thread: the bytes and the line about them go to the kernel at once, so that a hub which is killed
+// fetches no stored member again. One thread makes both durable now and then; what a power cut
+// took of the rest is found by its hashes.
 
 #include <chrono>
 #include <condition_variable>
@@ -27,15 +28,15 @@ class MemberStore {
       std::string budget_id, std::vector<JournalLine>& restored);
 
   /// corrupt: the member cannot be taken, the archive is as before. Waits while too much is not
-  /// flushed yet.
+  /// durable yet.
   [[nodiscard]] Result<> append(const NodeRecord& node, uint32_t index,
                                 const archive::MemberContent& member);
-  void note(JournalLine line);
-  /// Waits until there is much to flush, `time` has passed, or wake().
+  [[nodiscard]] Result<> note(const JournalLine& line);
+  /// Waits until there is much to make durable, `time` has passed, or wake().
   void wait_for_work(std::chrono::milliseconds time);
   void wake();
-  /// One thread at a time.
-  [[nodiscard]] Result<> flush();
+  /// Makes durable what was appended and noted. One thread at a time.
+  [[nodiscard]] Result<> sync();
   /// Everybody who waits in append() gets an error.
   void abandon(const Error& error);
   [[nodiscard]] Result<uint64_t> commit(archive::Manifest manifest,
@@ -52,14 +53,14 @@ class MemberStore {
               std::string budget_id);
 
   archive::ArchiveWriter writer_;  // guarded by mutex_
-  Journal journal_;                // the flushing thread's
+  Journal journal_;                // guarded by mutex_, but for its sync()
   const Fd sync_fd_;               // the archive once more: fdatasync without the writer's lock
   DiskBudget& budget_;
   const std::string budget_id_;
   mutable std::mutex mutex_;
-  std::condition_variable work_, flushed_;
-  std::vector<JournalLine> pending_;
-  uint64_t pending_bytes_ = 0, manifest_bytes_ = 0;
+  std::condition_variable work_, synced_;
+  size_t lines_ = 0, durable_lines_ = 0;
+  uint64_t volatile_bytes_ = 0, manifest_bytes_ = 0;
   bool woken_ = false;
   std::optional<Error> abandoned_;
 };

@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kNodesAtATime = 8;
 constexpr size_t kMembersAtATime = 4;  ///< of one node
-constexpr milliseconds kFlushInterval{500};
+constexpr milliseconds kSyncInterval{500};
 constexpr int64_t kRenewInterval = 3600 * kNsPerSecond;
 constexpr size_t kCallThreads = 64;
 constexpr int kReleaseTries = 3;
@@ -172,7 +172,8 @@ Result<> SnapshotJob::store(const NodeRecord& node, uint32_t index,
 void SnapshotJob::note(const NodeRecord& node, uint32_t index, MemberOutcome outcome,
                        const std::string& reason) {
   if (outcome == MemberOutcome::dropped) ++env_.counters.members_dropped;
-  store_->note({node.entry.name, index, outcome, reason, std::nullopt});
+  const auto noted = store_->note({node.entry.name, index, outcome, reason, std::nullopt});
+  if (!noted) end_with(noted.error());
 }
 
 void SnapshotJob::run() {
@@ -246,24 +247,24 @@ Result<> SnapshotJob::transfer() {
     }
     threads.push_back(std::move(*thread));
   }
-  flush_until_done(working);
+  sync_until_done(working);
   for (std::thread& thread : threads) thread.join();
   if (!cancelled_) {
-    const auto flushed = store_->flush();
-    if (!flushed) end_with(flushed.error());
+    const auto synced = store_->sync();
+    if (!synced) end_with(synced.error());
   }
   const std::lock_guard lock(mutex_);
   if (ended_) return tl::make_unexpected(*error_);
   return {};
 }
 
-void SnapshotJob::flush_until_done(const std::atomic<size_t>& working) {
+void SnapshotJob::sync_until_done(const std::atomic<size_t>& working) {
   int64_t renewed_ns = env_.clock.monotonic_ns();
   std::thread renewer;
   while (working > 0) {
-    store_->wait_for_work(kFlushInterval);
+    store_->wait_for_work(kSyncInterval);
     if (ended_) continue;
-    if (const auto flushed = store_->flush(); !flushed) end_with(flushed.error());
+    if (const auto synced = store_->sync(); !synced) end_with(synced.error());
     env_.changed(*this);
     if (env_.clock.monotonic_ns() - renewed_ns < kRenewInterval) continue;
     renewed_ns = env_.clock.monotonic_ns();

@@ -92,7 +92,7 @@ class SnapshotJob final : public MemberSink {
   [[nodiscard]] Result<> save();
   void run();
   [[nodiscard]] Result<> transfer();
-  void flush_until_done(const std::atomic<size_t>& working);
+  void sync_until_done(const std::atomic<size_t>& working);
   void renew_freezes();
   void release_freezes();
   [[nodiscard]] Result<> publish();

@@ -93,12 +93,16 @@ def test_kill_capture_again_and_again(make_lab, tmp_path):
     lab.client("snapshot", "verify", "killed")
 
 
+# Members of one node that travel at a time.
+IN_FLIGHT = 4
+
+
 def journal_of(lab, name):
-    """{(node, member)} that the hub had made durable; nothing where the snapshot is done."""
+    """{(node, member)} that the hub had stored; nothing where the snapshot is done."""
     path = lab.hub_data / "jobs" / name / "journal.ndjson"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     whole = [json.loads(line) for line in lines if line.endswith("\n")]
-    return {(line["node"], line["index"]) for line in whole}
+    return {(line["node"], line["index"]) for line in whole if "node" in line}
 
 
 @pytest.mark.timeout(300)
@@ -141,12 +145,12 @@ def test_kill_hub_in_mid_transfer(make_lab, tmp_path):
         compare(got[(o.node.name, "eth0")], o.packets, start, end, o.node.name, told_losses(snapshot, o.node.name))
     for counter in counters:
         counter.stop()
-    # What the journal had at a kill is never asked for again, and nothing but what was asked for twice is sent twice.
+    # What was stored at a kill is never asked for again, and nothing but what was asked for twice is sent twice.
     asked = [(c.node.name, p.time_ns, int(m[1])) for c in counters for p in c.packets if (m := re.search(rb"GET /api/v1/freezes/\S+/members/(\d+) ", p.data))]
     assert {(node, index) for node, _, index in asked} >= set().union(*(stored for _, stored in journaled))
     for killed, stored in journaled:
         again = [(node, index) for node, when, index in asked if when > killed and (node, index) in stored]
-        assert not again, f"sent twice, although whole and journaled: {again}"
+        assert not again, f"sent twice, although whole: {again}"
     manifest = json.loads(run("tar", "--zstd", "-xOf", lab.archives / "resumed.tar.zst", "manifest.json").stdout)
     sizes = {(m["node"], int(m["name"].rsplit("/", 1)[1].split(".")[0])): sum(f[0] for f in m["frames"]) for m in manifest["members"]}
     expected = sum(sizes.get((node, index), 0) for node, _, index in asked)
@@ -154,7 +158,8 @@ def test_kill_hub_in_mid_transfer(make_lab, tmp_path):
     print(f"{len(sizes)} members of {sum(sizes.values())} bytes, {len(asked)} times asked for, {sent} bytes on the wire, {kills} kills")
     assert sent < expected * 1.1 + 200_000 * (1 + len(asked))
     times = collections.Counter((node, index) for node, _, index in asked)
-    assert max(times.values()) <= 1 + kills, times
+    # What was asked for again had not come whole: no more than was on its way to the hub when it died.
+    assert sum(n - 1 for n in times.values()) <= kills * IN_FLIGHT * len(lab.nodes), times
     for node in lab.nodes:
         wait_for(lambda n=node: not json.loads(n.run("curl", "-sf", f"{n.url}/api/v1/freezes").stdout)["freezes"], "the freezes to be released")
 

@@ -237,7 +237,7 @@ TEST_CASE("nodes that refuse, are gone, or die in the middle are named, and the 
     client.beat(*node);
   }
   gone.stop();
-  const Answer created = client.create("x", {{"deadline_ns", kNsPerSecond}});
+  const Answer created = client.create("x", {{"deadline_ns", 3 * kNsPerSecond}});
   REQUIRE(created.status == 202);
   CHECK(node_of(created.json, "refusing").at("status") == "failed");
   const Json done = client.wait("x");
@@ -298,12 +298,17 @@ TEST_CASE("a node that hangs does not hang the snapshot") {
   frozen.hangs = true;
   std::atomic<bool> hung{false};
   later.hook = [&](uint32_t index) -> std::optional<http::Response> {
-    if (index == 2 && !hung.exchange(true)) later.hangs = true;
+    if (index != 2) return std::nullopt;
+    if (!hung.exchange(true)) {
+      // The others were sent: only then is it a part that is missing.
+      while (later.whole().size() < 2) std::this_thread::sleep_for(5ms);
+      later.hangs = true;
+    }
     while (later.hangs) std::this_thread::sleep_for(5ms);
     return std::nullopt;
   };
   const auto started = std::chrono::steady_clock::now();
-  const Answer created = client.create("x", {{"deadline_ns", 1'500'000'000}});
+  const Answer created = client.create("x", {{"deadline_ns", 3'000'000'000}});
   REQUIRE(created.status == 202);
   const Json done = client.wait("x");
   CHECK(std::chrono::steady_clock::now() - started < 30s);
