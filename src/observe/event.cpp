@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace lookback::observe {
 namespace {
@@ -65,14 +66,6 @@ void each_field(E& e, const Event& d, Visit&& visit) {
   visit(41, e.sockets, d.sockets);
 }
 
-void put_varint(std::string& out, uint64_t value) {
-  while (value >= 0x80) {
-    out += static_cast<char>(value | 0x80);
-    value >>= 7;
-  }
-  out += static_cast<char>(value);
-}
-
 uint64_t zigzag(int64_t value) {
   return static_cast<uint64_t>(value) << 1 ^ static_cast<uint64_t>(value >> 63);
 }
@@ -81,32 +74,63 @@ int64_t unzigzag(uint64_t value) {
 }
 
 /// Each field is a varint "number * 2 + (1: bytes follow)", then a varint, or a length and bytes.
-struct Encoder {
-  std::string& out;
-  void number(int field, uint64_t value) {
-    put_varint(out, static_cast<uint64_t>(field) * 2);
-    put_varint(out, value);
+/// Most are a few bytes long: they are put together on the stack.
+class Encoder {
+ public:
+  explicit Encoder(std::string& out) : out_(out) {}
+  ~Encoder() { flush(); }
+  Encoder(const Encoder&) = delete;
+  Encoder& operator=(const Encoder&) = delete;
+
+  void varint(uint64_t value) {
+    if (used_ + kMostVarint > room_.size()) flush();
+    while (value >= 0x80) {
+      room_[used_++] = static_cast<char>(value | 0x80);
+      value >>= 7;
+    }
+    room_[used_++] = static_cast<char>(value);
   }
-  void bytes(int field, std::string_view value) {
-    put_varint(out, static_cast<uint64_t>(field) * 2 + 1);
-    put_varint(out, value.size());
-    out += value;
+  void text(std::string_view value) {
+    if (value.size() > room_.size() - used_) flush();
+    if (value.size() > room_.size()) {
+      out_ += value;
+      return;
+    }
+    std::copy(value.begin(), value.end(), room_.begin() + static_cast<std::ptrdiff_t>(used_));
+    used_ += value.size();
   }
   template <class T>
   void operator()(int field, const T& value, const T& none) {
-    if (value == none) return;
-    if constexpr (std::is_same_v<T, std::string>)
-      bytes(field, value);
-    else if constexpr (std::is_same_v<T, Address>)
+    if constexpr (std::is_same_v<T, std::string>) {
+      if (!value.empty()) bytes(field, value);
+    } else if constexpr (std::is_same_v<T, Address>) {
+      if (value.family == none.family && value == none) return;
       bytes(field, {reinterpret_cast<const char*>(value.bytes.data()),
                     value.family == 4 ? kIpv4Bytes : 16});
-    else if constexpr (std::is_same_v<T, bool> || std::is_enum_v<T>)
-      number(field, static_cast<uint64_t>(value));
-    else if constexpr (std::is_signed_v<T>)
-      number(field, zigzag(value));
-    else
-      number(field, value);
+    } else {
+      if (value == none) return;
+      varint(static_cast<uint64_t>(field) * 2);
+      if constexpr (std::is_same_v<T, bool> || std::is_enum_v<T>)
+        varint(static_cast<uint64_t>(value));
+      else if constexpr (std::is_signed_v<T>)
+        varint(zigzag(value));
+      else
+        varint(value);
+    }
   }
+
+ private:
+  static constexpr size_t kMostVarint = 10;
+  void bytes(int field, std::string_view value) {
+    varint(static_cast<uint64_t>(field) * 2 + 1);
+    varint(value.size());
+    text(value);
+  }
+  void flush() { out_.append(room_.data(), std::exchange(used_, 0)); }
+
+  std::string& out_;
+  std::array<char, 256> room_;
+  size_t used_ = 0;
 };
 
 class Input {
@@ -201,8 +225,9 @@ std::string Address::text() const {
 
 void encode_event(const Event& event, std::string& out) {
   out += static_cast<char>(event.kind);
-  put_varint(out, zigzag(event.time_ns));
-  each_field(event, kNothing, Encoder{out});
+  Encoder encoder(out);
+  encoder.varint(zigzag(event.time_ns));
+  each_field(event, kNothing, encoder);
 }
 
 Result<Event> decode_event(std::span<const std::byte> bytes) {
