@@ -68,7 +68,6 @@ std::vector<Part> parts_of(const observe_bpf& skeleton) {
       {p.on_receive_reset, "tcp_receive_reset", "resets received"},
       {p.on_send_reset, "tcp_send_reset", "resets sent"},
       {p.on_packet_drop, "kfree_skb", "packets dropped by the kernel"},
-      {p.on_sock_ops, nullptr, "the source port of a connect before it is answered"},
       {p.on_sock_release, nullptr, "the end of UDP sockets"},
   };
 }

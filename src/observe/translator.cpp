@@ -8,7 +8,7 @@
 namespace lookback::observe {
 namespace {
 
-constexpr size_t kMostConnecting = 65536, kMostCgroups = 100'000;
+constexpr size_t kMostCgroups = 100'000;
 
 template <class T>
 bool read_as(std::span<const std::byte> bytes, T& record) {
@@ -153,11 +153,6 @@ void Translator::fill_owner(Event& event, const lb_socket_event& record) {
     event.tid = record.task.tid;
     event.uid = record.task.uid;
     event.comm = name_of(record.task.comm, sizeof record.task.comm);
-  } else if (const auto it = connecting_.find(event.socket); it != connecting_.end()) {
-    event.pid = it->second.pid;
-    event.tid = it->second.tid;
-    event.uid = it->second.uid;
-    event.comm = it->second.comm;
   } else if (const Event* socket = table_.socket(event.socket)) {
     event.pid = socket->pid;
     event.tid = socket->tid;
@@ -186,7 +181,6 @@ bool Translator::take_socket(std::span<const std::byte> bytes) {
       break;
     case LB_CONNECT:
       event.kind = Kind::connect;
-      connecting_.erase(event.socket);
       break;
     case LB_ACCEPT:
       event.kind = Kind::accept;
@@ -204,7 +198,6 @@ bool Translator::take_socket(std::span<const std::byte> bytes) {
       event.has_bytes = true;
       event.sent_bytes = record.sent;
       event.received_bytes = record.received;
-      connecting_.erase(event.socket);
       if (event.socket == 0) return true;  // nothing ever told of it
       break;
     case LB_RETRANSMIT:
@@ -226,11 +219,6 @@ bool Translator::take_socket(std::span<const std::byte> bytes) {
 }
 
 void Translator::take_use(Event event, const lb_socket_event& record) {
-  if (event.state == tcp_state::kSynSent && record.first != 0) {
-    if (connecting_.size() >= kMostConnecting) connecting_.clear();
-    connecting_[event.socket] = std::move(event);
-    return;
-  }
   const Event* known = table_.socket(event.socket);
   if (known != nullptr && known->pid == event.pid)
     return;  // found at the start, and as it was found

@@ -61,8 +61,6 @@ class Translator {
   const Surroundings around_;
   const std::function<void(const Event&)> sink_;
   ClockBase clock_;
-  /// Sockets that are being connected and have no port yet, with their owner.
-  std::unordered_map<uint64_t, Event> connecting_;
   /// Cgroups that were looked at without being told of yet.
   std::unordered_map<uint64_t, Event> cgroups_;
 };

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -238,6 +239,27 @@ def test_containers_by_their_cgroups(make_lab, tmp_path, hierarchy):
         for folder in reversed(made):
             wait_for(lambda: not (folder / "cgroup.procs").read_text().strip(), f"{folder} to be empty")
             folder.rmdir()
+
+
+@pytest.mark.timeout(120)
+def test_a_connect_without_answer_is_told_of_while_it_waits(make_lab, tmp_path):
+    lab = make_lab(nodes=1)
+    node = lab.nodes[0]
+    nobody = "10.77.0.99"
+    node.run("ip", "neigh", "add", nobody, "lladdr", "02:00:00:00:00:99", "dev", "eth0")
+    node.start_capture(interface="eth0")
+    lab.wait_for_nodes()
+    waiting = node.spawn(sys.executable, "-c", f"import socket; socket.create_connection(('{nobody}', 80))")
+    # The kernel has tried again.
+    wait_for(lambda: re.search(r"retrans:\d+/[1-9]", node.run("ss", "-tin", "dst", nobody).stdout), "a second try")
+    assert waiting.alive()
+    members, _ = os_events(lab, "waiting", tmp_path)
+    assert waiting.alive()
+    connects = [e for e in events_of(members) if e["kind"] == "connect" and e["remote"] == nobody]
+    assert [e["pid"] for e in connects] == [waiting.pid]
+    port = int(re.search(r":(\d+)\s+" + re.escape(nobody), node.run("ss", "-tn", "dst", nobody).stdout)[1])
+    assert connects[0]["local_port"] == port and connects[0]["local"] == node.address
+    waiting.kill()
 
 
 @pytest.mark.timeout(120)

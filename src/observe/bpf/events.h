@@ -82,13 +82,12 @@ struct lb_cgroup_event {
 
 struct lb_socket_event {
   struct lb_head head;
-  __u64 socket, cookie; /* cookie 0: the kernel has given none yet */
-  struct lb_task task;
-  struct lb_endpoints ends;
+  __u64 socket;
   __u64 opened, ended; /* CLOCK_MONOTONIC; 0: not known, not over before */
   __u64 sent, received;
+  struct lb_task task;
+  struct lb_endpoints ends;
   __u32 first; /* nobody was known to own it */
-  __u32 reserved;
 };
 
 struct lb_drop_event {
@@ -116,7 +115,7 @@ static_assert(sizeof(lb_endpoints) == 44);
 static_assert(sizeof(lb_process_event) == 80);
 static_assert(sizeof(lb_exec_event) == 80 + 8 + LB_EXE_BYTES + LB_ARGV_BYTES);
 static_assert(sizeof(lb_cgroup_event) == 32 + LB_PATH_BYTES);
-static_assert(sizeof(lb_socket_event) == 152);
+static_assert(sizeof(lb_socket_event) == 136);
 static_assert(sizeof(lb_drop_event) == 72);
 static_assert(sizeof(lb_counters) == 56);
 #endif

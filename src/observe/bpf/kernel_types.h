@@ -144,6 +144,7 @@ struct net_device {
 struct sk_buff {
   struct net_device* dev;
   struct sock* sk;
+  unsigned int len;
   __be16 protocol;
   __u16 transport_header, network_header;
   unsigned char* head;
@@ -162,4 +163,5 @@ enum sock_flags {
 
 enum skb_drop_reason {
   SKB_DROP_REASON_NO_SOCKET = 3,
+  SKB_DROP_REASON_QUEUE_PURGE = 4,
 };

@@ -23,17 +23,32 @@ enum {
   LB_NEW_SYN_RECV
 };
 
+/* Of a socket whose owner is watched. */
 struct socket_entry {
   __u64 id;
+  __u64 opened, ended;
+  __u64 changed; /* when it changed hands last */
+  __u32 pid;
+  __u16 port; /* UDP */
+  __u8 told;  /* the connect record is out */
+  __u8 swaps;
+};
+
+/* What its records say of it is put together once, from the kernel's structures, and copied from
+ * here then. */
+struct tcp_entry {
+  struct socket_entry socket;
+  __u32 tid, uid; /* who opened it */
+  char comm[LB_COMM];
+  struct lb_endpoints ends; /* family 0: not known yet */
+  __u32 reserved;
+};
+
+struct udp_entry {
+  struct socket_entry socket;
   __u64 address; /* of the socket: cgroup programs may not read through the pointer that they have,
                     through this they may */
-  __u64 opened, ended;
-  __u64 changed;        /* when it changed hands last */
-  __u64 sent, received; /* UDP */
-  __u32 pid;
-  __u16 port;
-  __u8 told; /* the connect record is out */
-  __u8 swaps;
+  __u64 sent, received;
 };
 
 /* By the address of the struct sock. */
@@ -41,7 +56,7 @@ struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, 65536);
   __type(key, __u64);
-  __type(value, struct socket_entry);
+  __type(value, struct tcp_entry);
 } tcp_sockets SEC(".maps");
 
 /* Where nothing tells of a UDP socket's end, the least recently used one makes room. */
@@ -49,59 +64,105 @@ struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __uint(max_entries, 16384);
   __type(key, __u64);
-  __type(value, struct socket_entry);
+  __type(value, struct udp_entry);
 } udp_sockets SEC(".maps");
 
-static __always_inline __u64 new_id(struct sock* sk) {
-  __u64 cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
-  struct lb_counters* c;
-  if (cookie) return cookie;
-  c = get_counters();
+/* Kernel cookies are far smaller; a processor has 2^42 of these, and a later start goes on above.
+ */
+static __always_inline __u64 new_id(void) {
+  struct lb_counters* c = get_counters();
   if (!c) return 0;
-  /* Kernel cookies are far smaller; a processor has 2^42 of these, and a later start goes on above.
-   */
   return 1ULL << 52 | (__u64)(bpf_get_smp_processor_id() & 1023) << 42 |
          ((id_base + c->next_id++) & ((1ULL << 42) - 1));
 }
 
+/* A socket that is older than this program may be known by its cookie. */
+static __always_inline __u64 old_id(struct sock* sk) {
+  __u64 cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+  return cookie ? cookie : new_id();
+}
+
+/* The start of a socket, read in one go: each read of kernel memory costs more than the rest of a
+ * record. */
+struct sock_start {
+  __u8 bytes[128];
+} __attribute__((aligned(8)));
+
+/* A field of the common part that starts every socket: from the copy, where it is within. */
+#define LB_COMMON(to, copy, sk, field)                                       \
+  do {                                                                       \
+    const __u32 at = bpf_core_field_offset(((struct sock_common*)0)->field); \
+    if (at + sizeof(to) <= sizeof(copy)->bytes)                              \
+      (to) = *(const typeof(to)*)((copy)->bytes + at);                       \
+    else                                                                     \
+      bpf_probe_read_kernel(&(to), sizeof(to), (const char*)(sk) + at);      \
+  } while (0)
+
 static __always_inline void fill_ends(struct lb_endpoints* ends, struct sock* sk) {
-  __u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+  struct sock_start copy;
+  __u16 family, port;
+  struct net* net;
+  if (bpf_probe_read_kernel(&copy, sizeof copy, sk)) {
+    __builtin_memset(ends, 0, sizeof *ends);
+    return;
+  }
+  LB_COMMON(family, &copy, sk, skc_family);
   ends->family = family == LB_AF_INET6 ? 6 : 4;
   ends->protocol = LB_TCP;
-  ends->state = BPF_CORE_READ(sk, __sk_common.skc_state);
+  LB_COMMON(ends->state, &copy, sk, skc_state);
   ends->reserved = 0;
-  ends->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
-  ends->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-  ends->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-  __builtin_memset(ends->local, 0, 32);
+  LB_COMMON(ends->local_port, &copy, sk, skc_num);
+  LB_COMMON(port, &copy, sk, skc_dport);
+  ends->remote_port = bpf_ntohs(port);
+  LB_COMMON(net, &copy, sk, skc_net.net);
+  ends->netns = BPF_CORE_READ(net, ns.inum);
   if (family == LB_AF_INET6) {
-    BPF_CORE_READ_INTO(&ends->local, sk, __sk_common.skc_v6_rcv_saddr);
-    BPF_CORE_READ_INTO(&ends->remote, sk, __sk_common.skc_v6_daddr);
+    struct in6_addr address;
+    LB_COMMON(address, &copy, sk, skc_v6_rcv_saddr);
+    __builtin_memcpy(ends->local, &address, 16);
+    LB_COMMON(address, &copy, sk, skc_v6_daddr);
+    __builtin_memcpy(ends->remote, &address, 16);
   } else {
-    BPF_CORE_READ_INTO(&ends->local, sk, __sk_common.skc_rcv_saddr);
-    BPF_CORE_READ_INTO(&ends->remote, sk, __sk_common.skc_daddr);
+    __be32 address;
+    __builtin_memset(ends->local, 0, 32);
+    LB_COMMON(address, &copy, sk, skc_rcv_saddr);
+    __builtin_memcpy(ends->local, &address, 4);
+    LB_COMMON(address, &copy, sk, skc_daddr);
+    __builtin_memcpy(ends->remote, &address, 4);
   }
 }
 
 /* Of a full socket: one that is closing has given up skc_num, but still has the port it had. */
 static __always_inline void fill_full_ends(struct lb_endpoints* ends, struct sock* sk) {
   fill_ends(ends, sk);
-  ends->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock*)sk, inet_sport));
+  if (!ends->local_port)
+    ends->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock*)sk, inet_sport));
 }
 
-static __always_inline struct lb_socket_event* socket_event(__u32 kind, struct sock* sk,
+static __always_inline struct lb_socket_event* socket_event(__u32 kind,
                                                             const struct socket_entry* entry) {
   struct lb_socket_event* event = reserve_event(sizeof *event, kind);
   if (!event) return 0;
-  fill_full_ends(&event->ends, sk);
-  event->cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
-  event->socket = entry ? entry->id : event->cookie;
+  event->socket = entry ? entry->id : 0;
   event->opened = entry ? entry->opened : 0;
   event->ended = entry ? entry->ended : 0;
   event->sent = event->received = 0;
   event->first = 0;
-  event->reserved = 0;
   fill_nobody(&event->task);
+  return event;
+}
+
+/* Without an entry the socket has no id but its cookie. */
+static __always_inline struct lb_socket_event* tcp_event(__u32 kind, struct sock* sk,
+                                                         const struct tcp_entry* entry) {
+  struct lb_socket_event* event = socket_event(kind, entry ? &entry->socket : 0);
+  if (!event) return 0;
+  if (entry && entry->ends.family) {
+    event->ends = entry->ends;
+  } else {
+    fill_full_ends(&event->ends, sk);
+    if (!entry) event->socket = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+  }
   return event;
 }
 
@@ -119,20 +180,17 @@ static __always_inline bool held_by_current(struct sock* sk) {
   return BPF_CORE_READ(sk, sk_lock.owned) != 0;
 }
 
-static __always_inline struct socket_entry* add_tcp(struct sock* sk, __u32 pid) {
+static __always_inline bool is_tcp(struct sock* sk) {
+  return BPF_CORE_READ(sk, sk_protocol) == LB_TCP;
+}
+
+static __always_inline bool keep_tcp(struct sock* sk, const struct tcp_entry* fresh) {
   __u64 key = (__u64)sk;
-  struct socket_entry fresh = {};
-  fresh.id = new_id(sk);
-  fresh.address = key;
-  fresh.opened = bpf_ktime_get_ns();
-  fresh.changed = 0;
-  fresh.pid = pid;
-  if (bpf_map_update_elem(&tcp_sockets, &key, &fresh, BPF_ANY)) {
-    struct lb_counters* c = get_counters();
-    if (c) c->table_full++;
-    return 0;
-  }
-  return bpf_map_lookup_elem(&tcp_sockets, &key);
+  struct lb_counters* c;
+  if (!bpf_map_update_elem(&tcp_sockets, &key, fresh, BPF_ANY)) return 1;
+  c = get_counters();
+  if (c) c->table_full++;
+  return 0;
 }
 
 /* A socket that several processes use in turns changes hands with every use; after a few times it
@@ -154,101 +212,144 @@ static __always_inline bool may_change_hands(struct socket_entry* entry, __u64 n
 }
 
 /* The current process uses a TCP socket. */
-static __always_inline void use_tcp(struct sock* sk, struct socket_entry* entry) {
+static __always_inline void use_tcp(struct sock* sk, struct tcp_entry* entry) {
   __u32 pid = bpf_get_current_pid_tgid() >> 32;
   struct lb_socket_event* event;
   __u64 now;
   __u32 first;
-  if (entry && entry->pid == pid) return;
+  if (entry && entry->socket.pid == pid) return;
   now = bpf_ktime_get_ns();
   if (entry) {
-    if (!may_change_hands(entry, now)) return;
-    first = entry->pid == 0;
-  } else {
-    entry = add_tcp(sk, pid); /* older than this program */
+    if (!may_change_hands(&entry->socket, now)) return;
+    first = entry->socket.pid == 0;
+  } else { /* older than this program */
+    __u64 key = (__u64)sk;
+    struct tcp_entry fresh = {};
+    fresh.socket.id = old_id(sk);
+    fresh.socket.told = 1;
+    fill_full_ends(&fresh.ends, sk);
+    if (!keep_tcp(sk, &fresh)) return;
+    entry = bpf_map_lookup_elem(&tcp_sockets, &key);
     if (!entry) return;
-    entry->opened = 0;
-    entry->told = 1;
     first = 1;
   }
-  entry->pid = pid;
-  entry->changed = now;
-  event = socket_event(LB_USE, sk, entry);
+  entry->socket.pid = pid;
+  entry->socket.changed = now;
+  event = tcp_event(LB_USE, sk, entry);
   if (!event) return;
   fill_current(&event->task);
   event->first = first;
   submit_event(event);
 }
 
-static __always_inline void tell_connect(struct sock* sk, struct socket_entry* entry) {
-  struct lb_socket_event* event = socket_event(LB_CONNECT, sk, entry);
-  entry->told = 1;
+/* Whoever runs now need not be who connected. */
+static __always_inline void tell_connect(struct sock* sk, struct tcp_entry* entry) {
+  struct lb_socket_event* event;
+  entry->socket.told = 1;
+  fill_full_ends(&entry->ends, sk);
+  event = tcp_event(LB_CONNECT, sk, entry);
   if (!event) return;
-  /* Whoever runs now need not be who connected: the reader has that from the record before. */
+  event->task.pid = entry->socket.pid;
+  event->task.tid = entry->tid;
+  event->task.uid = entry->uid;
+  __builtin_memcpy(event->task.comm, entry->comm, sizeof entry->comm);
   submit_event(event);
 }
 
-static __always_inline void close_tcp(struct sock* sk, struct socket_entry* entry, __u64 ended) {
-  struct lb_socket_event* event = socket_event(LB_CLOSE, sk, entry);
+static __always_inline void close_tcp(struct sock* sk, struct tcp_entry* entry, __u64 ended) {
+  struct lb_socket_event* event = tcp_event(LB_CLOSE, sk, entry);
   if (!event) return;
   fill_bytes(event, sk);
   event->ended = ended;
-  if (entry && entry->pid == 0 && held_by_current(sk)) fill_current(&event->task);
+  if (entry && entry->socket.pid == 0 && held_by_current(sk)) fill_current(&event->task);
   submit_event(event);
 }
+
+/* A process begins to connect. It may have no port yet: the record that tells of it follows with
+ * the answer, or with what comes in its place. */
+static __always_inline void begin_connect(struct sock* sk) {
+  struct tcp_entry fresh = {};
+  __u64 both = bpf_get_current_pid_tgid();
+  fresh.socket.id = new_id();
+  fresh.socket.opened = bpf_ktime_get_ns();
+  fresh.socket.pid = both >> 32;
+  fresh.tid = (__u32)both;
+  fresh.uid = (__u32)bpf_get_current_uid_gid();
+  bpf_get_current_comm(fresh.comm, sizeof fresh.comm);
+  keep_tcp(sk, &fresh);
+}
+
+static __always_inline void begin_listen(struct sock* sk) {
+  struct lb_socket_event* event;
+  struct tcp_entry fresh = {};
+  bool kept;
+  fresh.socket.id = new_id();
+  fresh.socket.opened = bpf_ktime_get_ns();
+  fresh.socket.pid = bpf_get_current_pid_tgid() >> 32;
+  kept = keep_tcp(sk, &fresh);
+  event = tcp_event(LB_LISTEN, sk, kept ? &fresh : 0);
+  if (!event) return;
+  fill_current(&event->task);
+  event->first = 1;
+  submit_event(event);
+}
+
+/* A connection comes in. It has nobody yet. */
+static __always_inline void begin_accepted(struct sock* sk) {
+  struct lb_socket_event* event;
+  struct tcp_entry fresh = {};
+  bool kept;
+  fresh.socket.id = new_id();
+  fresh.socket.opened = bpf_ktime_get_ns();
+  fill_full_ends(&fresh.ends, sk);
+  kept = keep_tcp(sk, &fresh);
+  event = tcp_event(LB_ACCEPT, sk, kept ? &fresh : 0);
+  if (event) submit_event(event);
+}
+
+/* The states that something is done about; a connection goes through as many others. */
+#define LB_STATES                                                                      \
+  (1U << LB_ESTABLISHED | 1U << LB_SYN_SENT | 1U << LB_FIN_WAIT1 | 1U << LB_LAST_ACK | \
+   1U << LB_TCP_LISTEN | 1U << LB_TCP_CLOSED)
 
 SEC("raw_tp/inet_sock_set_state")
 int on_set_state(struct bpf_raw_tracepoint_args* ctx) {
   struct sock* sk = (struct sock*)ctx->args[0];
-  int from = (int)ctx->args[1], to = (int)ctx->args[2];
+  __u32 from = (__u32)ctx->args[1], to = (__u32)ctx->args[2];
   __u64 key = (__u64)sk;
-  struct lb_socket_event* event;
-  struct socket_entry* entry;
-  if (BPF_CORE_READ(sk, sk_protocol) != LB_TCP) return 0;
-  if (to == LB_SYN_RECV || to == LB_FIN_WAIT2 || to == LB_CLOSE_WAIT || to == LB_CLOSING ||
-      to == LB_TIME_WAIT)
-    return 0;
+  struct tcp_entry* entry;
+  if (!(LB_STATES >> (to & 31) & 1)) return 0;
   if (to == LB_SYN_SENT || to == LB_TCP_LISTEN) {
-    entry = add_tcp(sk, bpf_get_current_pid_tgid() >> 32);
-    /* When the state changes a connecting socket may have no port yet: the record that has it
-     * follows as LB_CONNECT. This one tells who it is. */
-    event = socket_event(to == LB_SYN_SENT ? LB_USE : LB_LISTEN, sk, entry);
-    if (!event) return 0;
-    fill_current(&event->task);
-    event->ends.state = to;
-    event->first = 1;
-    submit_event(event);
+    if (!is_tcp(sk)) return 0;
+    if (to == LB_SYN_SENT)
+      begin_connect(sk);
+    else
+      begin_listen(sk);
     return 0;
   }
   entry = bpf_map_lookup_elem(&tcp_sockets, &key);
-  if (entry && from == LB_SYN_SENT && !entry->told) tell_connect(sk, entry);
+  if (!entry && !is_tcp(sk)) return 0;
+  if (entry && from == LB_SYN_SENT && !entry->socket.told) tell_connect(sk, entry);
   if (to == LB_ESTABLISHED) {
-    if (entry || from != LB_SYN_RECV) return 0;
-    entry = add_tcp(sk, 0);
-    event = socket_event(LB_ACCEPT, sk, entry);
-    if (event) {
-      event->ends.state = LB_ESTABLISHED;
-      submit_event(event);
-    }
+    if (!entry && from == LB_SYN_RECV) begin_accepted(sk);
     return 0;
   }
   if (to == LB_FIN_WAIT1 || to == LB_LAST_ACK) {
-    if (held_by_current(sk) && (!entry || entry->pid == 0)) use_tcp(sk, entry);
+    if ((!entry || entry->socket.pid == 0) && held_by_current(sk)) use_tcp(sk, entry);
     return 0;
   }
-  if (to == LB_TCP_CLOSED) {
-    if (!entry) {
-      /* Unknown: older than this program and never used since, or a connection that never came to
-       * be. */
-      if (from != LB_SYN_RECV && from != LB_NEW_SYN_RECV) close_tcp(sk, 0, 0);
-      return 0;
-    }
-    if (entry->ended) return 0;
-    entry->ended = bpf_ktime_get_ns();
-    if (entry->pid == 0 && !held_by_current(sk)) return 0; /* told when whoever has it closes it */
-    close_tcp(sk, entry, 0);
-    entry->ended = 1;
+  if (!entry) {
+    /* Unknown: older than this program and never used since, or a connection that never came to
+     * be. */
+    if (from != LB_SYN_RECV && from != LB_NEW_SYN_RECV) close_tcp(sk, 0, 0);
+    return 0;
   }
+  if (entry->socket.ended) return 0;
+  entry->socket.ended = bpf_ktime_get_ns();
+  /* told when whoever has it closes it */
+  if (entry->socket.pid == 0 && !held_by_current(sk)) return 0;
+  close_tcp(sk, entry, 0);
+  entry->socket.ended = 1;
   return 0;
 }
 
@@ -256,9 +357,9 @@ SEC("raw_tp/tcp_destroy_sock")
 int on_tcp_destroy(struct bpf_raw_tracepoint_args* ctx) {
   struct sock* sk = (struct sock*)ctx->args[0];
   __u64 key = (__u64)sk;
-  struct socket_entry* entry = bpf_map_lookup_elem(&tcp_sockets, &key);
+  struct tcp_entry* entry = bpf_map_lookup_elem(&tcp_sockets, &key);
   if (!entry) return 0;
-  if (entry->ended != 1) close_tcp(sk, entry, entry->ended);
+  if (entry->socket.ended != 1) close_tcp(sk, entry, entry->socket.ended);
   bpf_map_delete_elem(&tcp_sockets, &key);
   return 0;
 }
@@ -268,25 +369,25 @@ SEC("raw_tp/tcp_rcv_space_adjust")
 int on_tcp_read(struct bpf_raw_tracepoint_args* ctx) {
   struct sock* sk = (struct sock*)ctx->args[0];
   __u64 key = (__u64)sk;
-  struct socket_entry* entry = bpf_map_lookup_elem(&tcp_sockets, &key);
-  if (entry && entry->pid == bpf_get_current_pid_tgid() >> 32) return 0;
+  struct tcp_entry* entry = bpf_map_lookup_elem(&tcp_sockets, &key);
+  if (entry && entry->socket.pid == bpf_get_current_pid_tgid() >> 32) return 0;
   if (held_by_current(sk)) use_tcp(sk, entry);
   return 0;
 }
 
-static __always_inline void use_udp(struct sock* sk, struct socket_entry* entry, __u16 port,
+static __always_inline void use_udp(struct sock* sk, struct udp_entry* entry, __u16 port,
                                     bool sending, int bytes) {
   __u32 pid = bpf_get_current_pid_tgid() >> 32;
   __u64 key = (__u64)sk, now = bpf_ktime_get_ns();
   struct lb_socket_event* event;
   __u32 kind = LB_USE;
   if (!entry) {
-    struct socket_entry fresh = {};
-    fresh.id = new_id(sk);
+    struct udp_entry fresh = {};
+    fresh.socket.id = old_id(sk);
+    fresh.socket.opened = now;
+    fresh.socket.port = port;
+    fresh.socket.pid = pid;
     fresh.address = key;
-    fresh.opened = now;
-    fresh.port = port;
-    fresh.pid = pid;
     fresh.sent = sending ? bytes : 0;
     fresh.received = sending ? 0 : bytes;
     if (bpf_map_update_elem(&udp_sockets, &key, &fresh, BPF_ANY)) return;
@@ -294,12 +395,13 @@ static __always_inline void use_udp(struct sock* sk, struct socket_entry* entry,
     if (!entry) return;
     kind = LB_UDP;
   } else {
-    if (!may_change_hands(entry, now)) return;
-    entry->pid = pid;
+    if (!may_change_hands(&entry->socket, now)) return;
+    entry->socket.pid = pid;
   }
-  entry->changed = now;
-  event = socket_event(kind, sk, entry);
+  entry->socket.changed = now;
+  event = socket_event(kind, &entry->socket);
   if (!event) return;
+  fill_full_ends(&event->ends, sk);
   event->ends.protocol = LB_UDP_PROTOCOL;
   fill_current(&event->task);
   event->first = kind == LB_UDP;
@@ -308,25 +410,29 @@ static __always_inline void use_udp(struct sock* sk, struct socket_entry* entry,
 
 static __always_inline int on_length(struct sock* sk, int bytes, bool sending) {
   __u64 key = (__u64)sk;
-  struct socket_entry* entry = bpf_map_lookup_elem(&tcp_sockets, &key);
-  __u16 family, protocol, port;
-  if (entry) {
-    if (sending) use_tcp(sk, entry);
-    return 0;
+  struct udp_entry* entry;
+  __u16 family, protocol = BPF_CORE_READ(sk, sk_protocol), port;
+  if (protocol != LB_TCP && protocol != LB_UDP_PROTOCOL) return 0;
+  if (protocol == LB_TCP) {
+    struct tcp_entry* known;
+    if (!sending) return 0; /* told by on_tcp_read */
+    known = bpf_map_lookup_elem(&tcp_sockets, &key);
+    if (known) {
+      use_tcp(sk, known);
+      return 0;
+    }
   }
   if (bytes < 0) return 0;
   family = BPF_CORE_READ(sk, __sk_common.skc_family);
   if (family != LB_AF_INET && family != LB_AF_INET6) return 0;
-  protocol = BPF_CORE_READ(sk, sk_protocol);
   if (protocol == LB_TCP) {
-    if (sending) use_tcp(sk, 0);
+    use_tcp(sk, 0);
     return 0;
   }
-  if (protocol != LB_UDP_PROTOCOL) return 0;
   port = bpf_ntohs(BPF_CORE_READ((struct inet_sock*)sk, inet_sport));
   entry = bpf_map_lookup_elem(&udp_sockets, &key);
-  if (entry && entry->port != port) entry = 0; /* another socket at the same address */
-  if (!entry || entry->pid != bpf_get_current_pid_tgid() >> 32) {
+  if (entry && entry->socket.port != port) entry = 0; /* another socket at the same address */
+  if (!entry || entry->socket.pid != bpf_get_current_pid_tgid() >> 32) {
     use_udp(sk, entry, port, sending, bytes);
     return 0;
   }
@@ -347,29 +453,18 @@ int on_receive_length(struct bpf_raw_tracepoint_args* ctx) {
   return on_length((struct sock*)ctx->args[0], (int)ctx->args[1], 0);
 }
 
-/* A connect has its port here, just before its first segment is sent. */
-SEC("sockops")
-int on_sock_ops(struct bpf_sock_ops* ctx) {
-  struct bpf_sock* sk;
-  struct socket_entry* entry;
-  __u64 key;
-  if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB) return 1;
-  sk = ctx->sk;
-  if (!sk) return 1;
-  key = (__u64)sk;
-  entry = bpf_map_lookup_elem(&tcp_sockets, &key);
-  if (entry && !entry->told) tell_connect((struct sock*)entry->address, entry);
-  return 1;
-}
-
+/* Every socket's end comes here; only that of UDP is told of by nothing else. */
 SEC("cgroup/sock_release")
 int on_sock_release(struct bpf_sock* ctx) {
   __u64 key = (__u64)ctx;
   struct lb_socket_event* event;
-  struct socket_entry* entry = bpf_map_lookup_elem(&udp_sockets, &key);
+  struct udp_entry* entry;
+  if (ctx->protocol != LB_UDP_PROTOCOL) return 1;
+  entry = bpf_map_lookup_elem(&udp_sockets, &key);
   if (!entry) return 1;
-  event = socket_event(LB_CLOSE, (struct sock*)entry->address, entry);
+  event = socket_event(LB_CLOSE, &entry->socket);
   if (event) {
+    fill_full_ends(&event->ends, (struct sock*)entry->address);
     event->ends.protocol = LB_UDP_PROTOCOL;
     event->sent = entry->sent;
     event->received = entry->received;

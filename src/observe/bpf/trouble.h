@@ -13,19 +13,24 @@ struct {
 static __always_inline int tell_trouble(__u32 kind, struct sock* sk) {
   __u64 key = (__u64)sk;
   struct lb_socket_event* event;
-  struct socket_entry* entry;
-  __u8 state;
+  struct tcp_entry* entry;
+  __u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+  entry = bpf_map_lookup_elem(&tcp_sockets, &key);
+  /* A connect that is not answered is told of when it is tried again. */
+  if (entry && state == LB_SYN_SENT && !entry->socket.told) tell_connect(sk, entry);
   if (over_limit()) {
     struct lb_counters* c = get_counters();
     if (c) c->limited++;
     return 0;
   }
-  state = BPF_CORE_READ(sk, __sk_common.skc_state);
-  entry = bpf_map_lookup_elem(&tcp_sockets, &key);
-  event = socket_event(kind, sk, entry);
+  event = socket_event(kind, entry ? &entry->socket : 0);
   if (!event) return 0;
   /* Small sockets (waiting out, half open) have nothing but the common part. */
-  if (state == LB_TIME_WAIT || state == LB_NEW_SYN_RECV) fill_ends(&event->ends, sk);
+  if (state == LB_TIME_WAIT || state == LB_NEW_SYN_RECV)
+    fill_ends(&event->ends, sk);
+  else
+    fill_full_ends(&event->ends, sk);
+  if (!entry) event->socket = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
   submit_event(event);
   return 0;
 }
@@ -111,6 +116,11 @@ int on_packet_drop(struct bpf_raw_tracepoint_args* ctx) {
   /* Linux 5.17 began to say why. */
   if (bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_NO_SOCKET))
     reason = (__u32)ctx->args[2];
+  /* A connection's end that nobody had read: it brings no data, and nothing is lost with it. */
+  if (bpf_core_enum_value_exists(enum skb_drop_reason, SKB_DROP_REASON_QUEUE_PURGE) &&
+      reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_QUEUE_PURGE) &&
+      BPF_CORE_READ(skb, len) == 0)
+    return 0;
   if (!fill_packet(&ends, skb)) return 0;
   if (over_limit()) {
     __u32 slot = reason < LB_DROP_REASONS ? reason : 0;

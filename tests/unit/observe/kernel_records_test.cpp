@@ -141,16 +141,12 @@ TEST_CASE("records that are cut or unknown are passed over") {
   CHECK(t.events.empty());
 }
 
-TEST_CASE("a connect is told when it has its port, as that of who began it") {
+TEST_CASE("a connect bears who began it, and what follows on its socket does too") {
   Translation t;
   t.processes[9].comm = "curl";
-  auto begun = socket_record(LB_USE, 3, 9, tcp_state::kSynSent);
-  begun.first = 1;
-  begun.ends.local_port = 0;
-  std::strcpy(begun.task.comm, "curl");
-  REQUIRE(t.take(begun));
-  CHECK(t.events.empty());
-  REQUIRE(t.take(socket_record(LB_CONNECT, 3, 0)));
+  auto connected = socket_record(LB_CONNECT, 3, 9);
+  std::strcpy(connected.task.comm, "curl");
+  REQUIRE(t.take(connected));
   CHECK(kinds(t.events) == "process connect");
   CHECK(t.events[1].pid == 9);
   CHECK(t.events[1].comm == "curl");
