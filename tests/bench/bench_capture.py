@@ -132,10 +132,9 @@ def crossed():
     return rx + tx, rx_bytes + tx_bytes
 
 
-def send(load, options):
+def send(load, words, options):
     """Runs the load; returns the sender's CPU seconds."""
     before = os.times()
-    words = LOADS[load][1]
     if load.startswith("gso"):
         server = subprocess.Popen(in_namespace(RECORDER, *pinned("0", "iperf3", "-s", "-1")), stdout=subprocess.DEVNULL)
         time.sleep(0.4)
@@ -164,7 +163,8 @@ def lost_by_own_count(name, text, status, packets):
     return None
 
 
-def bench_one(name, load, options):
+def bench_one(name, load, options, words=None):
+    """`words` are the sender's, in place of the load's own."""
     with tempfile.TemporaryDirectory(prefix="lookback-bench-", dir=options.directory) as directory:
         for folder in ("PKT0", "IDX0"):
             os.makedirs(f"{directory}/{folder}")
@@ -177,7 +177,7 @@ def bench_one(name, load, options):
                 log.seek(0)
                 sys.exit(f"{name} does not run: {log.read()[-500:]}")
             start = cpu_seconds(process.pid), written_bytes(process.pid), system_busy_seconds(), crossed()
-            sender_seconds = send(load, options)
+            sender_seconds = send(load, words or LOADS[load][1], options)
             time.sleep(11 if load.startswith("quiet") else 1.5)  # what is buffered gets written
             end = cpu_seconds(process.pid), written_bytes(process.pid), system_busy_seconds(), crossed()
             status = None
@@ -277,19 +277,22 @@ def report(results, names, loads, options):
     rows.add("memory beyond the ring", peak / 2**20 - options.ring_mib, None, None, "MiB", f"<= {MOST_MEMORY}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def recorder_arguments(description):
+    """What the benchmarks of recorders have in common."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--binary", default=common.BINARY)
     parser.add_argument("--other", default="", help="another build of lookback, to be compared with this one")
     parser.add_argument("--sender", default=common.SENDER)
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("LOOKBACK_BENCH_ROUNDS", "3")))
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--quiet-seconds", type=int, default=30)
-    parser.add_argument("--loads", default=",".join(LOADS))
     parser.add_argument("--recorders", default="")
     parser.add_argument("--ring-mib", type=int, default=64, help="the same for everybody")
     parser.add_argument("--directory", default=os.environ.get("LOOKBACK_BENCH_DIR", "/var/tmp"), help="where the recorders write")
-    parser.add_argument("--json", help="where the single runs go")
+    return parser
+
+
+def parse(parser):
+    """The options, and the recorders that are here."""
     options = parser.parse_args()
     options.binary, options.sender = os.path.abspath(options.binary), os.path.abspath(options.sender)
     if os.geteuid() != 0:
@@ -301,6 +304,15 @@ def main():
         if not shutil.which(program):
             print(f"{name}: {program} is not here, left out", file=sys.stderr)
             names.remove(name)
+    return options, names
+
+
+def main():
+    parser = recorder_arguments(__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("LOOKBACK_BENCH_ROUNDS", "3")))
+    parser.add_argument("--loads", default=",".join(LOADS))
+    parser.add_argument("--json", help="where the single runs go")
+    options, names = parse(parser)
     loads = options.loads.split(",")
 
     results = []
