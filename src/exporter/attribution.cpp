@@ -129,6 +129,7 @@ void Attribution::look(NodeEvents& events, Flow& flow, const FlowKey& key, unsig
   query.opens = flow.opened;
   query.time_ns = flow.opened ? flow.first_ns : time_ns;
   flow.sockets[end] = events.table.find(query);
+  flow.marks[end] = 0;
 }
 
 void Attribution::find_owners(Flow& flow, uint64_t version, int64_t time_ns) {
@@ -136,12 +137,14 @@ void Attribution::find_owners(Flow& flow, uint64_t version, int64_t time_ns) {
   flow.owners_from_ns = INT64_MIN;
   flow.owners_until_ns = INT64_MAX;
   for (unsigned end = 0; end < 2; ++end) {
+    const context::Owner* const before = flow.owners[end];
     flow.owners[end] = nullptr;
     flow.pids[end] = flow.tids[end] = 0;
     const auto& socket = flow.sockets[end];
     if (!socket) continue;
     int64_t from_ns = INT64_MIN, until_ns = INT64_MAX;
     flow.owners[end] = socket->owner_at(time_ns, from_ns, until_ns);
+    if (flow.owners[end] != before) flow.marks[end] = 0;
     if (const context::Owner* owner = flow.owners[end]; owner != nullptr) {
       flow.pids[end] = owner->pid;
       flow.tids[end] = owner->tid != 0 ? owner->tid : owner->pid;
@@ -205,7 +208,10 @@ Result<PacketOwners> Attribution::of(uint32_t node, uint32_t interface, const Pa
   const unsigned one = owners.sender != nullptr ? from : 1 - from;
   owners.pid = flow.pids[one];
   owners.tid = flow.tids[one];
-  if (owners.pid != 0) owners.told = &flow.told;
+  if (owners.pid != 0) {
+    owners.told = &flow.told;
+    owners.mark = &flow.marks[one];
+  }
   return owners;
 }
 

@@ -26,6 +26,8 @@ struct PacketOwners {
   /// Of the sender, or else the receiver, since tools have room for one; 0: neither is known. Here,
   /// since every packet needs them and the owners are far away in memory.
   uint32_t pid = 0, tid = 0;
+  /// What the asker keeps about the process of `pid` in this flow, 0 at first. Null without `pid`.
+  uint64_t* mark = nullptr;
 };
 
 /// One thread. Packets come by time; the same one may come several times in a row.
@@ -53,6 +55,7 @@ class Attribution {
     // Who has them, as long as the table is of that version and the time between these.
     const context::Owner* owners[2] = {nullptr, nullptr};
     uint32_t pids[2] = {0, 0}, tids[2] = {0, 0};
+    uint64_t marks[2] = {0, 0};  ///< of those owners
     uint64_t owners_version = 0;
     int64_t owners_from_ns = 0, owners_until_ns = 0;
     int64_t first_ns = 0, looked_ns = 0;

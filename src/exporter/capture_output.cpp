@@ -17,6 +17,9 @@ constexpr size_t kBufferBytes = 1 << 20;
 constexpr size_t kDirectBytes = 256 << 10;
 constexpr uint32_t kPcapSnaplen = 262144;  // the most that readers of classic pcap take
 constexpr size_t kLongestComment = 16 << 10;
+/// Of so many processes the number of their block is remembered; then all begins anew, and they get
+/// another.
+constexpr size_t kMostProcessBlocks = 100'000;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 void append_option(packet::Buffer& out, uint16_t code, std::string_view text) {
@@ -136,7 +139,7 @@ Result<> CaptureOutput::write(const FrameBatch& batch, uint32_t node, size_t fir
     }
     comments_.clear();
     take_gap_comments(node, time);
-    TRY(write_with_options(records(packet, packet + 1), 0, 0));
+    TRY(write_with_options(records(packet, packet + 1), {}));
   }
   return {};
 }
@@ -169,25 +172,57 @@ Result<> CaptureOutput::write_annotated(const FrameBatch& batch, uint32_t node, 
   const uint32_t start = batch.start_of(packet);
   const auto record = std::span(batch.bytes).subspan(start, ref.end - start);
   if (comments_.empty() && owners.pid == 0) return write_records(record);
-  return write_with_options(record, owners.pid, owners.tid);
+  if (owners.mark != nullptr && *owners.mark == 0) {
+    TRY_ASSIGN(const uint32_t number, process_block(owners, node));
+    *owners.mark = number + 1ull;
+  }
+  return write_with_options(record, owners);
 }
 
-/// The same block with comments and the process (0: none) before its other options.
-Result<> CaptureOutput::write_with_options(std::span<const std::byte> block, uint32_t pid,
-                                           uint32_t tid) {
+/// The number of the block about the process that a packet bears; it is written where it is new.
+/// Neither block nor option is in the draft of pcapng, whose own process option Wireshark 4.0 does
+/// not know. They are what Wireshark reads: as process of the packets from 4.7 on, before that in
+/// its view of the file's blocks. Readers that know neither pass them over.
+Result<uint32_t> CaptureOutput::process_block(const PacketOwners& owners, uint32_t node) {
+  const context::Owner& owner = owners.sender != nullptr ? *owners.sender : *owners.receiver;
+  if (process_blocks_.size() >= kMostProcessBlocks) process_blocks_.clear();
+  const auto [at, fresh] = process_blocks_.try_emplace(
+      fmt::format("{} {} {}", node, owner.pid, owner.comm), process_blocks_written_);
+  if (!fresh) return at->second;
+  ++process_blocks_written_;
+  block_.assign(3 * sizeof(uint32_t), std::byte{0});
+  store(block_.data(), packet::kPcapngProcess);
+  store(block_.data() + 8, owner.pid);
+  append_option(block_, packet::kProcessName, owner.comm);
+  constexpr size_t kEnd = 4;  // opt_endofopt
+  const auto length = static_cast<uint32_t>(block_.size() + kEnd + sizeof(uint32_t));
+  block_.resize(length);
+  store(block_.data() + 4, length);
+  store(block_.data() + length - 4, length);
+  TRY(write_records(block_));
+  return at->second;
+}
+
+/// The same block with comments and the process before its other options.
+Result<> CaptureOutput::write_with_options(std::span<const std::byte> block,
+                                           const PacketOwners& owners) {
   const auto captured = load<uint32_t>(block.data() + epb::kCaptured);
   const size_t options = epb::kData + ((size_t{captured} + 3) & ~size_t{3});
   block_.assign(block.begin(), block.begin() + static_cast<ptrdiff_t>(options));
   for (const std::string& comment : comments_) append_option(block_, packet::kOptComment, comment);
-  if (pid != 0) {
-    struct ProcessOption {
+  if (owners.pid != 0) {
+    struct ProcessOptions {
       uint16_t code, length;
       uint32_t process, thread;
+      uint16_t block_code, block_length;
+      uint32_t block;
     };
-    static_assert(sizeof(ProcessOption) == 12);
+    static_assert(sizeof(ProcessOptions) == 20);
     const size_t at = block_.size();
-    block_.resize(at + sizeof(ProcessOption));
-    store(block_.data() + at, ProcessOption{packet::kEpbProcess, 8, pid, tid});
+    block_.resize(at + sizeof(ProcessOptions));
+    store(block_.data() + at,
+          ProcessOptions{packet::kEpbProcess, 8, owners.pid, owners.tid, packet::kEpbProcessBlock,
+                         4, static_cast<uint32_t>(*owners.mark - 1)});
   }
   const auto rest = block.subspan(options, block.size() - options - 4);
   block_.insert(block_.end(), rest.begin(), rest.end());

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "exporter/attribution.hpp"
@@ -46,8 +47,9 @@ class CaptureOutput final : public MergeSink {
   [[nodiscard]] Result<> write_records(std::span<const std::byte> records);
   [[nodiscard]] Result<> write_annotated(const FrameBatch& batch, uint32_t node, size_t packet);
   void take_gap_comments(uint32_t node, int64_t time_ns);
-  [[nodiscard]] Result<> write_with_options(std::span<const std::byte> block, uint32_t pid,
-                                            uint32_t tid);
+  [[nodiscard]] Result<> write_with_options(std::span<const std::byte> block,
+                                            const PacketOwners& owners);
+  [[nodiscard]] Result<uint32_t> process_block(const PacketOwners& owners, uint32_t node);
   [[nodiscard]] Result<> write_statistics();
   [[nodiscard]] Result<> flush();
   [[nodiscard]] std::string section_comment() const;
@@ -58,6 +60,8 @@ class CaptureOutput final : public MergeSink {
   Attribution* const attribution_;
   std::vector<std::string> comments_;  ///< for the packet that is being written
   packet::Buffer block_;
+  std::unordered_map<std::string, uint32_t> process_blocks_;  ///< node, pid and name to number
+  uint32_t process_blocks_written_ = 0;
   std::vector<std::byte> buffer_;
   size_t filled_ = 0;
   std::vector<Used> interfaces_;  ///< those that the output has, by number

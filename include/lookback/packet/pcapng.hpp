@@ -25,9 +25,14 @@ using Buffer = std::vector<std::byte>;
 
 inline constexpr uint32_t kPcapngSectionHeader = 0x0A0D0D0A, kPcapngInterface = 1,
                           kPcapngSimplePacket = 3, kPcapngNameResolution = 4, kPcapngStatistics = 5,
-                          kPcapngEnhancedPacket = 6, kPcapngDecryptionSecrets = 10;
+                          kPcapngEnhancedPacket = 6, kPcapngDecryptionSecrets = 10,
+                          /// Named by no draft, but by Apple's tools and read by Wireshark: a process
+                          /// that packets of the section refer to by the block's number in it.
+                          kPcapngProcess = 0x80000001;
 /// Option codes used here.
-inline constexpr uint16_t kOptComment = 1, kEpbFlags = 2, kEpbDropCount = 4, kEpbProcess = 8;
+inline constexpr uint16_t kOptComment = 1, kEpbFlags = 2, kEpbDropCount = 4, kEpbProcess = 8,
+                          /// In process blocks, and the number of such a block in packets.
+                          kProcessName = 2, kEpbProcessBlock = 0x8001;
 
 /// What an Interface Description Block says. Times are always in nanoseconds (if_tsresol 9).
 struct PcapngInterface {

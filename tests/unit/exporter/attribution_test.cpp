@@ -120,8 +120,31 @@ std::map<uint16_t, std::string> options_of(std::span<const std::byte> block) {
 struct Seen {
   uint32_t pid = 0, tid = 0;
   std::string comment;
+  std::string process;  ///< "pid name" of the process block
 };
+/// "pid name" of the section's process blocks, in order.
+std::vector<std::string> process_blocks(const std::string& file) {
+  std::vector<std::string> all;
+  for (size_t place = 0; place + 12 <= file.size();) {
+    uint32_t type = 0, length = 0, pid = 0;
+    std::memcpy(&type, file.data() + place, 4);
+    std::memcpy(&length, file.data() + place + 4, 4);
+    REQUIRE(length >= 12);
+    REQUIRE(length % 4 == 0);
+    if (type == packet::kPcapngProcess) {
+      std::memcpy(&pid, file.data() + place + 8, 4);
+      uint16_t code = 0, size = 0;
+      std::memcpy(&code, file.data() + place + 12, 2);
+      std::memcpy(&size, file.data() + place + 14, 2);
+      CHECK(code == packet::kProcessName);
+      all.push_back(std::to_string(pid) + " " + file.substr(place + 16, size));
+    }
+    place += length;
+  }
+  return all;
+}
 std::vector<Seen> seen_in(const std::string& file) {
+  const auto processes = process_blocks(file);
   packet::SectionWalker walker(std::as_bytes(std::span(file)));
   std::vector<Seen> all;
   for (packet::RawPacket packet; walker.next(packet);) {
@@ -131,6 +154,12 @@ std::vector<Seen> seen_in(const std::string& file) {
       REQUIRE(options[packet::kEpbProcess].size() == 8);
       std::memcpy(&seen.pid, options[packet::kEpbProcess].data(), 4);
       std::memcpy(&seen.tid, options[packet::kEpbProcess].data() + 4, 4);
+    }
+    REQUIRE(options.contains(packet::kEpbProcessBlock) == (seen.pid != 0));
+    if (seen.pid != 0) {
+      uint32_t number = 0;
+      std::memcpy(&number, options[packet::kEpbProcessBlock].data(), 4);
+      seen.process = processes.at(number);
     }
     seen.comment = options[packet::kOptComment];
   }
@@ -156,6 +185,7 @@ TEST_CASE("each packet bears its sender's process, and each flow's first one tel
       const bool from_server = n == 1 || n == 4;
       CHECK(packet.pid == (from_server ? 400 : 200) + i);
       CHECK(packet.tid == packet.pid + 1000);
+      CHECK(packet.process == fmt::format("{} {}", packet.pid, from_server ? "worker" : "curl"));
       CHECK(packet.comment == (n == 0 ? fmt::format("lookback: from curl (pid {}, uid 33), to "
                                                     "worker (pid {}, uid 33) in container "
                                                     "web (docker 1f2e3d4c5b6a, image nginx:1)",
@@ -163,6 +193,7 @@ TEST_CASE("each packet bears its sender's process, and each flow's first one tel
                                       : ""));
     }
   }
+  CHECK(process_blocks(done.file).size() == 80);  // each once
   CHECK(seen.back().pid == 0);
   CHECK(seen.back().comment.empty());
   // Nothing else about the packets has changed.
