@@ -11,63 +11,47 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <memory>
+#include <span>
 
 #include "lookback/base/clock.hpp"
+#include "lookback/base/netlink.hpp"
 
 namespace lookback::capture {
 namespace {
 
-using MessageBuffer = std::array<char, 64 << 10>;
+using MessageBuffer = std::array<std::byte, 64 << 10>;
 
-Result<Fd> open_route_socket(uint32_t groups) {
-  Fd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-  if (!fd) return fail_errno(errno, "cannot open a netlink socket");
-  sockaddr_nl address{};
-  address.nl_family = AF_NETLINK;
-  address.nl_groups = groups;
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-    return fail_errno(errno, "cannot bind a netlink socket");
-  return fd;
-}
-
-std::string mac_text(const unsigned char* bytes, size_t size) {
+std::string mac_text(std::span<const std::byte> bytes) {
   std::string text;
-  for (size_t i = 0; i < size; ++i) text += fmt::format("{}{:02x}", i == 0 ? "" : ":", bytes[i]);
+  for (const std::byte byte : bytes)
+    text += fmt::format("{}{:02x}", text.empty() ? "" : ":", static_cast<unsigned>(byte));
   return text;
 }
 
 /// The link that an RTM_NEWLINK or RTM_DELLINK message is about. False for messages about something else, such as a
 /// port that joins or leaves a bridge (family AF_BRIDGE).
-bool parse_link(const nlmsghdr* header, LinkEntry& link) {
-  if (header->nlmsg_len < NLMSG_LENGTH(sizeof(ifinfomsg))) return false;
-  const auto* info = static_cast<const ifinfomsg*>(NLMSG_DATA(header));
-  if (info->ifi_family != AF_UNSPEC) return false;
-  link.interface.index = static_cast<uint32_t>(info->ifi_index);
-  link.hardware_type = info->ifi_type;
-  link.interface.link_type = packet::link_type_of_hardware(info->ifi_type);
-  link.up = (info->ifi_flags & IFF_UP) != 0;
-  auto left = static_cast<int>(header->nlmsg_len - NLMSG_LENGTH(sizeof(ifinfomsg)));
-  for (const auto* attribute = IFLA_RTA(info); RTA_OK(attribute, left);
-       attribute = RTA_NEXT(attribute, left)) {
-    const auto* data = static_cast<const unsigned char*>(RTA_DATA(attribute));
-    const size_t size = RTA_PAYLOAD(attribute);
-    switch (attribute->rta_type) {
-      case IFLA_IFNAME:
-        link.interface.name.assign(reinterpret_cast<const char*>(data),
-                                   strnlen(reinterpret_cast<const char*>(data), size));
-        break;
-      case IFLA_ADDRESS:
-        // Tunnels have their end point here; that is no hardware address.
-        if (info->ifi_type == ARPHRD_ETHER || info->ifi_type == ARPHRD_LOOPBACK)
-          link.interface.mac = mac_text(data, size);
-        break;
-      case IFLA_MTU:
-        if (size >= sizeof(uint32_t)) std::memcpy(&link.interface.mtu, data, sizeof(uint32_t));
-        break;
-      default: break;
-    }
-  }
+bool parse_link(std::span<const std::byte> body, LinkEntry& link) {
+  ifinfomsg info;
+  if (body.size() < sizeof info) return false;
+  std::memcpy(&info, body.data(), sizeof info);
+  if (info.ifi_family != AF_UNSPEC) return false;
+  link.interface.index = static_cast<uint32_t>(info.ifi_index);
+  link.hardware_type = info.ifi_type;
+  link.interface.link_type = packet::link_type_of_hardware(info.ifi_type);
+  link.up = (info.ifi_flags & IFF_UP) != 0;
+  each_netlink_attribute(
+      body.subspan(sizeof info), [&](uint16_t type, std::span<const std::byte> value) {
+        const auto* text = reinterpret_cast<const char*>(value.data());
+        if (type == IFLA_IFNAME) {
+          link.interface.name.assign(text, strnlen(text, value.size()));
+        } else if (type == IFLA_ADDRESS) {
+          // Tunnels have their end point here; that is no hardware address.
+          if (info.ifi_type == ARPHRD_ETHER || info.ifi_type == ARPHRD_LOOPBACK)
+            link.interface.mac = mac_text(value);
+        } else if (type == IFLA_MTU && value.size() >= sizeof link.interface.mtu) {
+          std::memcpy(&link.interface.mtu, value.data(), sizeof link.interface.mtu);
+        }
+      });
   return !link.interface.name.empty();
 }
 
@@ -75,7 +59,7 @@ bool parse_link(const nlmsghdr* header, LinkEntry& link) {
 
 Result<InterfaceTable> InterfaceTable::open() {
   InterfaceTable table;
-  TRY_ASSIGN(table.events_, open_route_socket(RTMGRP_LINK));
+  TRY_ASSIGN(table.events_, open_netlink(NETLINK_ROUTE, RTMGRP_LINK));
   const int buffer_bytes = 1 << 20;  // a burst of events; what does not fit is listed afresh
   setsockopt(table.events_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer_bytes, sizeof buffer_bytes);
   Changes changes;
@@ -84,38 +68,16 @@ Result<InterfaceTable> InterfaceTable::open() {
 }
 
 Result<> InterfaceTable::list_all(Changes& changes) {
-  TRY_ASSIGN(const Fd fd, open_route_socket(0));
-  struct {
-    nlmsghdr header;
-    ifinfomsg info;
-  } request{};
-  request.header.nlmsg_len = sizeof request;
-  request.header.nlmsg_type = RTM_GETLINK;
-  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  request.info.ifi_family = AF_UNSPEC;
-  if (send(fd.get(), &request, sizeof request, 0) < 0)
-    return fail_errno(errno, "cannot ask for the network interfaces");
-
+  TRY_ASSIGN(const Fd fd, open_netlink(NETLINK_ROUTE));
+  ifinfomsg request{};
+  request.ifi_family = AF_UNSPEC;
   std::vector<uint32_t> seen;
-  const auto buffer = std::make_unique<MessageBuffer>();
-  for (bool done = false; !done;) {
-    const ssize_t got = recv(fd.get(), buffer->data(), buffer->size(), 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno(errno, "cannot list the network interfaces");
-    auto left = static_cast<unsigned>(got);
-    for (auto* header = reinterpret_cast<nlmsghdr*>(buffer->data()); NLMSG_OK(header, left);
-         header = NLMSG_NEXT(header, left)) {
-      if (header->nlmsg_type == NLMSG_DONE) {
-        done = true;
-        break;
-      }
-      if (header->nlmsg_type == NLMSG_ERROR) {
-        const auto* error = static_cast<const nlmsgerr*>(NLMSG_DATA(header));
-        return fail_errno(-error->error, "cannot list the network interfaces");
-      }
-      take_message(header, changes, &seen);
-    }
-  }
+  TRY(netlink_dump(fd, RTM_GETLINK, std::as_bytes(std::span(&request, 1)),
+                   "cannot list the network interfaces",
+                   [&](uint16_t type, std::span<const std::byte> body) -> Result<> {
+                     take_message(type, body, changes, &seen);
+                     return {};
+                   }));
   for (size_t i = 0; i < entries_.size(); ++i) {
     const uint32_t index = entries_[i].interface.index;
     if (entries_[i].present && std::find(seen.begin(), seen.end(), index) == seen.end())
@@ -126,7 +88,7 @@ Result<> InterfaceTable::list_all(Changes& changes) {
 
 Result<InterfaceTable::Changes> InterfaceTable::refresh() {
   Changes changes;
-  alignas(nlmsghdr) static thread_local MessageBuffer buffer;
+  static thread_local MessageBuffer buffer;
   for (;;) {
     const ssize_t got = recv(events_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (got < 0) {
@@ -138,22 +100,23 @@ Result<InterfaceTable::Changes> InterfaceTable::refresh() {
       }
       return fail_errno(errno, "cannot follow the network interfaces");
     }
-    auto left = static_cast<unsigned>(got);
-    for (auto* header = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(header, left);
-         header = NLMSG_NEXT(header, left))
-      take_message(header, changes, nullptr);
+    TRY(each_netlink_message(std::span(buffer).first(static_cast<size_t>(got)),
+                             "cannot follow the network interfaces",
+                             [&](uint16_t type, std::span<const std::byte> body) -> Result<> {
+                               take_message(type, body, changes, nullptr);
+                               return {};
+                             }));
   }
   if (gone_ != 0) forget_old(changes);
   return changes;
 }
 
-void InterfaceTable::take_message(const void* message, Changes& changes,
+void InterfaceTable::take_message(uint16_t type, std::span<const std::byte> body, Changes& changes,
                                   std::vector<uint32_t>* seen) {
-  const auto* header = static_cast<const nlmsghdr*>(message);
-  if (header->nlmsg_type != RTM_NEWLINK && header->nlmsg_type != RTM_DELLINK) return;
+  if (type != RTM_NEWLINK && type != RTM_DELLINK) return;
   LinkEntry link;
-  if (!parse_link(header, link)) return;
-  if (header->nlmsg_type == RTM_DELLINK) {
+  if (!parse_link(body, link)) return;
+  if (type == RTM_DELLINK) {
     take_away(link.interface.index, changes);
     return;
   }

@@ -2,6 +2,7 @@
 // The machine's network interfaces, followed over rtnetlink(7) (RTM_NEWLINK, RTM_DELLINK). One thread at a time.
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,8 @@ class InterfaceTable {
  private:
   InterfaceTable() = default;
   [[nodiscard]] Result<> list_all(Changes& changes);
-  void take_message(const void* message, Changes& changes, std::vector<uint32_t>* seen);
+  void take_message(uint16_t type, std::span<const std::byte> body, Changes& changes,
+                    std::vector<uint32_t>* seen);
   void take_link(LinkEntry link, Changes& changes);
   void take_away(uint32_t index, Changes& changes);
   LinkEntry* current(uint32_t index);

@@ -16,9 +16,25 @@ constexpr int64_t kSameMomentNs = 200'000;
 /// behind it (what a closed socket still answers).
 constexpr int64_t kNearNs = 30'000'000'000;
 
+constexpr std::array<uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
 bool is_any(const Address& address) {
   static constexpr Address kAny4 = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0};
   return address == Address{} || address == kAny4;
+}
+
+/// Multicast and IPv4's broadcast: addresses that a host listens to without having them.
+bool is_group(const Address& address) {
+  const bool v4 = std::equal(kMapped.begin(), kMapped.end(), address.begin());
+  if (!v4) return address[0] == 0xff;
+  return address[12] >= 0xe0 || address[15] == 0xff;
+}
+
+/// 127.0.0.0/8 is a host's as a whole.
+bool is_loopback(const Address& address) {
+  static constexpr Address kLoopback6 = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  return address == kLoopback6 ||
+         (std::equal(kMapped.begin(), kMapped.end(), address.begin()) && address[12] == 127);
 }
 
 /// a - b, or the nearest that there is.
@@ -84,15 +100,35 @@ void OwnerTable::apply(const Record& record) {
     case Kind::move:
     case Kind::exit:
       return process(record);
-    case Kind::socket:
-    case Kind::listen:
-    case Kind::connect:
-    case Kind::accept:
-    case Kind::udp:
-    case Kind::owner:
-    case Kind::close:
-      return socket(record);
+    case Kind::network:
+      return network(record);
+    case Kind::interface:
+      return interface(record);
+    default:
+      if (is_about_socket(record.kind)) socket(record);
+      return;
   }
+}
+
+void OwnerTable::network(const Record& record) {
+  // The next checkpoint repeats those that there are.
+  if (addresses_.size() >= kMostNetworks && !addresses_.contains(record.netns)) addresses_.clear();
+  addresses_[record.netns] = record.addresses;
+  ++version_;
+}
+
+void OwnerTable::interface(const Record& record) {
+  if (interfaces_.size() >= kMostNetworks && !interfaces_.contains(record.name))
+    interfaces_.clear();
+  interfaces_[record.name] = {record.addresses, record.netns, record.peer_netns, record.loopback};
+  ++version_;
+}
+
+/// Whether a socket that is bound to any address can have packets of this one.
+bool OwnerTable::has_address(uint64_t netns, const Address& address) const {
+  const auto known = addresses_.find(netns);
+  return known == addresses_.end() || is_group(address) || is_loopback(address) ||
+         std::find(known->second.begin(), known->second.end(), address) != known->second.end();
 }
 
 void OwnerTable::checkpoint(const Record& record) {
@@ -278,8 +314,7 @@ void OwnerTable::forget(const SocketPtr& socket) {
 }
 
 /// Of sockets with the same ends the one that was there at the time, else the nearest.
-OwnerTable::SocketPtr OwnerTable::choose(const std::vector<SocketPtr>& sockets,
-                                         const Query& query) {
+OwnerTable::Choice OwnerTable::nearest(const std::vector<SocketPtr>& sockets, const Query& query) {
   // Far from the packet by this; nothing where it cannot be.
   const auto distance = [&](const Socket& socket) -> std::optional<int64_t> {
     const int64_t t = query.time_ns;
@@ -319,7 +354,28 @@ OwnerTable::SocketPtr OwnerTable::choose(const std::vector<SocketPtr>& sockets,
     nearest = *away;
     best = socket;
   }
-  if (!several) return best;
+  return {best, several};
+}
+
+OwnerTable::SocketPtr OwnerTable::choose(const std::vector<SocketPtr>& sockets,
+                                         const Query& query) {
+  const auto at = interfaces_.find(std::string(query.interface));
+  const Interface* const interface = at == interfaces_.end() ? nullptr : &at->second;
+  Query narrowed = query;
+  if (narrowed.netns == 0 && interface != nullptr && interface->loopback)
+    narrowed.netns = interface->netns;
+  const Choice all = nearest(sockets, narrowed);
+  if (!all.several) return all.socket;
+  if (interface != nullptr) {
+    // What comes from the other end of a veth pair, or goes there, is its namespace's first.
+    narrowed.netns = interface->peer_netns;
+    if (narrowed.netns != 0)
+      if (const Choice one = nearest(sockets, narrowed); one.socket) return one.socket;
+    const auto& own = interface->addresses;
+    narrowed.netns = interface->netns;
+    if (narrowed.netns != 0 && std::find(own.begin(), own.end(), query.local) != own.end())
+      if (const Choice one = nearest(sockets, narrowed); one.socket) return one.socket;
+  }
   ++ambiguous_;
   return nullptr;
 }
@@ -332,7 +388,13 @@ std::shared_ptr<const Socket> OwnerTable::find(const Query& query) {
       ends.remote_port = query.remote_port;
     }
     const auto at = by_ends_.find(ends);
-    return at == by_ends_.end() ? nullptr : choose(at->second, query);
+    if (at == by_ends_.end()) return nullptr;
+    if (!is_any(local)) return choose(at->second, query);
+    // Bound to any address: to any that its host has.
+    std::vector<SocketPtr> able;
+    for (const SocketPtr& socket : at->second)
+      if (has_address(socket->netns_, query.local)) able.push_back(socket);
+    return choose(able, query);
   };
   if (query.local_port == 0) return nullptr;
   const uint64_t before = ambiguous_;

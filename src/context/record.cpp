@@ -32,22 +32,9 @@ constexpr KindName kKinds[] = {{"checkpoint", Kind::checkpoint},
                                {"udp", Kind::udp},
                                {"owner", Kind::owner},
                                {"close", Kind::close},
-                               {"lost", Kind::lost}};
-
-bool is_about_socket(Kind kind) {
-  switch (kind) {
-    case Kind::socket:
-    case Kind::listen:
-    case Kind::connect:
-    case Kind::accept:
-    case Kind::udp:
-    case Kind::owner:
-    case Kind::close:
-      return true;
-    default:
-      return false;
-  }
-}
+                               {"lost", Kind::lost},
+                               {"network", Kind::network},
+                               {"interface", Kind::interface}};
 
 /// Fields of one line; the first that is wrong is remembered.
 class Fields {
@@ -94,6 +81,18 @@ class Fields {
     target = *parsed;
     return true;
   }
+  void addresses(const char* key, std::vector<Address>& target) {
+    const auto list = object_.find(key);
+    if (list == object_.end()) return;
+    if (!list->is_array() || list->size() > kMaxAddresses)
+      return keep({ErrorKind::corrupt, fmt::format("'{}' is not a list of addresses", key)});
+    for (const Json& one : *list) {
+      const auto parsed =
+          one.is_string() ? parse_address(one.get_ref<const std::string&>()) : std::nullopt;
+      if (!parsed) return keep({ErrorKind::corrupt, fmt::format("'{}' has no address", key)});
+      target.push_back(*parsed);
+    }
+  }
   void keep(const Error& error) {
     if (!error_) error_ = error;
   }
@@ -125,6 +124,21 @@ void read_socket(Fields& fields, Record& record) {
 }
 
 }  // namespace
+
+bool is_about_socket(Kind kind) {
+  switch (kind) {
+    case Kind::socket:
+    case Kind::listen:
+    case Kind::connect:
+    case Kind::accept:
+    case Kind::udp:
+    case Kind::owner:
+    case Kind::close:
+      return true;
+    default:
+      return false;
+  }
+}
 
 std::optional<Address> parse_address(std::string_view text) {
   char terminated[INET6_ADDRSTRLEN + 1] = {};
@@ -161,6 +175,12 @@ Result<Record> parse_record(std::string_view line) {
     fields.text("pod_uid", record.pod_uid);
     fields.text("name", record.name);
     fields.text("image", record.image);
+  } else if (record.kind == Kind::network || record.kind == Kind::interface) {
+    fields.number("netns", record.netns);
+    fields.number("peer_netns", record.peer_netns);
+    fields.text("name", record.name);
+    fields.flag("loopback", record.loopback);
+    fields.addresses("addresses", record.addresses);
   } else {
     fields.number("pid", record.pid);
     fields.number("ppid", record.ppid);

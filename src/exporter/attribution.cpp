@@ -92,7 +92,7 @@ class Attribution::NodeEvents {
   std::vector<std::byte> compressed_, content_;
 };
 
-Attribution::Attribution(const Plan& plan, const archive::ArchiveReader& archive) {
+Attribution::Attribution(const Plan& plan, const archive::ArchiveReader& archive) : plan_(plan) {
   for (const PlannedNode& node : plan.nodes) {
     names_.push_back(node.entry->name);
     std::vector<const archive::MemberEntry*> members;
@@ -128,6 +128,7 @@ void Attribution::look(NodeEvents& events, Flow& flow, const FlowKey& key, unsig
   query.remote_port = end == 0 ? key.high_port : key.low_port;
   query.opens = flow.opened;
   query.time_ns = flow.opened ? flow.first_ns : time_ns;
+  query.interface = plan_.interfaces->at(key.interface).name;
   flow.sockets[end] = events.table.find(query);
   flow.marks[end] = 0;
 }

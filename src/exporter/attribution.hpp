@@ -67,6 +67,7 @@ class Attribution {
   static void find_owners(Flow& flow, uint64_t version, int64_t time_ns);
   void look(NodeEvents& events, Flow& flow, const FlowKey& key, unsigned end, int64_t time_ns);
 
+  const Plan& plan_;
   std::vector<std::unique_ptr<NodeEvents>> nodes_;  ///< null: has none
   std::vector<std::string> names_;
   FlowIndex index_;

@@ -10,9 +10,9 @@ namespace lookback::observe {
 namespace {
 
 constexpr std::array<std::string_view, kLastKind + 1> kKinds{
-    "",      "checkpoint", "cgroup",     "process", "socket", "fork", "exec",
-    "move",  "exit",       "listen",     "connect", "accept", "udp",  "owner",
-    "close", "oom",        "retransmit", "reset",   "drop",   "lost"};
+    "",           "checkpoint", "cgroup",  "process", "socket",  "fork",     "exec",  "move",
+    "exit",       "listen",     "connect", "accept",  "udp",     "owner",    "close", "oom",
+    "retransmit", "reset",      "drop",    "lost",    "network", "interface"};
 constexpr std::array<std::string_view, 13> kStates{
     "",      "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",   "TIME_WAIT",
     "CLOSE", "CLOSE_WAIT",  "LAST_ACK", "LISTEN",   "CLOSING",   "NEW_SYN_RECV"};
@@ -64,6 +64,9 @@ void each_field(E& e, const Event& d, Visit&& visit) {
   visit(39, e.cgroups, d.cgroups);
   visit(40, e.processes, d.processes);
   visit(41, e.sockets, d.sockets);
+  visit(42, e.peer_netns, d.peer_netns);
+  visit(43, e.recorder, d.recorder);
+  visit(44, e.loopback, d.loopback);
 }
 
 uint64_t zigzag(int64_t value) {

@@ -81,6 +81,18 @@ class Line {
     out_ += "true";
   }
 
+  void addresses() {
+    key("addresses");
+    out_ += '[';
+    std::string_view rest = e_.text;
+    for (bool first = true; !rest.empty(); first = false) {
+      const size_t end = std::min(rest.find(' '), rest.size());
+      if (!first) out_ += ',';
+      append_text(out_, rest.substr(0, end));
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    out_ += ']';
+  }
   void argv() {
     if (e_.argv.empty()) return;
     key("argv");
@@ -243,6 +255,19 @@ void append_json(const Event& e, std::string& out) {
       line.end_point("source", "source_port", e.local, e.local_port);
       line.end_point("destination", "destination_port", e.remote, e.remote_port);
       line.known("count", e.count);
+      break;
+    case Kind::network:
+      line.known("netns", e.netns);
+      line.flag("recorder", e.recorder);
+      line.addresses();
+      break;
+    case Kind::interface:
+      line.known("netns", e.netns);
+      line.known("interface", e.interface);
+      line.text("name", e.name);
+      line.flag("loopback", e.loopback);
+      line.known("peer_netns", e.peer_netns);
+      line.addresses();
       break;
     case Kind::lost:
       line.number("count", e.count);

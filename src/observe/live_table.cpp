@@ -7,7 +7,7 @@
 namespace lookback::observe {
 namespace {
 
-constexpr size_t kMostSockets = 150'000, kMostProcesses = 150'000;
+constexpr size_t kMostSockets = 150'000, kMostProcesses = 150'000, kMostNetworks = 10'000;
 
 uint64_t mix(uint64_t a, uint64_t b) {
   uint64_t value = (a ^ b) * 0x9e3779b97f4a7c15ULL;
@@ -36,6 +36,8 @@ void LiveTable::apply(const Event& event) {
       sockets_.clear();
       by_ends_.clear();
       cgroups_.clear();
+      networks_.clear();
+      interfaces_.clear();
       return;
     case Kind::cgroup:
       cgroups_[event.cgroup] = event;
@@ -81,6 +83,14 @@ void LiveTable::apply(const Event& event) {
       return;
     case Kind::close:
       erase_socket(event.socket);
+      return;
+    case Kind::network:
+      if (networks_.size() < kMostNetworks || networks_.contains(event.netns))
+        networks_[event.netns] = event;
+      return;
+    case Kind::interface:
+      if (interfaces_.size() < kMostNetworks || interfaces_.contains(event.interface))
+        interfaces_[event.interface] = event;
       return;
     case Kind::oom:
     case Kind::retransmit:
@@ -177,9 +187,11 @@ void LiveTable::checkpoint(int64_t time_ns, const std::string& boot_id,
     sorted.reserve(map.size());
     for (const auto& [key, event] : map) sorted.push_back(&event);
     std::sort(sorted.begin(), sorted.end(), [](const Event* a, const Event* b) {
-      return std::tuple(a->cgroup * (a->kind == Kind::cgroup), a->pid * (a->kind == Kind::process),
-                        a->socket) < std::tuple(b->cgroup * (b->kind == Kind::cgroup),
-                                                b->pid * (b->kind == Kind::process), b->socket);
+      const auto order = [](const Event& e) {
+        return std::tuple(e.cgroup * (e.kind == Kind::cgroup), e.pid * (e.kind == Kind::process),
+                          e.socket, e.netns * (e.kind == Kind::network), e.interface);
+      };
+      return order(*a) < order(*b);
     });
     for (const Event* event : sorted) {
       Event stamped = *event;
@@ -190,6 +202,8 @@ void LiveTable::checkpoint(int64_t time_ns, const std::string& boot_id,
   all(cgroups_);
   all(processes_);
   all(sockets_);
+  all(networks_);
+  all(interfaces_);
 }
 
 void LiveTable::forget_unused_cgroups() {
@@ -197,6 +211,12 @@ void LiveTable::forget_unused_cgroups() {
   for (const auto& [pid, process] : processes_) used.insert(process.cgroup);
   for (const auto& [id, socket] : sockets_) used.insert(socket.cgroup);
   std::erase_if(cgroups_, [&](const auto& one) { return used.count(one.first) == 0; });
+}
+
+void LiveTable::keep_networks(const std::unordered_set<uint32_t>& networks,
+                              const std::unordered_set<uint32_t>& interfaces) {
+  std::erase_if(networks_, [&](const auto& one) { return !networks.contains(one.first); });
+  std::erase_if(interfaces_, [&](const auto& one) { return !interfaces.contains(one.first); });
 }
 
 void LiveTable::each_process(const std::function<void(const Event&)>& take) const {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "lookback/observe/event.hpp"
@@ -38,6 +39,8 @@ class LiveTable {
   [[nodiscard]] const Event* process(uint32_t pid) const { return find(processes_, pid); }
   [[nodiscard]] const Event* socket(uint64_t id) const { return find(sockets_, id); }
   [[nodiscard]] const Event* cgroup(uint64_t id) const { return find(cgroups_, id); }
+  [[nodiscard]] const Event* network(uint32_t netns) const { return find(networks_, netns); }
+  [[nodiscard]] const Event* interface(uint32_t index) const { return find(interfaces_, index); }
   [[nodiscard]] const Event* socket_at(const Ends& ends) const;
   /// Who listens for what comes to this end; 0: nobody known.
   [[nodiscard]] uint32_t listener_pid(const Event& connection) const;
@@ -55,6 +58,9 @@ class LiveTable {
   void each_socket(const std::function<void(const Event&)>& take) const;
   void erase_process(uint32_t pid) { processes_.erase(pid); }
   void erase_socket(uint64_t id);
+  /// Networks and interfaces that are not among these.
+  void keep_networks(const std::unordered_set<uint32_t>& networks,
+                     const std::unordered_set<uint32_t>& interfaces);
 
  private:
   template <class Map>
@@ -69,6 +75,7 @@ class LiveTable {
   std::unordered_map<uint64_t, Event> sockets_;
   std::unordered_map<Ends, uint64_t, EndsHash> by_ends_;
   std::unordered_map<uint64_t, Event> cgroups_;
+  std::unordered_map<uint32_t, Event> networks_, interfaces_;
   uint64_t refused_ = 0;
 };
 

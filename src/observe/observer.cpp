@@ -15,6 +15,7 @@
 #include "observe/container_facts.hpp"
 #include "observe/kernel_programs.hpp"
 #include "observe/live_table.hpp"
+#include "observe/network_scan.hpp"
 #include "observe/proc_files.hpp"
 #include "observe/socket_scan.hpp"
 #include "observe/translator.hpp"
@@ -31,7 +32,9 @@ constexpr int64_t kHousekeepingPauseNs = kNsPerSecond;
 constexpr int64_t kRescanPauseNs = 600 * kNsPerSecond;
 /// After losses, not more often than this: a scan takes its time.
 constexpr int64_t kLossRescanPauseNs = 30 * kNsPerSecond;
-constexpr size_t kMostCgroupPaths = 200'000;
+/// After a change of interfaces or addresses, not more often than this.
+constexpr int64_t kNetworkScanPauseNs = 2 * kNsPerSecond;
+constexpr size_t kMostCgroupPaths = 200'000, kMostUnknownNetworks = 10'000;
 
 class Recorder final : public Observer {
  public:
@@ -60,6 +63,8 @@ class Recorder final : public Observer {
   void scan_all();
   void scan_processes();
   void scan_socket_table();
+  void scan_network_table();
+  void follow_networks(int64_t monotonic_ns);
   void rescan();
   void drain();
   void keep(const Event& event);
@@ -86,6 +91,10 @@ class Recorder final : public Observer {
   KernelCounters counted_;
   int64_t counted_ns_ = 0, flushed_ns_ = 0, housekept_ns_ = 0, rescanned_ns_ = 0;
   bool rescan_wanted_ = false;
+  std::optional<NetworkWatch> network_watch_;
+  bool network_scan_wanted_ = false;
+  int64_t networks_scanned_ns_ = 0;
+  std::unordered_set<uint32_t> unknown_networks_;  ///< that no scan has found
 
   mutable std::mutex mutex_;
   std::condition_variable wake_, sealed_;
@@ -126,6 +135,11 @@ void Recorder::begin() {
   }
   programs_ = std::move(*programs);
   status_.state = "recording";
+  if (auto watch = NetworkWatch::open()) {
+    network_watch_ = std::move(*watch);
+  } else {
+    log_warning("changes of interfaces are noticed late: {}", watch.error().message);
+  }
   for (const auto& part : programs_->missing())
     status_.reason += (status_.reason.empty() ? "" : "; ") + part;
   scan_all();
@@ -143,6 +157,8 @@ void Recorder::scan_all() {
   translator_.set_clock(ClockBase::now());
   scan_processes();
   scan_socket_table();
+  unknown_networks_.clear();
+  scan_network_table();
   rescanned_ns_ = clock_.monotonic_ns();
 }
 
@@ -175,6 +191,39 @@ void Recorder::scan_socket_table() {
     socket.time_ns = now;
     translator_.emit(std::move(socket));
   }
+}
+
+void Recorder::scan_network_table() {
+  network_scan_wanted_ = false;
+  networks_scanned_ns_ = clock_.monotonic_ns();
+  const bool first = !keeping_;
+  auto scan = scan_networks();
+  for (const auto& problem : scan.problems)
+    if (const auto level = first ? LogLevel::warning : LogLevel::debug; log_level() <= level)
+      log_line(level, problem);
+  const int64_t now = clock_.realtime_ns();
+  std::unordered_set<uint32_t> networks, interfaces;
+  const auto tell = [&](Event& event, const Event* known) {
+    if (known != nullptr) event.time_ns = known->time_ns;
+    if (known != nullptr && *known == event) return;
+    event.time_ns = now;
+    translator_.emit(std::move(event));
+  };
+  for (Event& network : scan.networks) {
+    networks.insert(network.netns);
+    tell(network, table_.network(network.netns));
+  }
+  for (Event& interface : scan.interfaces) {
+    interfaces.insert(interface.interface);
+    tell(interface, table_.interface(interface.interface));
+  }
+  table_.keep_networks(networks, interfaces);
+}
+
+void Recorder::follow_networks(int64_t monotonic_ns) {
+  if (network_watch_ && network_watch_->changed()) network_scan_wanted_ = true;
+  if (network_scan_wanted_ && monotonic_ns - networks_scanned_ns_ >= kNetworkScanPauseNs)
+    scan_network_table();
 }
 
 /// What has gone without being told of is dropped from the state; what is there and was not told of
@@ -235,6 +284,10 @@ Event Recorder::look_up_cgroup(uint64_t key, uint32_t pid) {
 
 void Recorder::keep(const Event& event) {
   if (!keeping_) return;
+  if (event.socket != 0 && event.netns != 0 && table_.network(event.netns) == nullptr) {
+    if (unknown_networks_.size() >= kMostUnknownNetworks) unknown_networks_.clear();
+    if (unknown_networks_.insert(event.netns).second) network_scan_wanted_ = true;
+  }
   ++events_;
   store_->append(event);
 }
@@ -320,6 +373,7 @@ void Recorder::run() {
     if (monotonic - housekept_ns_ >= kHousekeepingPauseNs) {
       housekept_ns_ = monotonic;
       housekeep(now);
+      follow_networks(monotonic);
       publish();
     }
     const int64_t since_scan = monotonic - rescanned_ns_;

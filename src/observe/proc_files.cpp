@@ -2,7 +2,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -70,6 +72,34 @@ std::vector<uint32_t> list_processes() {
     if (parse_number<uint32_t>(entry->d_name, pid)) pids.push_back(pid);
   }
   return pids;
+}
+
+std::map<uint32_t, Fd> open_network_namespaces(const std::vector<uint32_t>& pids) {
+  std::map<uint32_t, Fd> spaces;
+  for (const uint32_t pid : pids) {
+    const std::string path = fmt::format("/proc/{}/ns/net", pid);
+    struct stat info {};
+    if (stat(path.c_str(), &info) != 0 || spaces.contains(static_cast<uint32_t>(info.st_ino)))
+      continue;
+    if (auto space = open_file(path, O_RDONLY))
+      spaces.emplace(static_cast<uint32_t>(info.st_ino), std::move(*space));
+  }
+  return spaces;
+}
+
+void open_named_namespaces(const std::string& folder, std::map<uint32_t, Fd>& spaces) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> names(opendir(folder.c_str()), closedir);
+  if (!names) return;
+  while (const dirent* entry = readdir(names.get())) {
+    auto space = open_file(folder + "/" + entry->d_name, O_RDONLY);
+    struct stat info {};
+    struct statfs system {};
+    // What is mounted there no more is an empty file.
+    if (!space || fstatfs(space->get(), &system) != 0 || system.f_type != NSFS_MAGIC ||
+        fstat(space->get(), &info) != 0)
+      continue;
+    spaces.try_emplace(static_cast<uint32_t>(info.st_ino), std::move(*space));
+  }
 }
 
 std::optional<ProcessStat> parse_stat(std::string_view text) {

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "lookback/base/fd.hpp"
 #include "lookback/base/result.hpp"
 #include "lookback/observe/event.hpp"
 
@@ -23,6 +25,11 @@ struct ClockBase {
 [[nodiscard]] Result<std::string> read_small_file(const std::string& path, size_t limit);
 
 [[nodiscard]] std::vector<uint32_t> list_processes();
+/// The network namespaces that these processes are in, by inode. What may not be opened is left
+/// out.
+[[nodiscard]] std::map<uint32_t, Fd> open_network_namespaces(const std::vector<uint32_t>& pids);
+/// Adds those that have a name in a folder such as /run/netns.
+void open_named_namespaces(const std::string& folder, std::map<uint32_t, Fd>& spaces);
 /// A process as an event of kind process without its cgroup; nothing where it is gone.
 [[nodiscard]] std::optional<Event> read_process(uint32_t pid, const ClockBase& clock);
 /// The parts of /proc/<pid>/stat that are used.

@@ -20,13 +20,14 @@
 #include <unordered_map>
 
 #include "lookback/base/fd.hpp"
+#include "lookback/base/netlink.hpp"
 #include "observe/proc_files.hpp"
 
 namespace lookback::observe {
 namespace {
 
 constexpr size_t kMostSockets = 1'000'000;
-constexpr size_t kReceiveBytes = 64 << 10;
+constexpr std::string_view kWhat = "sock_diag";
 constexpr uint8_t kTimeWait = 6, kSynRecv = 3;
 
 /// Inode of the socket's file to the process that has it: the first by number, which of a family is
@@ -53,39 +54,51 @@ std::unordered_map<uint32_t, uint32_t> socket_owners(const std::vector<uint32_t>
   return owners;
 }
 
-Result<> dump(int socket, uint8_t family, uint8_t protocol, uint32_t netns,
+Result<> take_diag(uint16_t type, std::span<const std::byte> body, uint8_t protocol, uint32_t netns,
+                   std::vector<DiagSocket>& out) {
+  if (type != SOCK_DIAG_BY_FAMILY || out.size() >= kMostSockets) return {};
+  inet_diag_msg diag;
+  if (body.size() < sizeof diag) return fail(ErrorKind::corrupt, "{}: a message ends early", kWhat);
+  std::memcpy(&diag, body.data(), sizeof diag);
+  DiagSocket found;
+  found.inode = diag.idiag_inode;
+  Event& event = found.event;
+  event.kind = Kind::socket;
+  event.protocol = protocol;
+  event.netns = netns;
+  event.uid = diag.idiag_uid;
+  event.state = diag.idiag_state;
+  event.socket = static_cast<uint64_t>(diag.id.idiag_cookie[1]) << 32 | diag.id.idiag_cookie[0];
+  const uint8_t family = diag.idiag_family == AF_INET6 ? 6 : 4;
+  event.local = Address::make(family, reinterpret_cast<const uint8_t*>(diag.id.idiag_src));
+  event.local_port = ntohs(diag.id.idiag_sport);
+  const auto remote = Address::make(family, reinterpret_cast<const uint8_t*>(diag.id.idiag_dst));
+  event.remote_port = ntohs(diag.id.idiag_dport);
+  if (event.remote_port != 0 || !remote.any()) event.remote = remote;
+  if (event.local_port != 0) out.push_back(std::move(found));
+  return {};
+}
+
+Result<> dump(const Fd& socket, uint8_t family, uint8_t protocol, uint32_t netns,
               std::vector<DiagSocket>& out) {
-  struct {
-    nlmsghdr head;
-    inet_diag_req_v2 request;
-  } message{};
-  message.head.nlmsg_len = sizeof message;
-  message.head.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-  message.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  message.request.sdiag_family = family;
-  message.request.sdiag_protocol = protocol;
-  message.request.idiag_states = ~(1u << kTimeWait | 1u << kSynRecv);
-  if (send(socket, &message, sizeof message, 0) < 0) return fail_errno(errno, "sock_diag");
-  std::vector<std::byte> buffer(kReceiveBytes);
-  for (;;) {
-    const ssize_t length = recv(socket, buffer.data(), buffer.size(), 0);
-    if (length < 0 && errno == EINTR) continue;
-    if (length <= 0) return fail_errno(errno, "sock_diag");
-    TRY_ASSIGN(const bool done, parse_diag(std::span(buffer).first(static_cast<size_t>(length)),
-                                           protocol, netns, out));
-    if (done || out.size() > kMostSockets) return {};
-  }
+  inet_diag_req_v2 request{};
+  request.sdiag_family = family;
+  request.sdiag_protocol = protocol;
+  request.idiag_states = ~(1u << kTimeWait | 1u << kSynRecv);
+  return netlink_dump(socket, SOCK_DIAG_BY_FAMILY, std::as_bytes(std::span(&request, 1)), kWhat,
+                      [&](uint16_t type, std::span<const std::byte> body) {
+                        return take_diag(type, body, protocol, netns, out);
+                      });
 }
 
 Result<> scan_namespace(const Fd& space, uint32_t netns, std::vector<DiagSocket>& out) {
   if (setns(space.get(), CLONE_NEWNET) != 0)
     return fail_errno(errno, "entering its network namespace");
-  const Fd socket(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (!socket) return fail_errno(errno, "sock_diag");
+  TRY_ASSIGN(const Fd socket, open_netlink(NETLINK_SOCK_DIAG));
   for (const uint8_t protocol : {kProtocolTcp, kProtocolUdp})
     for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}})
       // A kernel may lack the module for one of them; then it has no such sockets.
-      if (auto dumped = dump(socket.get(), family, protocol, netns, out);
+      if (auto dumped = dump(socket, family, protocol, netns, out);
           !dumped && dumped.error().kind != ErrorKind::not_found)
         return dumped;
   return {};
@@ -95,59 +108,15 @@ Result<> scan_namespace(const Fd& space, uint32_t netns, std::vector<DiagSocket>
 
 Result<bool> parse_diag(std::span<const std::byte> bytes, uint8_t protocol, uint32_t netns,
                         std::vector<DiagSocket>& out) {
-  while (bytes.size() >= sizeof(nlmsghdr)) {
-    nlmsghdr head;
-    std::memcpy(&head, bytes.data(), sizeof head);
-    if (head.nlmsg_len < sizeof head || head.nlmsg_len > bytes.size())
-      return fail(ErrorKind::corrupt, "sock_diag: a message's length is wrong");
-    const auto body = bytes.subspan(sizeof head, head.nlmsg_len - sizeof head);
-    if (head.nlmsg_type == NLMSG_DONE) return true;
-    if (head.nlmsg_type == NLMSG_ERROR) {
-      int error = 0;
-      if (body.size() >= sizeof error) std::memcpy(&error, body.data(), sizeof error);
-      return fail_errno(-error, "sock_diag");
-    }
-    if (head.nlmsg_type == SOCK_DIAG_BY_FAMILY) {
-      inet_diag_msg diag;
-      if (body.size() < sizeof diag)
-        return fail(ErrorKind::corrupt, "sock_diag: a message ends early");
-      std::memcpy(&diag, body.data(), sizeof diag);
-      DiagSocket found;
-      found.inode = diag.idiag_inode;
-      Event& event = found.event;
-      event.kind = Kind::socket;
-      event.protocol = protocol;
-      event.netns = netns;
-      event.uid = diag.idiag_uid;
-      event.state = diag.idiag_state;
-      event.socket = static_cast<uint64_t>(diag.id.idiag_cookie[1]) << 32 | diag.id.idiag_cookie[0];
-      const uint8_t family = diag.idiag_family == AF_INET6 ? 6 : 4;
-      event.local = Address::make(family, reinterpret_cast<const uint8_t*>(diag.id.idiag_src));
-      event.local_port = ntohs(diag.id.idiag_sport);
-      const auto remote =
-          Address::make(family, reinterpret_cast<const uint8_t*>(diag.id.idiag_dst));
-      event.remote_port = ntohs(diag.id.idiag_dport);
-      if (event.remote_port != 0 || !remote.any()) event.remote = remote;
-      if (event.local_port != 0) out.push_back(std::move(found));
-    }
-    const size_t step = NLMSG_ALIGN(head.nlmsg_len);
-    bytes = bytes.subspan(std::min(step, bytes.size()));
-  }
-  return false;
+  return each_netlink_message(bytes, kWhat, [&](uint16_t type, std::span<const std::byte> body) {
+    return take_diag(type, body, protocol, netns, out);
+  });
 }
 
 SocketScan scan_sockets() {
   SocketScan result;
-  auto pids = list_processes();
-  std::map<uint32_t, Fd> spaces;
-  for (const uint32_t pid : pids) {
-    const std::string path = fmt::format("/proc/{}/ns/net", pid);
-    struct stat info {};
-    if (stat(path.c_str(), &info) != 0 || spaces.count(static_cast<uint32_t>(info.st_ino)) != 0)
-      continue;
-    if (auto space = open_file(path, O_RDONLY))
-      spaces.emplace(static_cast<uint32_t>(info.st_ino), std::move(*space));
-  }
+  const auto pids = list_processes();
+  const auto spaces = open_network_namespaces(pids);
   std::vector<DiagSocket> found;
   // A thread of its own: it leaves this process's namespace for good.
   std::thread([&] {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -65,18 +66,25 @@ struct Query {
   /// The packet opens a connection: what was there before is not meant.
   bool opens = false;
   uint64_t netns = 0;  ///< 0: any
+  /// Where the packet was recorded; empty: not known.
+  std::string_view interface;
 };
 
 /// Events go in by time, and must be ahead of the questions by what a process may take to accept a
 /// connection; questions about what is long over find nothing. One thread.
 ///
 /// Bounded: sockets closed kKeptNs ago are forgotten, and of open ones the table holds
-/// kMostSockets. Where sockets of several network namespaces have the same ends and the question
-/// does not say which is meant, there is no answer rather than a wrong one.
+/// kMostSockets.
+///
+/// Sockets of several network namespaces may have the same ends. On a loopback interface only its
+/// own namespace's are meant. At one end of a veth pair those of the other end's namespace are; on
+/// an interface that has the address, or whose bridge has it, its own namespace's are. Where that
+/// does not settle it there is no answer rather than a wrong one.
 class OwnerTable {
  public:
   static constexpr int64_t kKeptNs = 150'000'000'000;  ///< longer than TIME_WAIT lasts
-  static constexpr size_t kMostSockets = 300'000, kMostProcesses = 200'000, kMostCgroups = 100'000;
+  static constexpr size_t kMostSockets = 300'000, kMostProcesses = 200'000, kMostCgroups = 100'000,
+                          kMostNetworks = 10'000;
 
   void apply(const Record& record);
   /// Null where no socket is known, or several are.
@@ -103,7 +111,15 @@ class OwnerTable {
     uint64_t secret;
   };
 
+  struct Interface {
+    std::vector<Address> addresses;
+    uint64_t netns = 0, peer_netns = 0;
+    bool loopback = false;
+  };
+
   void checkpoint(const Record& record);
+  void network(const Record& record);
+  void interface(const Record& record);
   void close_unseen(int64_t time_ns);
   void process(const Record& record);
   void replace_owner(uint32_t pid, int64_t time_ns);
@@ -114,10 +130,18 @@ class OwnerTable {
   void forget(const SocketPtr& socket);
   [[nodiscard]] std::shared_ptr<const Owner> owner_of(const Record& record);
   [[nodiscard]] std::shared_ptr<const Container> container_of(uint64_t cgroup) const;
+  [[nodiscard]] bool has_address(uint64_t netns, const Address& address) const;
+  struct Choice {
+    SocketPtr socket;
+    bool several = false;  ///< of different namespaces
+  };
+  [[nodiscard]] static Choice nearest(const std::vector<SocketPtr>& sockets, const Query& query);
   [[nodiscard]] SocketPtr choose(const std::vector<SocketPtr>& sockets, const Query& query);
 
   std::unordered_map<uint64_t, std::shared_ptr<const Container>> containers_;  ///< by cgroup
   std::unordered_map<uint32_t, Process> processes_;
+  std::unordered_map<uint64_t, std::vector<Address>> addresses_;  ///< by network namespace
+  std::unordered_map<std::string, Interface> interfaces_;         ///< by name
   std::deque<std::pair<int64_t, uint32_t>> ended_processes_;
   std::unordered_map<uint64_t, SocketPtr> by_id_;
   std::unordered_map<Socket::Ends, std::vector<SocketPtr>, EndsHash> by_ends_{16, make_hash()};

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lookback/base/result.hpp"
 
@@ -31,6 +32,8 @@ enum class Kind : uint8_t {
   owner,
   close,
   lost,
+  network,
+  interface,
 };
 
 struct Record {
@@ -55,10 +58,17 @@ struct Record {
   bool listening = false, server = false;
   bool first = false;  ///< owner since the socket's beginning
   std::optional<int64_t> opened_ns, ended_ns;
+  // networks and interfaces; `name` is the interface's, `netns` whose it is
+  uint64_t peer_netns = 0;
+  bool loopback = false;
+  std::vector<Address> addresses;
 };
 
 /// Longer texts are cut, and longer lines refused.
-inline constexpr size_t kMaxText = 4096, kMaxLine = 1 << 20;
+inline constexpr size_t kMaxText = 4096, kMaxLine = 1 << 20, kMaxAddresses = 4096;
+
+/// Whether records of this kind tell of a socket.
+[[nodiscard]] bool is_about_socket(Kind kind);
 
 /// Kind corrupt for a line that is not as documented. Any bytes may come.
 [[nodiscard]] Result<Record> parse_record(std::string_view line);

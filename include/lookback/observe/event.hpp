@@ -35,8 +35,10 @@ enum class Kind : uint8_t {
   reset = 17,
   drop = 18,
   lost = 19,
+  network = 20,
+  interface = 21,
 };
-inline constexpr uint8_t kLastKind = 19;
+inline constexpr uint8_t kLastKind = 21;
 [[nodiscard]] std::string_view to_string(Kind kind);
 
 inline constexpr uint32_t kNoUid = 0xffffffff;
@@ -87,10 +89,14 @@ struct Event {
   uint64_t sent_bytes = 0, received_bytes = 0;
   uint32_t listener_pid = 0;
 
-  uint32_t interface = 0;
+  uint32_t interface = 0, peer_netns = 0;
+  bool recorder = false;  ///< a network namespace: the one that packets are recorded in
+  bool loopback = false;
   uint64_t count = 0;
   int64_t from_ns = 0;
-  std::string text;  ///< reason of drop and lost, path of a cgroup, boot id of a checkpoint
+  /// Reason of drop and lost, path of a cgroup, boot id of a checkpoint; addresses of a network or
+  /// an interface, parted by spaces.
+  std::string text;
   std::string container, runtime, pod_uid, name, image;
   uint64_t cgroups = 0, processes = 0, sockets = 0;
 

@@ -41,8 +41,9 @@ struct Asked {
   /// "comm pid" of who had the local end; "" where nobody is known.
   std::string operator()(int64_t time_ns, const std::string& local, int local_port,
                          const std::string& remote, int remote_port, bool opens = false,
-                         uint64_t netns = 0) {
+                         uint64_t netns = 0, const std::string& interface = "") {
     Query query;
+    query.interface = interface;
     query.protocol = protocol;
     query.local = *parse_address(local);
     query.remote = *parse_address(remote);
@@ -143,7 +144,8 @@ TEST_CASE("a socket that is passed on, and a process that becomes another progra
   CHECK(who(3 * kSecond + kMs, "10.0.0.1", 23, "10.0.0.2", 40000) == "inetd 11");
   CHECK(who(5 * kSecond, "10.0.0.1", 23, "10.0.0.2", 40000) == "telnetd 11");
   Query query{
-      6, *parse_address("10.0.0.1"), *parse_address("10.0.0.2"), 23, 40000, 5 * kSecond, false, 0};
+      6, *parse_address("10.0.0.1"), *parse_address("10.0.0.2"), 23, 40000, 5 * kSecond, false, 0,
+      {}};
   const auto socket = table.find(query);
   REQUIRE(socket);
   const Owner* owner = socket->owner_at(5 * kSecond);
@@ -183,6 +185,74 @@ TEST_CASE("the same ends in two namespaces give no answer, unless the namespace 
   CHECK(who(2 * kSecond, "127.0.0.1", 40000, "127.0.0.1", 80, false, 2) == "b 2");
   feed(table, at(3 * kSecond, "close", ends(1, "127.0.0.1", 40000, "127.0.0.1", 80, 1)));
   CHECK(who(4 * kSecond, "127.0.0.1", 40000, "127.0.0.1", 80) == "b 2");
+}
+
+TEST_CASE("an interface tells which of two namespaces is meant", "[context]") {
+  OwnerTable table;
+  Asked who{table};
+  const auto both = [&](int first_socket, const std::string& local, const std::string& remote) {
+    for (int netns = 1; netns <= 3; ++netns)
+      feed(table, at(kSecond, "connect",
+                     ends(first_socket + netns, local, 40000, remote, 80, netns) +
+                         pid(netns * 10, "of" + std::to_string(netns))));
+  };
+  both(0, "10.0.0.1", "10.0.0.2");
+  both(10, "127.0.0.1", "127.0.0.1");
+  const auto ask = [&](const std::string& interface, const std::string& local = "10.0.0.1",
+                       const std::string& remote = "10.0.0.2") {
+    return who(2 * kSecond, local, 40000, remote, 80, false, 0, interface);
+  };
+  const auto interface = [&](const std::string& name, const std::string& rest) {
+    feed(table, at(kSecond, "interface", "\"netns\":1,\"name\":\"" + name + "\"," + rest));
+  };
+  CHECK(ask("eth0") == "");  // nothing is known of it
+  interface("eth0", R"("interface":2,"addresses":["10.0.0.1","fe80::1"])");
+  interface("br0", R"("interface":3,"addresses":["10.9.9.9"])");
+  interface("veth2", R"("interface":4,"peer_netns":2,"addresses":["10.0.0.1"])");
+  interface("veth4", R"("interface":5,"peer_netns":4,"addresses":[])");
+  interface("lo", R"("interface":1,"loopback":true,"addresses":["127.0.0.1","::1"])");
+  CHECK(ask("eth0") == "of1 10");
+  CHECK(ask("br0") == "");  // a port of it may be anybody's
+  CHECK(ask("veth2") == "of2 20");
+  CHECK(ask("veth4") == "");
+  CHECK(ask("") == "");
+  CHECK(ask("lo", "127.0.0.1", "127.0.0.1") == "of1 10");
+  // Nobody else's packets pass there, even where nothing is known of those that do.
+  feed(table,
+       at(kSecond, "connect", ends(30, "127.0.0.1", 50000, "127.0.0.1", 80, 2) + pid(77, "other")));
+  CHECK(who(2 * kSecond, "127.0.0.1", 50000, "127.0.0.1", 80, false, 0, "lo") == "");
+  // It became somebody else's.
+  interface("veth2", R"("interface":9,"peer_netns":3,"addresses":[])");
+  CHECK(ask("veth2") == "of3 30");
+}
+
+TEST_CASE("a socket bound to any address has only its host's", "[context]") {
+  OwnerTable table;
+  Asked who{table, 17};
+  for (int netns = 1; netns <= 3; ++netns)
+    feed(table, at(kSecond, "udp",
+                   ends(netns, "0.0.0.0", 53, "", 0, netns, "udp") +
+                       pid(netns * 10, "dns" + std::to_string(netns))));
+  const auto ask = [&](const std::string& local) {
+    return who(2 * kSecond, local, 53, "10.0.0.99", 4000);
+  };
+  CHECK(ask("10.0.0.2") == "");
+  const auto network = [&](int netns, const std::string& addresses) {
+    feed(table, at(kSecond, "network",
+                   "\"netns\":" + std::to_string(netns) + ",\"addresses\":[" + addresses + "]"));
+  };
+  network(1, R"("127.0.0.1","10.0.0.1","fd00::1")");
+  network(2, R"("127.0.0.1","10.0.0.2")");
+  network(3, R"("127.0.0.1","10.0.0.3")");
+  CHECK(ask("10.0.0.1") == "dns1 10");
+  CHECK(ask("10.0.0.2") == "dns2 20");
+  CHECK(ask("10.0.0.3") == "dns3 30");
+  CHECK(ask("8.8.8.8") == "");    // somebody else's server
+  CHECK(ask("127.0.0.1") == "");  // everybody's
+  CHECK(ask("224.0.0.251") == "");
+  network(3, R"("10.0.0.4")");
+  CHECK(ask("10.0.0.3") == "");
+  CHECK(ask("10.0.0.4") == "dns3 30");
 }
 
 TEST_CASE("a checkpoint tells what was there, and ends what is gone", "[context]") {
