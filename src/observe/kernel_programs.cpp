@@ -8,10 +8,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "lookback/base/fd.hpp"
 #include "lookback/base/file.hpp"
@@ -25,61 +28,100 @@ namespace lookback::observe {
 namespace {
 
 constexpr const char* kBtfPath = "/sys/kernel/btf/vmlinux";
+// Since Linux 6.3.
+constexpr const char* kSendTracepoint = "sock_send_length";
+constexpr const char* kReceiveTracepoint = "sock_recv_length";
 
 std::mutex load_mutex;
-std::string last_warning;  // libbpf's, while something is loaded
+std::string warnings;  // libbpf's, while something is loaded
 
 int keep_warning(libbpf_print_level level, const char* format, va_list arguments) {
-  if (level != LIBBPF_WARN) return 0;
-  char text[512];
-  vsnprintf(text, sizeof text, format, arguments);
-  std::string line(text, strcspn(text, "\n"));
-  constexpr std::string_view kOwnName = "libbpf: ";
-  if (line.starts_with(kOwnName)) line.erase(0, kOwnName.size());
-  last_warning = std::move(line);
+  constexpr size_t kMostKept = 256 << 10;
+  if (level != LIBBPF_WARN || warnings.size() > kMostKept) return 0;
+  char* text = nullptr;
+  const int length = vasprintf(&text, format, arguments);
+  if (length < 0) return 0;
+  warnings.append(text, static_cast<size_t>(length));
+  free(text);
   return 0;
 }
 
-/// What is lost where a program cannot be attached. A program without such words is one that all
-/// depends on.
+/// What libbpf's warnings come down to: what the verifier said last, or else the first of them.
+std::string gist_of_warnings() {
+  constexpr std::string_view kLogBegin = "BEGIN PROG LOAD LOG --\n",
+                             kLogEnd = "-- END PROG LOAD LOG";
+  constexpr std::string_view kStatistics = "processed ", kOwnName = "libbpf: ";
+  std::string_view rest = warnings, gist;
+  const bool has_log = rest.find(kLogBegin) != std::string_view::npos;
+  if (has_log) rest = rest.substr(rest.find(kLogBegin) + kLogBegin.size());
+  while (!rest.empty()) {
+    std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    if (line.starts_with(kOwnName)) line.remove_prefix(kOwnName.size());
+    if (line.starts_with(kLogEnd)) break;
+    if (line.empty() || line.starts_with(kStatistics)) continue;
+    gist = line;
+    if (!has_log) break;
+  }
+  return std::string(gist.substr(0, 200));
+}
+
+enum class Hook { tracepoint, function_exit, cgroup };
+
 struct Part {
   bpf_program* program;
-  const char* tracepoint;  ///< null: a cgroup hook
+  Hook hook;
+  const char* target;  ///< null: a cgroup hook
+  /// What is not seen without the program; null: all depends on it.
   const char* lost;
+  /// The tracepoint that is better, where there is one: then this program is not needed.
+  const char* stands_in_for = nullptr;
 };
 
 std::vector<Part> parts_of(const observe_bpf& skeleton) {
   const auto& p = skeleton.progs;
+  constexpr auto kTracepoint = Hook::tracepoint, kFunction = Hook::function_exit;
   return {
-      {p.on_process_fork, "sched_process_fork", nullptr},
-      {p.on_process_exec, "sched_process_exec", nullptr},
-      {p.on_process_exit, "sched_process_exit", nullptr},
-      {p.on_set_state, "inet_sock_set_state", nullptr},
-      {p.on_tcp_destroy, "tcp_destroy_sock", nullptr},
-      {p.on_tcp_read, "tcp_rcv_space_adjust",
+      {p.on_process_fork, kTracepoint, "sched_process_fork", nullptr},
+      {p.on_process_exec, kTracepoint, "sched_process_exec", nullptr},
+      {p.on_process_exit, kTracepoint, "sched_process_exit", nullptr},
+      {p.on_set_state, kTracepoint, "inet_sock_set_state", nullptr},
+      {p.on_tcp_destroy, kTracepoint, "tcp_destroy_sock", nullptr},
+      {p.on_tcp_read, kTracepoint, "tcp_rcv_space_adjust",
        "who reads from accepted sockets before they are closed"},
-      {p.on_send_length, "sock_send_length",
-       "who writes to sockets, and UDP (Linux 6.3 and later)"},
-      {p.on_receive_length, "sock_recv_length", "who receives by UDP (Linux 6.3 and later)"},
-      {p.on_cgroup_mkdir, "cgroup_mkdir", "cgroups made later"},
-      {p.on_cgroup_attach, "cgroup_attach_task", "processes that change their cgroup"},
-      {p.on_oom_victim, "mark_victim", "kills for want of memory"},
-      {p.on_retransmit, "tcp_retransmit_skb", "retransmits"},
-      {p.on_receive_reset, "tcp_receive_reset", "resets received"},
-      {p.on_send_reset, "tcp_send_reset", "resets sent"},
-      {p.on_packet_drop, "kfree_skb", "packets dropped by the kernel"},
-      {p.on_sock_release, nullptr, "the end of UDP sockets"},
+      {p.on_send_length, kTracepoint, kSendTracepoint, "who writes to sockets, and UDP"},
+      {p.on_receive_length, kTracepoint, kReceiveTracepoint, "who receives by UDP"},
+      {p.on_inet_send, kFunction, "inet_sendmsg", "who writes to sockets, and UDP, over IPv4",
+       kSendTracepoint},
+      {p.on_inet6_send, kFunction, "inet6_sendmsg", "who writes to sockets, and UDP, over IPv6",
+       kSendTracepoint},
+      {p.on_inet_receive, kFunction, "inet_recvmsg", "who receives by UDP over IPv4",
+       kReceiveTracepoint},
+      {p.on_inet6_receive, kFunction, "inet6_recvmsg", "who receives by UDP over IPv6",
+       kReceiveTracepoint},
+      {p.on_cgroup_mkdir, kTracepoint, "cgroup_mkdir", "cgroups made later"},
+      {p.on_cgroup_attach, kTracepoint, "cgroup_attach_task", "processes that change their cgroup"},
+      {p.on_oom_victim, kTracepoint, "mark_victim", "kills for want of memory"},
+      {p.on_retransmit, kTracepoint, "tcp_retransmit_skb", "retransmits"},
+      {p.on_receive_reset, kTracepoint, "tcp_receive_reset", "resets received"},
+      {p.on_send_reset, kTracepoint, "tcp_send_reset", "resets sent"},
+      {p.on_packet_drop, kTracepoint, "kfree_skb", "packets dropped by the kernel"},
+      {p.on_sock_release, Hook::cgroup, nullptr, "the end of UDP sockets"},
   };
 }
 
+/// Why what was just tried does not load.
 std::string reason_for(int error) {
+  const std::string gist = gist_of_warnings();
   const std::string lockdown = read_small_file("/sys/kernel/security/lockdown", 4096).value_or("");
-  if (lockdown.find("[confidentiality]") != std::string::npos)
-    return "the kernel is locked down (confidentiality), which forbids eBPF";
+  // The file is not to be seen in every mount namespace; the helper is there on every kernel else.
+  if (lockdown.find("[confidentiality]") != std::string::npos ||
+      gist.find(" bpf_probe_read") != std::string::npos)
+    return "the kernel is locked down (confidentiality): eBPF may not read its memory";
   if (error == EPERM)
     return "not permitted: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (or root) are needed";
-  std::string text = errno_error(error, "eBPF programs do not load").message;
-  if (!last_warning.empty()) text += " (" + last_warning + ")";
+  std::string text = errno_error(error, "the kernel does not take it").message;
+  if (!gist.empty()) text += " (" + gist + ")";
   return text;
 }
 
@@ -103,7 +145,11 @@ class Programs final : public KernelPrograms {
   std::string drop_reason(uint32_t reason) const override;
 
  private:
-  [[nodiscard]] Result<> load(const Options& options, bool essential_only);
+  using Choice = std::function<bool(const Part&)>;
+  [[nodiscard]] bool has_tracepoint(const char* name) const;
+  [[nodiscard]] Result<> load_what_is_taken(const Options& options);
+  [[nodiscard]] Result<> load(const Options& options, const Choice& is_chosen);
+  void set_constants();
   [[nodiscard]] Result<> attach();
   void learn_drop_reasons();
   static int on_record(void* self, void* data, size_t size) {
@@ -127,12 +173,7 @@ Result<> Programs::open(const Options& options) {
   kernel_btf_ = btf__load_vmlinux_btf();
   if (kernel_btf_ == nullptr)
     return fail(ErrorKind::failed, "{} cannot be read: {}", kBtfPath, std::strerror(errno));
-  if (auto loaded = load(options, false); !loaded) {
-    // One program that this kernel refuses should not cost all of them.
-    const std::string reason = loaded.error().message;
-    if (!load(options, true)) return loaded;
-    missing_.push_back("all but processes and TCP connections: " + reason);
-  }
+  TRY(load_what_is_taken(options));
   TRY(attach());
   learn_drop_reasons();
   ring_ = ring_buffer__new(bpf_map__fd(skeleton_->maps.events), on_record, this, nullptr);
@@ -140,44 +181,88 @@ Result<> Programs::open(const Options& options) {
   return {};
 }
 
-Result<> Programs::load(const Options& options, bool essential_only) {
+bool Programs::has_tracepoint(const char* name) const {
+  return btf__find_by_name_kind(kernel_btf_, (std::string("btf_trace_") + name).c_str(),
+                                BTF_KIND_TYPEDEF) > 0;
+}
+
+/// Loads all; where the kernel refuses that, all that it takes of it: each program that can be done
+/// without is tried by itself, together with those that all depends on.
+Result<> Programs::load_what_is_taken(const Options& options) {
+  std::set<std::string_view> refused;
+  const Choice all_taken = [&](const Part& part) {
+    return refused.count(bpf_program__name(part.program)) == 0;
+  };
+  if (load(options, all_taken)) return {};
+  TRY(load(options, [](const Part& part) { return part.lost == nullptr; }));
+  std::vector<std::string> optional;
+  for (const auto& part : parts_of(*skeleton_))
+    if (part.lost != nullptr) optional.emplace_back(bpf_program__name(part.program));
+  std::map<std::string, std::string> why;
+  for (const auto& name : optional) {
+    auto loaded = load(options, [&](const Part& part) {
+      return part.lost == nullptr || bpf_program__name(part.program) == name;
+    });
+    if (!loaded) {
+      why[name] = loaded.error().message;
+      refused.insert(name);
+    }
+  }
+  TRY(load(options, all_taken));
+  for (const auto& part : parts_of(*skeleton_))
+    if (const auto found = why.find(bpf_program__name(part.program)); found != why.end())
+      missing_.push_back(fmt::format("{}: {}", part.lost, found->second));
+  return {};
+}
+
+/// Of the programs that this kernel has a place for, those that are chosen.
+Result<> Programs::load(const Options& options, const Choice& is_chosen) {
   if (skeleton_ != nullptr) observe_bpf__destroy(skeleton_);
   missing_.clear();
-  last_warning.clear();
+  warnings.clear();
   skeleton_ = observe_bpf__open();
   if (skeleton_ == nullptr) return fail(ErrorKind::failed, "{}", reason_for(errno));
+  set_constants();
+  bpf_map__set_max_entries(skeleton_->maps.events, options.ring_bytes);
+  bpf_map__set_max_entries(skeleton_->maps.tcp_sockets, options.tcp_sockets);
+  const auto parts = parts_of(*skeleton_);
+  const auto has_stand_in = [&](const Part& part) {
+    return std::any_of(parts.begin(), parts.end(), [&](const Part& other) {
+      return other.stands_in_for != nullptr && part.target != nullptr &&
+             std::string_view(other.stands_in_for) == part.target;
+    });
+  };
+  for (const auto& part : parts) {
+    const bool exists = part.hook != Hook::tracepoint || has_tracepoint(part.target);
+    const bool is_needed = part.stands_in_for == nullptr || !has_tracepoint(part.stands_in_for);
+    if (exists && is_needed && is_chosen(part)) continue;
+    bpf_program__set_autoload(part.program, false);
+    if (exists || has_stand_in(part)) continue;
+    if (part.lost == nullptr)
+      return fail(ErrorKind::failed,
+                  "this kernel has no tracepoint {}: Linux 5.8 or later is needed", part.target);
+    missing_.push_back(fmt::format("{}: this kernel has no tracepoint {}", part.lost, part.target));
+  }
+  if (options.before_load) options.before_load(skeleton_->obj);
+  if (const int error = observe_bpf__load(skeleton_); error != 0)
+    return fail(ErrorKind::failed, "{}", reason_for(-error));
+  return {};
+}
+
+void Programs::set_constants() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   skeleton_->rodata->id_base = static_cast<uint64_t>(now.tv_sec) * 65536;
   skeleton_->rodata->v1_subsystem = -1;
-  if (const auto controller = v1_controller()) {
-    const int type = btf__find_by_name_kind(kernel_btf_, "cgroup_subsys_id", BTF_KIND_ENUM);
-    const btf_type* ids =
-        type > 0 ? btf__type_by_id(kernel_btf_, static_cast<uint32_t>(type)) : nullptr;
-    for (uint16_t i = 0; ids != nullptr && i < btf_vlen(ids); ++i)
-      if (controller->name + "_cgrp_id" ==
-          btf__name_by_offset(kernel_btf_, btf_enum(ids)[i].name_off))
-        skeleton_->rodata->v1_subsystem = btf_enum(ids)[i].val;
-  }
-  bpf_map__set_max_entries(skeleton_->maps.events, options.ring_bytes);
-  bpf_map__set_max_entries(skeleton_->maps.tcp_sockets, options.tcp_sockets);
-  for (const auto& part : parts_of(*skeleton_)) {
-    const bool exists =
-        part.tracepoint == nullptr ||
-        btf__find_by_name_kind(kernel_btf_, (std::string("btf_trace_") + part.tracepoint).c_str(),
-                               BTF_KIND_TYPEDEF) > 0;
-    if (!exists || (essential_only && part.lost != nullptr)) {
-      bpf_program__set_autoload(part.program, false);
-      if (!exists && part.lost == nullptr)
-        return fail(ErrorKind::failed,
-                    "this kernel has no tracepoint {}: Linux 5.8 or later is needed",
-                    part.tracepoint);
-      if (!exists) missing_.emplace_back(part.lost);
-    }
-  }
-  if (const int error = observe_bpf__load(skeleton_); error != 0)
-    return fail(ErrorKind::failed, "{}", reason_for(-error));
-  return {};
+  const auto controller = v1_controller();
+  if (!controller) return;
+  const int type = btf__find_by_name_kind(kernel_btf_, "cgroup_subsys_id", BTF_KIND_ENUM);
+  const btf_type* ids =
+      type > 0 ? btf__type_by_id(kernel_btf_, static_cast<uint32_t>(type)) : nullptr;
+  for (uint16_t i = 0; ids != nullptr && i < btf_vlen(ids); ++i)
+    if (controller->name + "_cgrp_id" ==
+        btf__name_by_offset(kernel_btf_, btf_enum(ids)[i].name_off))
+      skeleton_->rodata->v1_subsystem = btf_enum(ids)[i].val;
 }
 
 Result<> Programs::attach() {
@@ -186,8 +271,10 @@ Result<> Programs::attach() {
     if (!bpf_program__autoload(part.program)) continue;
     bpf_link* link = nullptr;
     std::string why;
-    if (part.tracepoint != nullptr) {
-      link = bpf_program__attach_raw_tracepoint(part.program, part.tracepoint);
+    if (part.hook == Hook::tracepoint) {
+      link = bpf_program__attach_raw_tracepoint(part.program, part.target);
+    } else if (part.hook == Hook::function_exit) {
+      link = bpf_program__attach_trace(part.program);
     } else if (cgroup) {
       link = bpf_program__attach_cgroup(part.program, cgroup->get());
     } else {
@@ -199,9 +286,9 @@ Result<> Programs::attach() {
     }
     if (why.empty()) why = std::strerror(errno);
     if (part.lost == nullptr)
-      return fail(ErrorKind::failed, "the tracepoint {} cannot be attached to: {}", part.tracepoint,
+      return fail(ErrorKind::failed, "the tracepoint {} cannot be attached to: {}", part.target,
                   why);
-    missing_.push_back(fmt::format("{}: {}", part.lost, why));
+    missing_.push_back(fmt::format("{}: cannot be attached: {}", part.lost, why));
   }
   return {};
 }

@@ -12,6 +12,8 @@
 
 #include "lookback/base/result.hpp"
 
+struct bpf_object;
+
 namespace lookback::observe {
 
 /// Sums over all processors since the programs were loaded.
@@ -25,13 +27,16 @@ class KernelPrograms {
   struct Options {
     uint32_t ring_bytes = 8 << 20;  ///< a power of two
     uint32_t tcp_sockets = 65536;
+    /// Sees the programs before the kernel does; null: nobody. Tests spoil some of them here.
+    std::function<void(bpf_object*)> before_load;
   };
-  /// Attaches what this kernel can take. An error says why there is nothing at all, for an operator
-  /// to act on.
+  /// Attaches what this kernel takes, judging each program that can be done without by itself. An
+  /// error says why there is nothing at all, for an operator to act on.
   [[nodiscard]] static Result<std::unique_ptr<KernelPrograms>> load(const Options& options);
   virtual ~KernelPrograms() = default;
 
-  /// What could not be attached and so is not seen, in words; empty where all is.
+  /// What is not seen, and why, in words: an entry for each program that the kernel has not taken;
+  /// empty where all is seen.
   [[nodiscard]] virtual const std::vector<std::string>& missing() const = 0;
   /// Hands over every record that waits (struct lb_head first, see bpf/events.h). The spans live
   /// during the call.

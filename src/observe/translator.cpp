@@ -95,6 +95,14 @@ bool Translator::take_process(const lb_process_event& record, std::span<const st
     lb_exec_event exec{};
     std::memcpy(&exec, bytes.data(), std::min(bytes.size(), sizeof exec));
     event.kind = Kind::exec;
+    // The clocks' distance is measured again and again, and never the same to the nanosecond; the
+    // start of a process is.
+    constexpr uint64_t kSameStartNs = 100'000'000;
+    if (const Event* known = table_.process(event.pid);
+        known != nullptr && static_cast<uint64_t>(known->start_ns) -
+                                    static_cast<uint64_t>(event.start_ns) + kSameStartNs <
+                                2 * kSameStartNs)
+      event.start_ns = known->start_ns;
     event.exe = name_of(exec.exe, sizeof exec.exe);
     const size_t kept =
         std::min<size_t>(std::min<size_t>(exec.argv_bytes, sizeof exec.argv), bytes.size() - kArgv);

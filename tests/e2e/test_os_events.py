@@ -281,25 +281,74 @@ def test_losses_are_counted_and_state_is_made_good(make_lab, tmp_path):
     assert all(e["from"] <= e["time"] for e in told)
 
 
-@pytest.mark.timeout(120)
-def test_without_the_privilege_packets_are_recorded_all_the_same(make_lab, tmp_path):
-    lab = make_lab(nodes=1)
-    node = lab.nodes[0]
-    node.capture = node.spawn("setpriv", "--bounding-set=-all,+net_raw,+ipc_lock,+dac_override", "--inh-caps=-all", lab.binary,
-                              "capture", "--hub", lab.hub_url, "--node", node.name, "--listen", f"{node.management}:7401",
-                              "--insecure", "--data-dir", node.data_dir, "--storage-size", "128MiB")
+def start_capture_under(node, *wrapper):
+    """The capture daemon, started by a command that takes something from it."""
+    lab = node.lab
+    node.capture = node.spawn(*wrapper, lab.binary, "capture", "--hub", lab.hub_url, "--node", node.name, "--listen",
+                              f"{node.management}:7401", "--insecure", "--data-dir", node.data_dir, "--storage-size", "128MiB")
     node.wait_ready()
     lab.wait_for_nodes()
-    layer = node.status()["layers"]["os_events"]
-    assert layer["state"] == "off" and "CAP_BPF" in layer["reason"], layer
+    return node.status()["layers"]["os_events"]
+
+
+def check_packets_alone(lab, tmp_path, layer, why):
+    """Nothing but packets is recorded; status, the page of it and the manifest say why."""
+    node = lab.nodes[0]
+    assert layer["state"] == "off" and why in layer["reason"], layer
     page = node.run(lab.binary, "capture", "--status", "--node-url", node.url).stdout
-    assert "CAP_BPF" in page
+    assert why in page
     node.run("ping", "-c1", "-W1", "127.0.0.1", check=False)
     time.sleep(0.3)
     members, manifest = os_events(lab, "bare", tmp_path)
     assert members == {}
     assert manifest["nodes"][0]["layers"]["os_events"] == {"state": "off", "reason": layer["reason"]}
     assert manifest["nodes"][0]["packets"] > 0
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("wrapper, why", [
+    (["setpriv", "--bounding-set=-all,+net_raw,+ipc_lock,+dac_override", "--inh-caps=-all"], "CAP_BPF"),
+    (["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /sys/kernel/btf && exec \"$@\"", "sh"], "BTF"),
+], ids=["privilege", "btf"])
+def test_packets_are_recorded_all_the_same_without(make_lab, tmp_path, wrapper, why):
+    lab = make_lab(nodes=1)
+    layer = start_capture_under(lab.nodes[0], *wrapper)
+    check_packets_alone(lab, tmp_path, layer, why)
+
+
+@pytest.mark.timeout(120)
+def test_packets_are_recorded_by_a_kernel_that_is_locked_down(make_lab, tmp_path):
+    if os.environ.get("LOOKBACK_TEST_LOCKDOWN") != "1":
+        pytest.skip("would lock this kernel down until it is booted again; scripts/test-kernel does it in a guest")
+    pathlib.Path("/sys/kernel/security/lockdown").write_text("confidentiality")
+    lab = make_lab(nodes=1)
+    layer = start_capture_under(lab.nodes[0])
+    check_packets_alone(lab, tmp_path, layer, "locked down (confidentiality)")
+
+
+@pytest.mark.timeout(120)
+def test_a_program_that_is_refused_costs_no_other(make_lab, tmp_path):
+    """Without CAP_NET_ADMIN the kernel refuses the program of cgroups, and takes the others."""
+    lab = make_lab(nodes=1)
+    node = lab.nodes[0]
+    layer = start_capture_under(node, "setpriv", "--bounding-set=-all,+net_raw,+ipc_lock,+dac_override,+bpf,+perfmon,+sys_ptrace,+sys_resource",
+                                "--inh-caps=-all")
+    refused = [part for part in layer["reason"].split("; ") if "CAP_NET_ADMIN" in part]
+    assert layer["state"] == "degraded"
+    assert [part.split(":")[0] for part in refused] == ["the end of UDP sockets"]
+    server = start_server(node)
+    try:
+        client = start_actor(node, "connect", PORT, 5, 2, "127.0.0.1")
+        assert client.popen.wait(60) == 0
+    finally:
+        time.sleep(0.2)
+        stop_server(server)
+    members, manifest = os_events(lab, "less", tmp_path)
+    assert manifest["nodes"][0]["layers"]["os_events"] == {"state": "degraded", "reason": layer["reason"]}
+    owners = owners_by_ends(events_of(members), netns_of(node))
+    told = [(l["address"], l["own_port"], l["peer"], l["port"], l["pid"]) for l in actor_lines(client) if l["role"] == "connect"]
+    assert len(told) == 10
+    assert [pid for *end, pid in told if pid not in owners.get(tuple(end), [])] == []
 
 
 @pytest.mark.timeout(120)

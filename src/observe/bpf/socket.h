@@ -453,6 +453,28 @@ int on_receive_length(struct bpf_raw_tracepoint_args* ctx) {
   return on_length((struct sock*)ctx->args[0], (int)ctx->args[1], 0);
 }
 
+/* Before Linux 6.3 there are no such tracepoints: the functions that they stand behind are watched.
+ */
+SEC("fexit/inet_sendmsg")
+int on_inet_send(__u64* arguments) {
+  return on_length(BPF_CORE_READ((struct socket*)arguments[0], sk), (int)arguments[3], 1);
+}
+
+SEC("fexit/inet6_sendmsg")
+int on_inet6_send(__u64* arguments) {
+  return on_length(BPF_CORE_READ((struct socket*)arguments[0], sk), (int)arguments[3], 1);
+}
+
+SEC("fexit/inet_recvmsg")
+int on_inet_receive(__u64* arguments) {
+  return on_length(BPF_CORE_READ((struct socket*)arguments[0], sk), (int)arguments[4], 0);
+}
+
+SEC("fexit/inet6_recvmsg")
+int on_inet6_receive(__u64* arguments) {
+  return on_length(BPF_CORE_READ((struct socket*)arguments[0], sk), (int)arguments[4], 0);
+}
+
 /* Every socket's end comes here; only that of UDP is told of by nothing else. */
 SEC("cgroup/sock_release")
 int on_sock_release(struct bpf_sock* ctx) {

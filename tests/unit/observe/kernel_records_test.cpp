@@ -120,6 +120,27 @@ TEST_CASE("an exec record is as long as its arguments") {
   CHECK_FALSE(t.take(record, offsetof(lb_exec_event, argv) - 1));
 }
 
+TEST_CASE("a process starts once, however the clocks are measured") {
+  Translation translation;
+  constexpr uint64_t kStart = 5'000'000'000;
+  auto fork = process_record(LB_FORK, 5, 10);
+  fork.start = kStart;
+  translation.translator.set_clock({0, 1000});
+  CHECK(translation.take(fork));
+  translation.translator.set_clock({0, 1090});
+  lb_exec_event exec{};
+  exec.process = process_record(LB_EXEC, 5, 20);
+  exec.process.start = kStart;
+  CHECK(translation.take(exec));
+  // Another process of that number, whose predecessor's end was not told.
+  exec.process.start = kStart + 1'000'000'000;
+  CHECK(translation.take(exec));
+  std::vector<int64_t> starts;
+  for (const auto& event : translation.events)
+    if (event.kind == Kind::fork || event.kind == Kind::exec) starts.push_back(event.start_ns);
+  CHECK(starts == std::vector<int64_t>{5'000'001'000, 5'000'001'000, 6'000'001'090});
+}
+
 TEST_CASE("exit codes and signals are told apart") {
   Translation t;
   auto record = process_record(LB_EXIT, 5, 10);
