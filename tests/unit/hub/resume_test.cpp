@@ -82,6 +82,18 @@ size_t count_journaled(const std::filesystem::path& journal) {
   return count;
 }
 
+/// Orders snapshot x of `node` and stops the hub when some of it is stored.
+void stop_in_the_middle(HubFixture& hub, FakeNode& node) {
+  const auto journal = hub.directory() / "jobs" / "x" / "journal.ndjson";
+  {
+    auto client = hub.client();
+    client.beat(node);
+    REQUIRE(client.create("x").status == 202);
+    REQUIRE(eventually([&] { return count_journaled(journal) > 5; }));
+  }
+  hub.stop();
+}
+
 /// What a node may have sent to its end while the hub had not stored it yet.
 constexpr size_t kInFlight = 4;
 
@@ -145,15 +157,7 @@ TEST_CASE("a stopped hub goes on without fetching anything twice") {
   fill(a, 30);
   a.delay_ms = 20;
   a.start();
-  {
-    auto client = hub.client();
-    client.beat(a);
-    REQUIRE(client.create("x").status == 202);
-    REQUIRE(eventually([&] {
-      return count_journaled(hub.directory() / "jobs" / "x" / "journal.ndjson") > 5;
-    }));
-  }
-  hub.stop();
+  stop_in_the_middle(hub, a);
   CHECK(a.freezes() == 1);  // kept for later
   hub.start();
   auto client = hub.client();
@@ -172,15 +176,7 @@ TEST_CASE("a partial archive that is not what the journal says is started afresh
   fill(a, 20);
   a.delay_ms = 20;
   a.start();
-  {
-    auto client = hub.client();
-    client.beat(a);
-    REQUIRE(client.create("x").status == 202);
-    REQUIRE(eventually([&] {
-      return count_journaled(hub.directory() / "jobs" / "x" / "journal.ndjson") > 5;
-    }));
-  }
-  hub.stop();
+  stop_in_the_middle(hub, a);
   const auto partial = hub.directory() / "jobs" / "x" / "archive.partial";
   SECTION("cut off") {
     std::filesystem::resize_file(partial, 1000);
