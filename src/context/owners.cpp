@@ -15,6 +15,8 @@ constexpr int64_t kSameMomentNs = 200'000;
 /// A packet may stand this far before the socket it belongs to (a handshake before accept) or
 /// behind it (what a closed socket still answers).
 constexpr int64_t kNearNs = 30'000'000'000;
+/// A SYN follows the call of connect by less than this.
+constexpr int64_t kConnectNs = 10'000'000;
 
 constexpr std::array<uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -327,7 +329,12 @@ OwnerTable::Choice OwnerTable::nearest(const std::vector<SocketPtr>& sockets, co
         return std::nullopt;
       }
     }
-    if (socket.from_ns_ <= t && t <= socket.to_ns_) return 0;
+    if (socket.from_ns_ <= t && t <= socket.to_ns_) {
+      // Who has just begun to connect sent the SYN, not who did so long before.
+      const bool client = query.opens && !socket.listening_ && !socket.server_;
+      const int64_t since_ns = saturating_sub(t, socket.from_ns_);
+      return client && since_ns >= kSameMomentNs ? std::min(since_ns, kConnectNs) : 0;
+    }
     const int64_t away =
         t < socket.from_ns_ ? saturating_sub(socket.from_ns_, t) : saturating_sub(t, socket.to_ns_);
     return away <= kNearNs ? std::optional(away) : std::nullopt;
@@ -347,7 +354,7 @@ OwnerTable::Choice OwnerTable::nearest(const std::vector<SocketPtr>& sockets, co
         best && (is_attempt(*best) != is_attempt(*socket) ? is_attempt(*best)
                                                           : best->from_ns_ < socket->from_ns_);
     const bool nearer = *away < nearest || (*away == nearest && later);
-    if (best && best->netns_ != socket->netns_ && std::max(*away, nearest) < kSameMomentNs)
+    if (best && best->netns_ != socket->netns_ && std::abs(*away - nearest) < kSameMomentNs)
       several = true;
     if (!nearer) continue;
     if (*away + kSameMomentNs < nearest) several = false;

@@ -18,9 +18,11 @@
 #include <memory>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "lookback/base/fd.hpp"
 #include "lookback/base/netlink.hpp"
+#include "observe/live_table.hpp"
 #include "observe/proc_files.hpp"
 
 namespace lookback::observe {
@@ -111,6 +113,29 @@ Result<bool> parse_diag(std::span<const std::byte> bytes, uint8_t protocol, uint
   return each_netlink_message(bytes, kWhat, [&](uint16_t type, std::span<const std::byte> body) {
     return take_diag(type, body, protocol, netns, out);
   });
+}
+
+std::vector<uint32_t> owners_of(const std::vector<Event>& sockets,
+                                const std::vector<uint32_t>& pids) {
+  std::unordered_set<uint32_t> wanted;
+  for (const Event& socket : sockets) wanted.insert(socket.netns);
+  const auto spaces = open_network_namespaces(pids);
+  std::vector<DiagSocket> found;
+  std::thread([&] {
+    for (const auto& [netns, space] : spaces)
+      if (wanted.contains(netns))
+        (void)scan_namespace(space, netns, found);  // what is found counts
+  }).join();
+  std::unordered_map<Ends, uint32_t, EndsHash> inodes;
+  for (const DiagSocket& one : found) inodes.emplace(Ends::of(one.event), one.inode);
+  const auto owners = socket_owners(pids);
+  std::vector<uint32_t> result;
+  for (const Event& socket : sockets) {
+    const auto inode = inodes.find(Ends::of(socket));
+    const auto owner = inode == inodes.end() ? owners.end() : owners.find(inode->second);
+    result.push_back(owner == owners.end() || owner->first == 0 ? 0 : owner->second);
+  }
+  return result;
 }
 
 SocketScan scan_sockets() {

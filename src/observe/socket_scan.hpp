@@ -17,6 +17,10 @@ struct SocketScan {
   std::vector<std::string> problems;  ///< namespaces that could not be looked into
 };
 [[nodiscard]] SocketScan scan_sockets();
+/// The same for some sockets only: who of `pids` has them, 0 where none has. Looks at the network
+/// namespaces of these processes.
+[[nodiscard]] std::vector<uint32_t> owners_of(const std::vector<Event>& sockets,
+                                              const std::vector<uint32_t>& pids);
 
 struct DiagSocket {
   Event event;

@@ -2,7 +2,7 @@
 import collections
 import struct
 
-Packet = collections.namedtuple("Packet", "time_ns interface data length comment")
+Packet = collections.namedtuple("Packet", "time_ns interface data length comment pid process", defaults=(None, None))
 Interface = collections.namedtuple("Interface", "name description link_type")
 
 
@@ -39,8 +39,19 @@ def _options(data, at, end):
         at += 4 + (length + 3) // 4 * 4
 
 
+def _process(options, blocks):
+    """(pid, name) by the options of a packet and the process blocks before it."""
+    if 8 not in options:
+        assert 0x8001 not in options, "a process block without a process"
+        return None, None
+    pid = struct.unpack_from("<I", options[8])[0]
+    block = blocks[struct.unpack_from("<I", options[0x8001])[0]]
+    assert block[0] == pid, f"process {pid} refers to the block of process {block[0]}"
+    return pid, block[1]
+
+
 def read_pcapng(data):
-    interfaces, packets, base, at = [], [], 0, 0
+    interfaces, packets, processes, base, at = [], [], [], 0, 0
     while at < len(data):
         kind, total = struct.unpack_from("<II", data, at)
         assert total >= 12 and total % 4 == 0 and at + total <= len(data), f"bad block length {total} at {at}"
@@ -48,7 +59,7 @@ def read_pcapng(data):
         end = at + total - 4
         if kind == 0x0A0D0D0A:
             assert data[at + 8:at + 12] == b"\x4d\x3c\x2b\x1a", "a section of another byte order"
-            base = len(interfaces)
+            base, processes = len(interfaces), []
         elif kind == 1:
             options = dict(_options(data, at + 16, end))
             assert options.get(9) == b"\x09", "not in nanoseconds"
@@ -57,6 +68,8 @@ def read_pcapng(data):
             interface, high, low, captured, length = struct.unpack_from("<IIIII", data, at + 8)
             start = at + 28
             options = dict(_options(data, start + (captured + 3) // 4 * 4, end))
-            packets.append(Packet(high << 32 | low, base + interface, data[start:start + captured], length, options.get(1, b"").decode() or None))
+            packets.append(Packet(high << 32 | low, base + interface, data[start:start + captured], length, options.get(1, b"").decode() or None, *_process(options, processes)))
+        elif kind == 0x80000001:
+            processes.append((struct.unpack_from("<I", data, at + 8)[0], dict(_options(data, at + 12, end)).get(2, b"").decode()))
         at += total
     return interfaces, packets

@@ -226,6 +226,26 @@ TEST_CASE("an interface tells which of two namespaces is meant", "[context]") {
   CHECK(ask("veth2") == "of3 30");
 }
 
+TEST_CASE("a SYN is of the namespace where somebody has just begun to connect", "[context]") {
+  OwnerTable table;
+  Asked who{table};
+  const auto connect = [&](int64_t time_ns, int netns) {
+    feed(table, at(time_ns, "connect",
+                   ends(netns, "10.0.0.1", 40000, "10.0.0.2", 80, netns) +
+                       pid(netns * 10, "of" + std::to_string(netns))));
+  };
+  connect(kSecond, 1);
+  connect(kSecond + 50 * kMs, 2);
+  const auto ask = [&](int64_t time_ns, bool opens) {
+    return who(time_ns, "10.0.0.1", 40000, "10.0.0.2", 80, opens);
+  };
+  CHECK(ask(kSecond + 20'000, true) == "of1 10");
+  CHECK(ask(kSecond + 50 * kMs + 20'000, true) == "of2 20");
+  CHECK(ask(kSecond + 50 * kMs + 20'000, false) == "");
+  // Neither began just now: the SYN may be anybody's second attempt.
+  CHECK(ask(2 * kSecond, true) == "");
+}
+
 TEST_CASE("a socket bound to any address has only its host's", "[context]") {
   OwnerTable table;
   Asked who{table, 17};
