@@ -14,7 +14,9 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "lookback/base/fd.hpp"
 #include "lookback/base/file.hpp"
@@ -22,6 +24,7 @@
 #include "observe/bpf/events.h"
 #include "observe/cgroup_files.hpp"
 #include "observe/proc_files.hpp"
+#include "observe/record_ring.hpp"
 #include "observe_bpf.skel.h"
 
 namespace lookback::observe {
@@ -129,7 +132,6 @@ class Programs final : public KernelPrograms {
  public:
   ~Programs() override {
     for (auto* link : links_) bpf_link__destroy(link);
-    if (ring_ != nullptr) ring_buffer__free(ring_);
     if (skeleton_ != nullptr) observe_bpf__destroy(skeleton_);
     if (kernel_btf_ != nullptr) btf__free(kernel_btf_);
   }
@@ -137,9 +139,7 @@ class Programs final : public KernelPrograms {
   [[nodiscard]] Result<> open(const Options& options);
   const std::vector<std::string>& missing() const override { return missing_; }
   void drain(const std::function<void(std::span<const std::byte>)>& take) override {
-    take_ = &take;
-    ring_buffer__consume(ring_);
-    take_ = nullptr;
+    ring_->consume(take);
   }
   KernelCounters counters() const override;
   std::string drop_reason(uint32_t reason) const override;
@@ -152,19 +152,13 @@ class Programs final : public KernelPrograms {
   void set_constants();
   [[nodiscard]] Result<> attach();
   void learn_drop_reasons();
-  static int on_record(void* self, void* data, size_t size) {
-    const auto* programs = static_cast<Programs*>(self);
-    (*programs->take_)({static_cast<const std::byte*>(data), size});
-    return 0;
-  }
 
   btf* kernel_btf_ = nullptr;
   observe_bpf* skeleton_ = nullptr;
-  ring_buffer* ring_ = nullptr;
+  std::optional<RecordRing> ring_;
   std::vector<bpf_link*> links_;
   std::vector<std::string> missing_;
   std::map<uint32_t, std::string> drop_reasons_;
-  const std::function<void(std::span<const std::byte>)>* take_ = nullptr;
 };
 
 Result<> Programs::open(const Options& options) {
@@ -176,8 +170,9 @@ Result<> Programs::open(const Options& options) {
   TRY(load_what_is_taken(options));
   TRY(attach());
   learn_drop_reasons();
-  ring_ = ring_buffer__new(bpf_map__fd(skeleton_->maps.events), on_record, this, nullptr);
-  if (ring_ == nullptr) return fail_errno(errno, "the eBPF ring buffer cannot be mapped");
+  btf__free(std::exchange(kernel_btf_, nullptr));  // several MB that nobody asks again
+  TRY_ASSIGN(auto ring, RecordRing::map(bpf_map__fd(skeleton_->maps.events), options.ring_bytes));
+  ring_.emplace(std::move(ring));
   return {};
 }
 
@@ -225,6 +220,10 @@ Result<> Programs::load(const Options& options, const Choice& is_chosen) {
   set_constants();
   bpf_map__set_max_entries(skeleton_->maps.events, options.ring_bytes);
   bpf_map__set_max_entries(skeleton_->maps.tcp_sockets, options.tcp_sockets);
+  // Linux 6.1 began to give programs memory from stocks of their own; before, what programs like
+  // these need has to be there beforehand.
+  if (btf__find_by_name_kind(kernel_btf_, "bpf_mem_alloc", BTF_KIND_STRUCT) > 0)
+    bpf_map__set_map_flags(skeleton_->maps.tcp_sockets, BPF_F_NO_PREALLOC);
   const auto parts = parts_of(*skeleton_);
   const auto has_stand_in = [&](const Part& part) {
     return std::any_of(parts.begin(), parts.end(), [&](const Part& other) {

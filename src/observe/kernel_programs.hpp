@@ -25,7 +25,7 @@ struct KernelCounters {
 class KernelPrograms {
  public:
   struct Options {
-    uint32_t ring_bytes = 8 << 20;  ///< a power of two
+    uint32_t ring_bytes = 4 << 20;  ///< a power of two
     uint32_t tcp_sockets = 65536;
     /// Sees the programs before the kernel does; null: nobody. Tests spoil some of them here.
     std::function<void(bpf_object*)> before_load;
