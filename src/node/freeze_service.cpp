@@ -218,6 +218,12 @@ FrozenWindow FreezeService::describe(store::Freeze freeze) {
     auto status = parts_.observer->status();
     window.events_state = std::move(status.state);
     window.events_reason = std::move(status.reason);
+    if (const uint64_t lost = parts_.observer->lost_in(freeze.window); lost != 0) {
+      window.events_state = "degraded";
+      if (!window.events_reason.empty()) window.events_reason += "; ";
+      window.events_reason +=
+          fmt::format("{} events of the window were lost: the ring buffer was full", lost);
+    }
   }
   {
     const std::lock_guard lock(mutex_);

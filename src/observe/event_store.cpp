@@ -221,7 +221,7 @@ EventStoreStatus EventStore::status() const {
   for (const auto& [sequence, bytes] : frozen) {
     status.frozen_bytes += bytes;
     if (std::none_of(segments_.begin(), segments_.end(),
-                     [&](const auto& s) { return s.sequence == sequence; }))
+                     [wanted = sequence](const auto& s) { return s.sequence == wanted; }))
       status.used_bytes += bytes;
   }
   if (!segments_.empty()) status.oldest_ns = segments_.front().first_ns;

@@ -31,6 +31,8 @@ constexpr int64_t kFlushPauseNs = 200'000'000;
 constexpr int64_t kHousekeepingPauseNs = kNsPerSecond;
 /// So often the state is held against the kernel's own, even if nothing is known to have been lost.
 constexpr int64_t kRescanPauseNs = 600 * kNsPerSecond;
+/// Losses that are remembered one by one; beyond that the oldest run together.
+constexpr size_t kMostLosses = 4096;
 /// After losses, not more often than this: a scan takes its time.
 constexpr int64_t kLossRescanPauseNs = 30 * kNsPerSecond;
 /// After a change of interfaces or addresses, not more often than this.
@@ -59,10 +61,15 @@ class Recorder final : public Observer {
 
   void begin();
   ObserverStatus status() const override;
+  uint64_t lost_in(TimeWindow window) const override;
   Result<> freeze(const std::string& id, TimeWindow window) override;
   EventStore& store() override { return *store_; }
 
  private:
+  struct Loss {
+    int64_t from_ns, to_ns;
+    uint64_t count;
+  };
   [[nodiscard]] Surroundings surroundings();
   void run();
   void scan_all();
@@ -77,6 +84,7 @@ class Recorder final : public Observer {
   void begin_segment();
   void housekeep(int64_t now_ns);
   void tell_lost(uint64_t count, const std::string& reason);
+  void note_loss(const Loss& loss);
   [[nodiscard]] std::optional<Event> look_up_process(uint32_t pid);
   [[nodiscard]] Event look_up_cgroup(uint64_t key, uint32_t pid);
   void publish();
@@ -108,6 +116,7 @@ class Recorder final : public Observer {
   bool stopping_ = false, running_ = false;
   uint64_t seals_wanted_ = 0, seals_done_ = 0;
   ObserverStatus status_;
+  std::deque<Loss> losses_;
   std::thread thread_;
 };
 
@@ -373,11 +382,22 @@ void Recorder::tell_lost(uint64_t count, const std::string& reason) {
   translator_.emit(std::move(event));
 }
 
+void Recorder::note_loss(const Loss& loss) {
+  const std::lock_guard lock(mutex_);
+  losses_.push_back(loss);
+  if (losses_.size() <= kMostLosses) return;
+  const Loss oldest = losses_.front();
+  losses_.pop_front();
+  losses_.front().from_ns = oldest.from_ns;
+  losses_.front().count += oldest.count;
+}
+
 void Recorder::housekeep(int64_t now_ns) {
   const auto counters = programs_->counters();
   if (counters.lost > counted_.lost) {
     tell_lost(counters.lost - counted_.lost, "the ring buffer was full");
     rescan_wanted_ = true;
+    note_loss({counted_ns_, now_ns, counters.lost - counted_.lost});
   }
   if (counters.table_full > counted_.table_full)
     tell_lost(counters.table_full - counted_.table_full,
@@ -428,7 +448,8 @@ void Recorder::run() {
     }
     drain();
     const int64_t now = clock_.realtime_ns(), monotonic = clock_.monotonic_ns();
-    if (monotonic - housekept_ns_ >= kHousekeepingPauseNs) {
+    // What is frozen is to know of all losses up to there.
+    if (seals != seals_done_ || monotonic - housekept_ns_ >= kHousekeepingPauseNs) {
       housekept_ns_ = monotonic;
       housekeep(now);
       follow_networks(monotonic);
@@ -471,6 +492,14 @@ ObserverStatus Recorder::status() const {
     status.reason = "events do not reach as far back as packets: the event storage is too small";
   }
   return status;
+}
+
+uint64_t Recorder::lost_in(TimeWindow window) const {
+  const std::lock_guard lock(mutex_);
+  uint64_t count = 0;
+  for (const auto& loss : losses_)
+    if (loss.from_ns < window.to_ns && loss.to_ns >= window.from_ns) count += loss.count;
+  return count;
 }
 
 Result<> Recorder::freeze(const std::string& id, TimeWindow window) {

@@ -274,11 +274,14 @@ def test_losses_are_counted_and_state_is_made_good(make_lab, tmp_path):
     node.capture.signal(signal.SIGCONT)
     lost = wait_for(lambda: node.status()["layers"]["os_events"]["lost"], "losses to be counted")
     # The server began while nobody looked; after the losses the state is taken afresh.
-    members, _ = os_events(lab, "lossy", tmp_path)
+    members, manifest = os_events(lab, "lossy", tmp_path)
     told = [e for e in events_of(members) if e["kind"] == "lost" and e["reason"] == "the ring buffer was full"]
     print(f"{lost} events lost")
     assert sum(e["count"] for e in told) == node.status()["layers"]["os_events"]["lost"]
     assert all(e["from"] <= e["time"] for e in told)
+    layer = manifest["nodes"][0]["layers"]["os_events"]
+    assert layer["state"] == "degraded"
+    assert f"{node.status()['layers']['os_events']['lost']} events of the window were lost" in layer["reason"]
 
 
 def start_capture_under(node, *wrapper):

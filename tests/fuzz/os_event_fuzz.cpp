@@ -26,7 +26,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                record->remote_port,
                record->time_ns < 0 ? 0 : record->time_ns,
                false,
-               0};
+               0,
+               {}};
     }
     for (const bool opens : {false, true}) {
       query.opens = opens;

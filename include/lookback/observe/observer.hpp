@@ -47,6 +47,8 @@ class Observer {
   virtual ~Observer() = default;
 
   [[nodiscard]] virtual ObserverStatus status() const = 0;
+  /// Of ObserverStatus::lost, what was lost in a window; a loss is known to the second.
+  [[nodiscard]] virtual uint64_t lost_in(TimeWindow window) const = 0;
   /// Takes over everything that has happened by now, ends the open segment, and pins the window.
   [[nodiscard]] virtual Result<> freeze(const std::string& id, TimeWindow window) = 0;
   [[nodiscard]] virtual EventStore& store() = 0;

@@ -39,8 +39,9 @@ struct Recording {
   std::unique_ptr<Observer> observer;
   int64_t begun_ns = Clock::system().realtime_ns();
 
-  Recording() {
+  explicit Recording(uint32_t ring_bytes = ObserverOptions().ring_bytes) {
     ObserverOptions options;
+    options.ring_bytes = ring_bytes;
     options.store.directory = folder.path;
     auto started = Observer::start(std::move(options), Clock::system());
     REQUIRE(started);
@@ -356,4 +357,29 @@ TEST_CASE("what was there before the start is in the checkpoint", "[kernel]") {
       matching(lines, "socket", [&](const Json& l) { return l.value("remote_port", 0) == port; });
   REQUIRE(other.size() == 1);
   CHECK(other[0]["socket"] == owners[0]["socket"]);
+}
+
+TEST_CASE("what a ring buffer that is too small loses is counted and told", "[kernel]") {
+  Recording recording(4096);
+  const int64_t before = recording.begun_ns;
+  for (int round = 0; round < 100 && recording.observer->status().lost == 0; ++round)
+    in_child([] {
+      for (int i = 0; i < 2000; ++i) {
+        const pid_t pid = fork();
+        if (pid == 0) _exit(0);
+        waitpid(pid, nullptr, 0);
+      }
+      return 0;
+    });
+  REQUIRE(recording.observer->status().lost > 0);
+  const auto lines = recording.lines();
+  uint64_t told = 0;
+  for (const auto& line : matching(
+           lines, "lost", [](const Json& l) { return l["reason"] == "the ring buffer was full"; }))
+    told += line["count"].get<uint64_t>();
+  CHECK(told > 0);
+  const TimeWindow all{before, Clock::system().realtime_ns() + 1};
+  CHECK(recording.observer->lost_in(all) >= told);
+  CHECK(recording.observer->lost_in(all) == recording.observer->status().lost);
+  CHECK(recording.observer->lost_in({before - kNsPerSecond, before - 1}) == 0);
 }
