@@ -8,6 +8,8 @@ processors of one machine and every connection has both of its ends here: the la
 server's own machine.
 
   throughput             connections a second, with the layer and without
+  CPU for 1,000          processor time of nginx, wrk and the daemon together for 1,000 connections: what throughput comes down to
+                         where all processors are busy, and steadier than it where the machine does something else as well
   daemon CPU             processor time of lookback capture for 1,000 connections, of all its threads
   kernel programs        time in the eBPF programs for 1,000 connections, by the kernel's own count (bpf_stats_enabled) in a run of
                          its own, since counting costs something too
@@ -50,19 +52,22 @@ def start_nginx(node):
     (folder / "html").mkdir(parents=True)
     (folder / "html" / "index.html").write_text(PAGE)
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, address=node.address))
-    server = node.spawn("nginx", "-e", folder / "error.log", "-c", folder / "nginx.conf", "-p", folder)
+    master = node.spawn("nginx", "-e", folder / "error.log", "-c", folder / "nginx.conf", "-p", folder)
     common.wait_for(lambda: node.run("curl", "-sf", "-o", "/dev/null", f"http://{node.address}:8080/", check=False).returncode == 0,
                     "nginx")
-    return server
+    return int(pathlib.Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()[0])
 
 
 def load(node, url, seconds, connections):
-    """(connections made, seconds): each request has one of its own."""
+    """(connections made, seconds, CPU seconds of the client): each request has one of its own."""
+    before = os.times()
     text = node.run("wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "-H", "Connection: close", url).stdout
+    after = os.times()
     made = re.search(r"(\d+) requests in ([\d.]+)(m?s)", text)
     if not made or re.search(r"Non-2xx|Socket errors: connect [1-9]", text):
         sys.exit(f"wrk: {text}")
-    return int(made[1]), float(made[2]) * (0.001 if made[3] == "ms" else 1)
+    cpu = after.children_user - before.children_user + after.children_system - before.children_system
+    return int(made[1]), float(made[2]) * (0.001 if made[3] == "ms" else 1), cpu
 
 
 def fields(pid):
@@ -104,8 +109,8 @@ def counted_programs():
 
 
 class Bench:
-    def __init__(self, server, client, options):
-        self.server, self.client, self.options = server, client, options
+    def __init__(self, server, client, worker, options):
+        self.server, self.client, self.worker, self.options = server, client, worker, options
         self.url = f"http://{server.address}:8080/"
 
     @contextlib.contextmanager
@@ -123,12 +128,12 @@ class Bench:
     def run(self, events):
         with self.recording(events) as daemon:
             load(self.client, self.url, 1, self.options.connections)
-            cpu = common.cpu_seconds(daemon.pid)
-            made, seconds = load(self.client, self.url, self.options.seconds, self.options.connections)
+            cpu, worker = common.cpu_seconds(daemon.pid), common.cpu_seconds(self.worker)
+            made, seconds, client = load(self.client, self.url, self.options.seconds, self.options.connections)
             time.sleep(0.3)  # what waits is written
-            cpu = common.cpu_seconds(daemon.pid) - cpu
+            cpu, worker = common.cpu_seconds(daemon.pid) - cpu, common.cpu_seconds(self.worker) - worker
             status = self.server.status()
-            return {"rate": made / seconds, "cpu": cpu / made * 1000, "peak": common.peak_rss_bytes(daemon.pid),
+            return {"rate": made / seconds, "cpu": cpu / made * 1000, "all_cpu": (cpu + worker + client) / made * 1000, "peak": common.peak_rss_bytes(daemon.pid),
                     "resident": memory_bytes(daemon.pid, "VmRSS"), "maps": map_bytes(daemon.pid),
                     "lost": status["layers"]["os_events"]["lost"], "dropped": status["drops"]["packets"]}
 
@@ -136,7 +141,7 @@ class Bench:
         """Microseconds in the programs for each connection, and the same by program."""
         with self.recording("on") as daemon, counted_programs():
             before = program_times(daemon.pid)
-            made, _ = load(self.client, self.url, 2, self.options.connections)
+            made, _, _ = load(self.client, self.url, 2, self.options.connections)
             after, names = program_times(daemon.pid), program_names()
         spent = {key: (runs - before.get(key, (0, 0))[0], ns - before.get(key, (0, 0))[1]) for key, (runs, ns) in after.items()}
         for key, (runs, ns) in sorted(spent.items(), key=lambda item: -item[1][1]):
@@ -156,11 +161,10 @@ def main():
         if not shutil.which(program):
             sys.exit(f"{program} is not here: scripts/install-deps --test --bench")
 
-    ratios, off_rates, on_rates, runs = [], [], [], {"off": [], "on": []}
+    ratios, off_rates, on_rates, cpu_off, cpu_on, runs = [], [], [], [], [], {"off": [], "on": []}
     with common.lab(nodes=2, hub=False) as lab:
         server, client = lab.nodes
-        start_nginx(server)
-        bench = Bench(server, client, options)
+        bench = Bench(server, client, start_nginx(server), options)
         load(client, bench.url, 1, options.connections)
         for number in range(options.rounds):
             this = {"off": [], "on": []}
@@ -173,6 +177,8 @@ def main():
             off_rates.append(off)
             on_rates.append(on)
             ratios.append(on / off)
+            cpu_off.append(1000 * statistics.mean(r["all_cpu"] for r in this["off"]))
+            cpu_on.append(1000 * statistics.mean(r["all_cpu"] for r in this["on"]))
         in_kernel = bench.programs()
 
     results = common.Results("ebpf")
@@ -180,6 +186,7 @@ def main():
     results.add("nginx, short connections: connections", on_rates, off_rates, "without eBPF", "/s", f">= {1 - MOST_LOSS}")
     results.add("throughput loss", [100 * (1 - r) for r in ratios], None, None,
                 f"% ({100 * (1 - max(ratios)):.1f} to {100 * (1 - min(ratios)):.1f})", f"<= {100 * MOST_LOSS:g}")
+    results.add("CPU for 1,000 connections", cpu_on, cpu_off, "without eBPF", "ms")
     results.add("daemon CPU for 1,000 connections", [r["cpu"] * 1000 for r in runs["on"]],
                 [r["cpu"] * 1000 for r in runs["off"]], "without eBPF", "ms")
     results.add("kernel programs for 1,000 connections", in_kernel, None, None, "ms")
