@@ -271,7 +271,12 @@ void OwnerTable::socket(const Record& record) {
   socket.generation_ = generation_;
   switch (record.kind) {
     case Kind::owner:
-      own(socket, record, record.first || socket.possessions_.empty() ? INT64_MIN : record.time_ns);
+      // It is told of when a write is done: what was written went out shortly before.
+      own(socket, record,
+          record.first || socket.possessions_.empty()
+              ? INT64_MIN
+              : std::max(saturating_sub(record.time_ns, kSameMomentNs),
+                         socket.possessions_.back().from_ns));
       break;
     case Kind::close:
       own(socket, record, socket.possessions_.empty() ? INT64_MIN : record.time_ns);

@@ -3,8 +3,9 @@
 
     socket_actor.py serve PORT WORKERS            listens on [::]:PORT, and lets forked workers accept, echo and close
     socket_actor.py connect PORT PROCESSES COUNT ADDRESS…   forks processes that each connect COUNT times, to the addresses in turn
-    socket_actor.py hold PORT ADDRESS             connects, waits for a line on standard input, then hands the socket to a fork
-                                                  and another one over a UNIX socket to a second process, which both write
+    socket_actor.py hold PORT ADDRESS             connects, waits for a line on standard input, writes, then hands the socket to a
+                                                  fork, another one over a UNIX socket to a second process, and a third one
+                                                  to another program, which all write
     socket_actor.py churn SECONDS COUNT           opens, uses and closes UDP sockets
 """
 import array
@@ -70,12 +71,16 @@ def connect(port, processes, count, addresses):
 def hold(port, address):
     inherited = socket.create_connection((address, port))
     passed = socket.create_connection((address, port))
-    tell(role="held", pid=os.getpid(), inherited=inherited.getsockname()[1], passed=passed.getsockname()[1])
+    executed = socket.create_connection((address, port))
+    executed.set_inheritable(True)
+    tell(role="held", pid=os.getpid(), inherited=inherited.getsockname()[1], passed=passed.getsockname()[1],
+         executed=executed.getsockname()[1])
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     stranger = os.fork()
     if stranger == 0:
         inherited.close()
         passed.close()
+        executed.close()
         _, ancillary, _, _ = theirs.recvmsg(1, socket.CMSG_SPACE(4))
         with socket.socket(fileno=array.array("i", ancillary[0][2])[0]) as s:
             s.sendall(b"passed")
@@ -83,13 +88,19 @@ def hold(port, address):
             sys.stdin.readline()
         os._exit(0)
     sys.stdin.readline()
+    for s in (inherited, passed, executed):
+        s.sendall(b"of the holder")
     ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [passed.fileno()]))])
     if os.fork() == 0:
         inherited.sendall(b"inherited")
         tell(role="inherited", pid=os.getpid())
         os._exit(0)
-    os.wait()
-    os.wait()
+    program = os.fork()
+    if program == 0:
+        os.execv("/bin/sh", ["sh", "-c", f"printf executed >&{executed.fileno()}"])
+    tell(role="executed", pid=program)
+    for _ in range(3):
+        os.wait()
 
 
 def churn(seconds, count):
