@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -20,6 +19,7 @@
 #include "observe/proc_files.hpp"
 #include "observe/socket_scan.hpp"
 #include "observe/translator.hpp"
+#include "observe/unused_sockets.hpp"
 
 namespace lookback::observe {
 namespace {
@@ -40,7 +40,6 @@ constexpr int64_t kNetworkScanPauseNs = 2 * kNsPerSecond;
 /// A socket that nobody has used for so long after it was accepted is looked up in /proc. Less than
 /// an export reads ahead of the packets.
 constexpr int64_t kUnusedNs = 4 * kNsPerSecond;
-constexpr size_t kMostUnused = 20'000;
 constexpr size_t kMostCgroupPaths = 200'000, kMostUnknownNetworks = 10'000;
 
 class Recorder final : public Observer {
@@ -77,7 +76,7 @@ class Recorder final : public Observer {
   void scan_socket_table();
   void scan_network_table();
   void follow_networks(int64_t monotonic_ns);
-  void find_owners(int64_t accepted_before_ns);
+  void tell_unused(int64_t accepted_before_ns);
   void rescan();
   void drain();
   void keep(const Event& event);
@@ -108,8 +107,8 @@ class Recorder final : public Observer {
   std::optional<NetworkWatch> network_watch_;
   bool network_scan_wanted_ = false;
   int64_t networks_scanned_ns_ = 0, segment_began_ns_ = 0;
-  std::deque<std::pair<int64_t, uint64_t>> accepted_;  ///< when by the events' time, socket
-  std::unordered_set<uint32_t> unknown_networks_;      ///< that no scan has found
+  UnusedSockets unused_;
+  std::unordered_set<uint32_t> unknown_networks_;  ///< that no scan has found
 
   mutable std::mutex mutex_;
   std::condition_variable wake_, sealed_;
@@ -242,49 +241,11 @@ void Recorder::follow_networks(int64_t monotonic_ns) {
     scan_network_table();
 }
 
-/// Of sockets that were accepted, but that nobody has used since: whose they are. Other sockets are
-/// told of by their use.
-void Recorder::find_owners(int64_t accepted_before_ns) {
-  std::vector<Event> unused;
-  std::unordered_set<uint32_t> listeners;
-  while (!accepted_.empty() && accepted_.front().first < accepted_before_ns) {
-    const Event* const socket = table_.socket(accepted_.front().second);
-    accepted_.pop_front();
-    if (socket == nullptr || socket->pid != 0 || socket->listener_pid == 0) continue;
-    unused.push_back(*socket);
-    listeners.insert(socket->listener_pid);
-  }
-  if (unused.empty()) return;
-  // Who listens, and who can have the listening socket from the same parent.
-  std::unordered_set<uint32_t> parents;
-  for (const uint32_t pid : listeners)
-    if (const Event* process = table_.process(pid); process != nullptr && process->ppid > 1)
-      parents.insert(process->ppid);
-  std::vector<uint32_t> pids;
-  table_.each_process([&](const Event& process) {
-    if (listeners.contains(process.pid) || listeners.contains(process.ppid) ||
-        parents.contains(process.ppid) || parents.contains(process.pid))
-      pids.push_back(process.pid);
-  });
-  std::sort(pids.begin(), pids.end());
-  const auto owners = owners_of(unused, pids);
-  for (size_t i = 0; i < unused.size(); ++i) {
-    const Event* const process = table_.process(owners[i]);
-    if (process == nullptr) continue;
-    Event event = unused[i];
-    event.kind = Kind::owner;
+void Recorder::tell_unused(int64_t accepted_before_ns) {
+  for (Event& owner : unused_.find_owners(accepted_before_ns, table_)) {
     // It has been so since then, and a window that is being frozen ends before now.
-    event.time_ns = std::max(event.time_ns, segment_began_ns_);
-    event.pid = event.tid = process->pid;
-    event.uid = process->uid;
-    event.comm = process->comm;
-    event.cgroup = process->cgroup;
-    event.first = true;
-    event.state = 0;
-    event.role = Role::unknown;
-    event.opened_ns = 0;
-    event.listener_pid = 0;
-    translator_.emit(std::move(event));
+    owner.time_ns = std::max(owner.time_ns, segment_began_ns_);
+    translator_.emit(std::move(owner));
   }
 }
 
@@ -350,10 +311,7 @@ void Recorder::keep(const Event& event) {
     if (unknown_networks_.size() >= kMostUnknownNetworks) unknown_networks_.clear();
     if (unknown_networks_.insert(event.netns).second) network_scan_wanted_ = true;
   }
-  if (event.kind == Kind::accept && event.pid == 0) {
-    if (accepted_.size() >= kMostUnused) accepted_.pop_front();
-    accepted_.emplace_back(event.time_ns, event.socket);
-  }
+  unused_.note(event);
   ++events_;
   store_->append(event);
 }
@@ -453,7 +411,7 @@ void Recorder::run() {
       housekept_ns_ = monotonic;
       housekeep(now);
       follow_networks(monotonic);
-      find_owners(now - kUnusedNs);
+      tell_unused(now - kUnusedNs);
       publish();
     }
     const int64_t since_scan = monotonic - rescanned_ns_;
@@ -465,7 +423,7 @@ void Recorder::run() {
       flushed_ns_ = monotonic;
       store_->flush();
     }
-    if (seals != seals_done_) find_owners(now);
+    if (seals != seals_done_) tell_unused(now);
     if (seals != seals_done_ || store_->wants_segment(now)) begin_segment();
     if (seals != seals_done_) {
       const std::lock_guard lock(mutex_);

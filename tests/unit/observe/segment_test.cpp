@@ -53,6 +53,8 @@ Event full_event() {
   event.uid = 0;
   event.comm = "na\"me";
   event.cgroup = 1ULL << 50;
+  event.peer_netns = 4'026'531'840;
+  event.recorder = event.loopback = true;
   event.start_ns = -5;
   event.exe = "/bin/x";
   event.argv = std::string("a\0b c\0", 6);
@@ -153,7 +155,7 @@ TEST_CASE("an event that is cut or out of range is refused") {
     if (const auto event = decode_event(as_bytes(std::string_view(bytes).substr(0, length))))
       CHECK_FALSE(*event == full_event());
   CHECK_FALSE(decode_event(as_bytes(std::string("\x00\x00", 2))));
-  CHECK_FALSE(decode_event(as_bytes(std::string("\x16\x00", 2))));  // kind 20
+  CHECK_FALSE(decode_event(as_bytes(std::string("\x16\x00", 2))));  // kind 22
   CHECK_FALSE(decode_event(as_bytes(std::string("\x01", 1))));      // no time
   CHECK_FALSE(
       decode_event(as_bytes(std::string("\x01\x00\x28\x80\x80\x04", 6))));  // a port of 65536
