@@ -5,23 +5,12 @@
 #include <atomic>
 #include <cstddef>
 #include <functional>
-#include <optional>
-#include <system_error>
 #include <thread>
-#include <utility>
 #include <vector>
 
-namespace lookback::hub {
+#include "lookback/base/thread.hpp"
 
-/// A thread, or nothing where the system gives none.
-template <class Function>
-[[nodiscard]] std::optional<std::thread> try_thread(Function&& function) {
-  try {
-    return std::thread(std::forward<Function>(function));
-  } catch (const std::system_error&) {
-    return std::nullopt;
-  }
-}
+namespace lookback::hub {
 
 /// `work(i)` for every i below `count`, on at most `threads` threads, in order of i. Where the
 /// system gives no more threads, the caller's own does the rest.

@@ -13,10 +13,10 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
-#include <thread>
 #include <utility>
 
 #include "lookback/base/netlink.hpp"
+#include "lookback/base/thread.hpp"
 #include "observe/proc_files.hpp"
 
 namespace lookback::observe {
@@ -213,8 +213,8 @@ void scan(NetworkScan& result) {
 
 NetworkScan scan_networks() {
   NetworkScan result;
-  // A thread of its own: it leaves this process's namespace for good.
-  std::thread([&] { scan(result); }).join();
+  if (!run_apart([&] { scan(result); }))
+    result.problems.push_back("network interfaces: the system gives no thread to look for them");
   return result;
 }
 

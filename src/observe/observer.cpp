@@ -75,6 +75,7 @@ class Recorder final : public Observer {
   void scan_processes();
   void scan_socket_table();
   void scan_network_table();
+  void tell_problems(const std::vector<std::string>& problems) const;
   void follow_networks(int64_t monotonic_ns);
   void tell_unused(int64_t accepted_before_ns);
   void rescan();
@@ -191,10 +192,9 @@ void Recorder::scan_processes() {
 void Recorder::scan_socket_table() {
   auto scan = scan_sockets();
   const int64_t now = clock_.realtime_ns();
-  for (const auto& problem : scan.problems) {
-    log_warning("{}", problem);
-    if (status_.reason.empty()) status_.reason = problem;
-  }
+  tell_problems(scan.problems);
+  if (!keeping_ && status_.reason.empty() && !scan.problems.empty())
+    status_.reason = scan.problems.front();
   for (auto& socket : scan.sockets) {
     if (const Event* known = table_.socket_at(Ends::of(socket));
         known != nullptr && known->state == socket.state)
@@ -208,14 +208,18 @@ void Recorder::scan_socket_table() {
   }
 }
 
+/// At the start they are news; later on they are the same ones over and over.
+void Recorder::tell_problems(const std::vector<std::string>& problems) const {
+  const auto level = keeping_ ? LogLevel::debug : LogLevel::warning;
+  if (log_level() > level) return;
+  for (const auto& problem : problems) log_line(level, problem);
+}
+
 void Recorder::scan_network_table() {
   network_scan_wanted_ = false;
   networks_scanned_ns_ = clock_.monotonic_ns();
-  const bool first = !keeping_;
   auto scan = scan_networks();
-  for (const auto& problem : scan.problems)
-    if (const auto level = first ? LogLevel::warning : LogLevel::debug; log_level() <= level)
-      log_line(level, problem);
+  tell_problems(scan.problems);
   const int64_t now = clock_.realtime_ns();
   std::unordered_set<uint32_t> networks, interfaces;
   const auto tell = [&](Event& event, const Event* known) {
@@ -258,11 +262,14 @@ void Recorder::rescan() {
   table_.each_process([&](const Event& process) {
     if (there.count(process.pid) == 0) gone.push_back(process.pid);
   });
+  const auto scan = scan_sockets();
   std::unordered_set<Ends, EndsHash> ends;
-  for (const auto& socket : scan_sockets().sockets) ends.insert(Ends::of(socket));
+  for (const auto& socket : scan.sockets) ends.insert(Ends::of(socket));
   std::vector<uint64_t> closed;
   table_.each_socket([&](const Event& socket) {
-    if (ends.count(Ends::of(socket)) == 0) closed.push_back(socket.socket);
+    // What could not be looked for may be there.
+    if (scan.problems.empty() && ends.count(Ends::of(socket)) == 0)
+      closed.push_back(socket.socket);
   });
   // Both lists were made before the ring is read on: what came to be since is told of there.
   for (const uint32_t pid : gone) table_.erase_process(pid);

@@ -16,12 +16,12 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "lookback/base/fd.hpp"
 #include "lookback/base/netlink.hpp"
+#include "lookback/base/thread.hpp"
 #include "observe/live_table.hpp"
 #include "observe/proc_files.hpp"
 
@@ -121,11 +121,12 @@ std::vector<uint32_t> owners_of(const std::vector<Event>& sockets,
   for (const Event& socket : sockets) wanted.insert(socket.netns);
   const auto spaces = open_network_namespaces(pids);
   std::vector<DiagSocket> found;
-  std::thread([&] {
+  const bool scanned = run_apart([&] {
     for (const auto& [netns, space] : spaces)
       if (wanted.contains(netns))
         (void)scan_namespace(space, netns, found);  // what is found counts
-  }).join();
+  });
+  if (!scanned) return std::vector<uint32_t>(sockets.size(), 0);
   std::unordered_map<Ends, uint32_t, EndsHash> inodes;
   for (const DiagSocket& one : found) inodes.emplace(Ends::of(one.event), one.inode);
   const auto owners = socket_owners(pids);
@@ -143,13 +144,16 @@ SocketScan scan_sockets() {
   const auto pids = list_processes();
   const auto spaces = open_network_namespaces(pids);
   std::vector<DiagSocket> found;
-  // A thread of its own: it leaves this process's namespace for good.
-  std::thread([&] {
+  const bool apart = run_apart([&] {
     for (const auto& [netns, space] : spaces)
       if (auto scanned = scan_namespace(space, netns, found); !scanned)
         result.problems.push_back(
             fmt::format("sockets of network namespace {}: {}", netns, scanned.error().message));
-  }).join();
+  });
+  if (found.size() >= kMostSockets)
+    result.problems.push_back(
+        fmt::format("sockets: there are more than the {} that are looked at", kMostSockets));
+  if (!apart) result.problems.push_back("sockets: the system gives no thread to look for them");
   const auto owners = socket_owners(pids);
   for (auto& one : found) {
     if (const auto owner = owners.find(one.inode); one.inode != 0 && owner != owners.end())
