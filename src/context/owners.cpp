@@ -92,7 +92,11 @@ void OwnerTable::apply(const Record& record) {
     case Kind::checkpoint:
       return checkpoint(record);
     case Kind::cgroup:
-      if (record.container.empty() || containers_.size() >= kMostCgroups) return;
+      if (record.container.empty()) return;
+      if (containers_.size() >= kMostCgroups && !containers_.contains(record.cgroup)) {
+        ++refused_;
+        return;
+      }
       containers_[record.cgroup] = std::make_shared<const Container>(
           Container{record.container, record.runtime, record.name, record.image, record.pod_uid});
       return;
@@ -164,7 +168,10 @@ void OwnerTable::process(const Record& record) {
   }
   const auto parent = record.kind == Kind::fork ? processes_.find(record.ppid) : processes_.end();
   const std::string inherited = parent != processes_.end() ? parent->second.exe : std::string();
-  if (processes_.size() >= kMostProcesses && !processes_.contains(record.pid)) return;
+  if (processes_.size() >= kMostProcesses && !processes_.contains(record.pid)) {
+    ++refused_;
+    return;
+  }
   Process& process = processes_[record.pid];
   if (process.ended || record.kind == Kind::fork) process = {};
   process.comm = record.comm;

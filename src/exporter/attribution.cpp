@@ -225,7 +225,8 @@ std::vector<std::string> Attribution::warnings() const {
       if (count > 0) lines.push_back(fmt::format("node {}: {} {}", names_[i], count, what));
     };
     warn(nodes_[i]->damaged_lines, "OS events could not be read");
-    warn(table.refused(), "sockets were too many to be followed: their packets have no process");
+    warn(table.refused(),
+         "sockets, processes or containers were too many to be followed: packets may lack theirs");
     warn(table.events_lost(), "times OS events were lost: some packets may have no process");
   }
   return lines;

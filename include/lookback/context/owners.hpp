@@ -94,7 +94,7 @@ class OwnerTable {
   [[nodiscard]] uint64_t version() const { return version_; }
   [[nodiscard]] size_t sockets() const { return by_id_.size(); }
   [[nodiscard]] uint64_t ambiguous() const { return ambiguous_; }
-  /// Sockets that found no room.
+  /// Sockets, processes and containers that found no room.
   [[nodiscard]] uint64_t refused() const { return refused_; }
   [[nodiscard]] uint64_t events_lost() const { return events_lost_; }
 
