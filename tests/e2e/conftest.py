@@ -2,10 +2,14 @@
 import os
 import pathlib
 import shutil
+import signal
 
 import pytest
 
 from lab import Lab
+
+# A shell that starts the tests in the background has switched SIGINT off, and programs keep it off then.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
