@@ -17,7 +17,8 @@ namespace {
 
 constexpr int64_t kMs = 1'000'000;
 constexpr int64_t kMinIntervalNs = 50 * kMs, kMaxIntervalNs = 60'000 * kMs,
-                  kDefaultIntervalNs = 5'000 * kMs;
+                  kDefaultIntervalNs = 5'000 * kMs, kFirstIntervalNs = 250 * kMs;
+constexpr int kFirstExchanges = 4;
 constexpr int64_t kFirstRetryNs = 500 * kMs, kLastRetryNs = 15'000 * kMs;
 constexpr int64_t kResolveEveryNs = 60'000 * kMs;
 // A measurement is written down when it says something new, and now and then.
@@ -153,7 +154,9 @@ Result<int64_t> Heartbeat::beat() {
     ports_ = std::move(ports);
     parts_.on_hub(addresses_, ports_);
   }
-  return std::clamp(interval, kMinIntervalNs, kMaxIntervalNs);
+  const int64_t pause = std::clamp(interval, kMinIntervalNs, kMaxIntervalNs);
+  // One exchange may have met a busy moment of either side; of several the best one counts.
+  return ++exchanges_ < kFirstExchanges ? std::min(pause, kFirstIntervalNs) : pause;
 }
 
 void Heartbeat::publish_clock() {

@@ -64,6 +64,7 @@ class Heartbeat {
   // heartbeat thread only
   http::Client client_;
   ClockOffsetEstimator estimator_;
+  int exchanges_ = 0;  ///< since the start
   ClockWatch watch_;
   int64_t resolved_monotonic_ns_ = 0;
   std::vector<std::string> addresses_;

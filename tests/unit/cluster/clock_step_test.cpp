@@ -67,10 +67,14 @@ struct Cluster {
     if (!started) FAIL(started.error().message);
     daemon = std::move(*started);
     port = daemon->port();  // started again, it is where it was
-    REQUIRE(eventually([&] {
-      const auto status = parse_json(daemon->status_json(), "status");
-      return status && status->contains("clock") && !status->at("clock").is_null();
-    }));
+    // Windows begin and end between two packets here: a busy machine may measure too badly for that.
+    REQUIRE(eventually(
+        [&] {
+          const auto status = parse_json(daemon->status_json(), "status");
+          return status && status->contains("clock") && !status->at("clock").is_null() &&
+                 status->at("clock").at("error_ns").get<int64_t>() < 4 * kMs;
+        },
+        6000));
   }
   /// A packet that crosses now.
   void packet() {
@@ -141,7 +145,8 @@ struct Cluster {
 }  // namespace
 
 TEST_CASE("a clock that is set by an hour while it records costs no packet and misplaces none") {
-  const int64_t step = GENERATE(3600 * kNsPerSecond, -3600 * kNsPerSecond, 7 * kNsPerSecond);
+  // Far enough that no time is shown twice while this test runs: such times are the newer ones'.
+  const int64_t step = GENERATE(3600 * kNsPerSecond, -3600 * kNsPerSecond, 120 * kNsPerSecond);
   Cluster cluster(400 * kMs);
   cluster.packets(30);
   cluster.step(step);
