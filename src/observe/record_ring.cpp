@@ -70,8 +70,11 @@ void RecordRing::consume(const Take& take) {
   uint64_t at = *consumer_;  // nobody else writes it
   uint64_t told = at;
   bool waits = false;
-  // What came while the others were read is read too.
-  for (uint64_t end = 0; !waits && at < (end = __atomic_load_n(producer_, __ATOMIC_ACQUIRE));) {
+  // What came while the others were read is read too, but not for ever: a kernel that writes as fast
+  // as we read would keep the caller from all else.
+  const uint64_t enough = at + bytes_.size();
+  for (uint64_t end = 0;
+       !waits && at < enough && at < (end = __atomic_load_n(producer_, __ATOMIC_ACQUIRE));) {
     while (at < end) {
       // The head of a record never goes over the end: all is aligned to its length.
       const uint32_t head = load_length(bytes_.data() + (at & (bytes_.size() - 1)));

@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <memory>
 #include <string>
 
 using namespace lookback::observe;
@@ -11,8 +12,9 @@ using namespace lookback::observe;
 namespace {
 
 /// What the kernel does when it writes.
-struct Writer {
-  static constexpr size_t kBytes = 4096;
+template <size_t kSize>
+struct WriterOf {
+  static constexpr size_t kBytes = kSize;
   alignas(8) std::byte bytes[kBytes]{};
   uint64_t producer = 0, consumer = 0;
   RecordRing ring{bytes, &producer, &consumer};
@@ -35,6 +37,7 @@ struct Writer {
     return texts;
   }
 };
+using Writer = WriterOf<4096>;
 
 }  // namespace
 
@@ -90,4 +93,18 @@ TEST_CASE("what is written while others are read is read too") {
     if (texts.size() < 4) writer.write("next");
   });
   CHECK(texts == std::vector<std::string>{"first", "next", "next", "next"});
+}
+
+TEST_CASE("a writer that is as fast as the reader does not keep it for ever") {
+  auto writer = std::make_unique<WriterOf<256 << 10>>();
+  const std::string text(1000, 'x');
+  REQUIRE(writer->write(text));
+  size_t read = 0;
+  writer->ring.consume([&](std::span<const std::byte>) {
+    ++read;
+    REQUIRE(read < 1'000'000);
+    REQUIRE(writer->write(text));
+  });
+  CHECK(read >= writer->kBytes / 1008 - 1);
+  CHECK(writer->consumer < writer->producer);
 }
