@@ -203,7 +203,7 @@ bool Translator::take_socket(std::span<const std::byte> bytes) {
     case LB_CLOSE:
       event.kind = Kind::close;
       event.ended_ns = real(record.ended);
-      event.has_bytes = true;
+      event.has_bytes = record.first == 0;
       event.sent_bytes = record.sent;
       event.received_bytes = record.received;
       if (event.socket == 0) return true;  // nothing ever told of it

@@ -87,7 +87,7 @@ struct lb_socket_event {
   __u64 sent, received;
   struct lb_task task;
   struct lb_endpoints ends;
-  __u32 first; /* nobody was known to own it */
+  __u32 first; /* nobody was known to own it; of a close: its bytes are not known */
 };
 
 struct lb_drop_event {

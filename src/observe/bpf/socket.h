@@ -1,6 +1,10 @@
 #pragma once
 /* Sockets: who opened, took and used them.
  *
+ * A program does not run while it runs already on the same processor: what comes in from the
+ * network in an interrupt of it is missed. Every step is prepared for the one before not having
+ * been seen.
+ *
  * There is no event where a process accepts a connection, so it is the first use that tells. A
  * program knows that it runs for the process that uses a TCP socket, and not in an interrupt over
  * some other process, by the socket's lock being held: only a process holds it, and what comes in
@@ -30,7 +34,7 @@ struct socket_entry {
   __u64 changed; /* when it changed hands last */
   __u32 pid;
   __u16 port; /* UDP */
-  __u8 told;  /* the connect record is out */
+  __u8 told;  /* no connect record is due */
   __u8 swaps;
 };
 
@@ -211,12 +215,33 @@ static __always_inline bool may_change_hands(struct socket_entry* entry, __u64 n
   return 0;
 }
 
+/* Whoever runs now need not be who connected. */
+static __always_inline void tell_connect(struct sock* sk, struct tcp_entry* entry) {
+  struct lb_socket_event* event;
+  entry->socket.told = 1;
+  fill_full_ends(&entry->ends, sk);
+  event = tcp_event(LB_CONNECT, sk, entry);
+  if (!event) return;
+  event->task.pid = entry->socket.pid;
+  event->task.tid = entry->tid;
+  event->task.uid = entry->uid;
+  __builtin_memcpy(event->task.comm, entry->comm, sizeof entry->comm);
+  submit_event(event);
+}
+
+/* The connection stands, and nothing was seen of how it came to. */
+static __always_inline void tell_late(struct sock* sk, struct tcp_entry* entry) {
+  if (!entry->socket.told && BPF_CORE_READ(sk, __sk_common.skc_state) != LB_SYN_SENT)
+    tell_connect(sk, entry);
+}
+
 /* The current process uses a TCP socket. */
 static __always_inline void use_tcp(struct sock* sk, struct tcp_entry* entry) {
   __u32 pid = bpf_get_current_pid_tgid() >> 32;
   struct lb_socket_event* event;
   __u64 now;
   __u32 first;
+  if (entry) tell_late(sk, entry);
   if (entry && entry->socket.pid == pid) return;
   now = bpf_ktime_get_ns();
   if (entry) {
@@ -242,26 +267,23 @@ static __always_inline void use_tcp(struct sock* sk, struct tcp_entry* entry) {
   submit_event(event);
 }
 
-/* Whoever runs now need not be who connected. */
-static __always_inline void tell_connect(struct sock* sk, struct tcp_entry* entry) {
-  struct lb_socket_event* event;
-  entry->socket.told = 1;
-  fill_full_ends(&entry->ends, sk);
-  event = tcp_event(LB_CONNECT, sk, entry);
-  if (!event) return;
-  event->task.pid = entry->socket.pid;
-  event->task.tid = entry->tid;
-  event->task.uid = entry->uid;
-  __builtin_memcpy(event->task.comm, entry->comm, sizeof entry->comm);
-  submit_event(event);
-}
-
 static __always_inline void close_tcp(struct sock* sk, struct tcp_entry* entry, __u64 ended) {
   struct lb_socket_event* event = tcp_event(LB_CLOSE, sk, entry);
   if (!event) return;
   fill_bytes(event, sk);
   event->ended = ended;
   if (entry && entry->socket.pid == 0 && held_by_current(sk)) fill_current(&event->task);
+  submit_event(event);
+}
+
+/* The socket that was at this address before is gone, and nothing was seen of its end. */
+static __always_inline void end_unseen(const struct tcp_entry* entry) {
+  struct lb_socket_event* event;
+  if (entry->socket.ended == 1 || !entry->ends.family) return;
+  event = socket_event(LB_CLOSE, &entry->socket);
+  if (!event) return;
+  event->ends = entry->ends;
+  event->first = 1;
   submit_event(event);
 }
 
@@ -286,6 +308,8 @@ static __always_inline void begin_listen(struct sock* sk) {
   fresh.socket.id = new_id();
   fresh.socket.opened = bpf_ktime_get_ns();
   fresh.socket.pid = bpf_get_current_pid_tgid() >> 32;
+  fresh.socket.told = 1;
+  fill_full_ends(&fresh.ends, sk);
   kept = keep_tcp(sk, &fresh);
   event = tcp_event(LB_LISTEN, sk, kept ? &fresh : 0);
   if (!event) return;
@@ -301,10 +325,18 @@ static __always_inline void begin_accepted(struct sock* sk) {
   bool kept;
   fresh.socket.id = new_id();
   fresh.socket.opened = bpf_ktime_get_ns();
+  fresh.socket.told = 1;
   fill_full_ends(&fresh.ends, sk);
   kept = keep_tcp(sk, &fresh);
   event = tcp_event(LB_ACCEPT, sk, kept ? &fresh : 0);
   if (event) submit_event(event);
+}
+
+/* Of two that connect to each other at once neither accepts. */
+static __always_inline bool has_connected(struct sock* sk, const struct tcp_entry* entry) {
+  return entry->tid && entry->socket.ended != 1 &&
+         entry->ends.local_port == BPF_CORE_READ(sk, __sk_common.skc_num) &&
+         entry->ends.remote_port == bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 }
 
 /* The states that something is done about; a connection goes through as many others. */
@@ -319,19 +351,22 @@ int on_set_state(struct bpf_raw_tracepoint_args* ctx) {
   __u64 key = (__u64)sk;
   struct tcp_entry* entry;
   if (!(LB_STATES >> (to & 31) & 1)) return 0;
+  entry = bpf_map_lookup_elem(&tcp_sockets, &key);
   if (to == LB_SYN_SENT || to == LB_TCP_LISTEN) {
     if (!is_tcp(sk)) return 0;
+    if (entry) end_unseen(entry);
     if (to == LB_SYN_SENT)
       begin_connect(sk);
     else
       begin_listen(sk);
     return 0;
   }
-  entry = bpf_map_lookup_elem(&tcp_sockets, &key);
   if (!entry && !is_tcp(sk)) return 0;
-  if (entry && from == LB_SYN_SENT && !entry->socket.told) tell_connect(sk, entry);
+  if (entry && !entry->socket.told) tell_connect(sk, entry);
   if (to == LB_ESTABLISHED) {
-    if (!entry && from == LB_SYN_RECV) begin_accepted(sk);
+    if (from != LB_SYN_RECV || (entry && has_connected(sk, entry))) return 0;
+    if (entry) end_unseen(entry);
+    begin_accepted(sk);
     return 0;
   }
   if (to == LB_FIN_WAIT1 || to == LB_LAST_ACK) {
@@ -359,6 +394,7 @@ int on_tcp_destroy(struct bpf_raw_tracepoint_args* ctx) {
   __u64 key = (__u64)sk;
   struct tcp_entry* entry = bpf_map_lookup_elem(&tcp_sockets, &key);
   if (!entry) return 0;
+  if (!entry->socket.told) tell_connect(sk, entry);
   if (entry->socket.ended != 1) close_tcp(sk, entry, entry->socket.ended);
   bpf_map_delete_elem(&tcp_sockets, &key);
   return 0;
@@ -370,7 +406,8 @@ int on_tcp_read(struct bpf_raw_tracepoint_args* ctx) {
   struct sock* sk = (struct sock*)ctx->args[0];
   __u64 key = (__u64)sk;
   struct tcp_entry* entry = bpf_map_lookup_elem(&tcp_sockets, &key);
-  if (entry && entry->socket.pid == bpf_get_current_pid_tgid() >> 32) return 0;
+  if (entry && entry->socket.pid == bpf_get_current_pid_tgid() >> 32 && entry->socket.told)
+    return 0;
   if (held_by_current(sk)) use_tcp(sk, entry);
   return 0;
 }

@@ -176,6 +176,19 @@ TEST_CASE("a connect bears who began it, and what follows on its socket does too
   REQUIRE(t.take(socket_record(LB_CLOSE, 3, 0, 7)));
   CHECK(t.events.back().kind == Kind::close);
   CHECK(t.events.back().pid == 9);
+  CHECK(t.events.back().has_bytes);
+  CHECK(t.table.sockets() == 0);
+}
+
+TEST_CASE("of a socket whose end was not seen the bytes are not told") {
+  Translation t;
+  REQUIRE(t.take(socket_record(LB_ACCEPT, 2, 0)));
+  auto closed = socket_record(LB_CLOSE, 2, 0);
+  closed.first = 1;
+  REQUIRE(t.take(closed));
+  CHECK(t.events.back().kind == Kind::close);
+  CHECK_FALSE(t.events.back().has_bytes);
+  CHECK_FALSE(t.events.back().first);
   CHECK(t.table.sockets() == 0);
 }
 
