@@ -35,50 +35,27 @@ constexpr uint64_t kSectionOverhead = 4096;
 constexpr size_t kSampledRuns = 3;
 constexpr uint64_t kSampleBytes = 512 << 10;
 
-/// What the clock's history makes of a window of hub time.
-struct NodeWindow {
-  TimeWindow hull;
-  std::vector<TimeWindow> parts;  ///< sorted, disjoint, none empty; several where the clock was set meanwhile
-  int64_t ahead_ns = 0;           ///< how far in the future it ends
-  int64_t error_ns = 0;           ///< of the clock now
+archive::ClockMap clock_map(const std::vector<store::ClockSample>& known) {
+  std::vector<archive::ClockSample> samples;
+  samples.reserve(known.size());
+  for (const auto& one : known) samples.push_back({one.time_ns, one.offset_ns, one.error_ns, one.step_ns});
+  return archive::ClockMap(samples);
+}
+
+/// A window of hub time, seen from now.
+struct Outlook {
+  int64_t ahead_ns;   ///< how far in the future it ends
+  int64_t error_ns;   ///< of the clock
+  TimeWindow window;  ///< in node time, were the clock always as it is now
 };
 
-NodeWindow translate(const TimeWindow& hub, const std::vector<store::ClockSample>& history, int64_t now_ns) {
-  std::vector<archive::ClockSample> samples;
-  samples.reserve(history.size());
-  for (const auto& one : history) samples.push_back({one.time_ns, one.offset_ns, one.error_ns, one.step_ns});
-  const archive::ClockMap clock(samples);
+Outlook look_at(const TimeWindow& hub, const std::vector<store::ClockSample>& history, int64_t now_ns) {
+  const archive::ClockMap clock = clock_map(history);
   const auto& present = clock.piece_at(now_ns);
-  NodeWindow window;
-  window.error_ns = present.error_ns;
-  window.ahead_ns = archive::saturating_sub(hub.to_ns, clock.to_hub(now_ns));
-  window.parts = clock.to_node_widened(hub);
-  // Nothing but a window within the moment of a step, whose place is known to a second only.
-  if (window.parts.empty())
-    window.parts.push_back({archive::saturating_add(hub.from_ns, present.offset_ns),
-                            archive::saturating_add(hub.to_ns, present.offset_ns)});
-  window.hull = {window.parts.front().from_ns, window.parts.back().to_ns};
-  return window;
-}
-
-std::string extra_of(const FreezeOrder& order, const NodeWindow& window) {
-  Json parts = Json::array();
-  for (const auto& part : window.parts) parts.push_back({part.from_ns, part.to_ns});
-  return Json{{"networks", order.networks}, {"windows", std::move(parts)}}.dump();
-}
-
-/// The parts of a freeze's window, in node time.
-Result<std::vector<TimeWindow>> windows_of(const store::Freeze& freeze) {
-  std::vector<TimeWindow> windows;
-  if (!freeze.extra.empty()) {
-    TRY_ASSIGN(const Json extra, parse_json(freeze.extra, "the freeze's windows"));
-    if (const auto found = extra.find("windows"); found != extra.end() && found->is_array())
-      for (const auto& one : *found)
-        if (one.is_array() && one.size() == 2 && one[0].is_number_integer() && one[1].is_number_integer())
-          windows.push_back({one[0].get<int64_t>(), one[1].get<int64_t>()});
-  }
-  if (windows.empty()) windows.push_back(freeze.window);
-  return windows;
+  return {archive::saturating_sub(hub.to_ns, clock.to_hub(now_ns)),
+          present.error_ns,
+          {archive::saturating_add(hub.from_ns, present.offset_ns),
+           archive::saturating_add(hub.to_ns, present.offset_ns)}};
 }
 
 bool contains(const std::vector<TimeWindow>& windows, int64_t time_ns) {
@@ -147,9 +124,9 @@ Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
   TRY(AddressFilter::parse(order.networks));
 
   const auto looked_at = [&] {
-    return translate(order.window, parts_.store->clock_history(), parts_.clock->realtime_ns());
+    return look_at(order.window, parts_.store->clock_history(), parts_.clock->realtime_ns());
   };
-  const NodeWindow first_look = looked_at();
+  const Outlook first_look = looked_at();
   const int64_t ahead = first_look.ahead_ns;
   // Whoever asks takes our clock to be right to within the error, and has widened the window by the error as well.
   if (ahead > 2 * std::max(parts_.clock_error_ns(), first_look.error_ns) + kAheadNs)
@@ -159,18 +136,18 @@ Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
       std::min(ahead + std::min(first_look.error_ns, kAheadNs) + parts_.ring_delay_ns + kStampDelayNs, kMaxWaitNs);
   if (wait > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(wait));
   TRY(parts_.seal());
-  const NodeWindow window = looked_at();
-
   store::FreezeRequest request;
   request.id = order.id;
   request.owner = order.owner;
-  request.window = window.hull;
-  request.parts = window.parts;
+  request.window = looked_at().window;
+  request.translate = [&](const std::vector<store::ClockSample>& known) {
+    return clock_map(known).to_node_widened(order.window);
+  };
   request.time_to_live_ns = order.time_to_live_ns;
-  request.extra = extra_of(order, window);
-  // Packets are worth having without the events.
+  request.extra = Json{{"networks", order.networks}}.dump();
+  // Packets are worth having without the events. These come first: the same order a second time finds all of it.
   if (parts_.observer != nullptr)
-    if (auto frozen = parts_.observer->freeze(order.id, window.hull); !frozen)
+    if (auto frozen = parts_.observer->freeze(order.id, parts_.store->window_of(request)); !frozen)
       log_warning("freeze {} has no events: {}", order.id, frozen.error().message);
   TRY_ASSIGN(auto freeze, parts_.store->freeze(request));
   return Created{describe(std::move(freeze)), false};
@@ -206,13 +183,14 @@ void FreezeService::forget(const std::string& id) {
 
 FrozenWindow FreezeService::describe(store::Freeze freeze) {
   FrozenWindow window;
-  if (const auto windows = windows_of(freeze); windows && windows->size() > 1)
-    std::erase_if(freeze.gaps, [&](const store::Gap& gap) {
-      // Between the parts of a window that a step tore apart, nothing was asked for.
-      return std::none_of(windows->begin(), windows->end(), [&](const TimeWindow& part) {
-        return gap.start_ns < part.to_ns && gap.end_ns > part.from_ns;
+  std::erase_if(freeze.gaps, [&](const store::Gap& gap) {
+    // Between the parts of a window that a step tore apart, nothing was asked for.
+    return std::none_of(freeze.parts.begin(), freeze.parts.end(), [&](const auto& part) {
+      return std::any_of(part.begin(), part.end(), [&](const TimeWindow& meant) {
+        return gap.start_ns < meant.to_ns && std::max(gap.end_ns, gap.start_ns + 1) > meant.from_ns;
       });
     });
+  });
   if (parts_.observer != nullptr) {
     window.events = parts_.observer->store().frozen(freeze.id);
     auto status = parts_.observer->status();
@@ -257,7 +235,6 @@ FreezeEstimate FreezeService::estimate(const store::Freeze& freeze, const Addres
   for (size_t i = 0; i < kSampledRuns && !freeze.runs.empty(); ++i)
     sampled.insert(i * (freeze.runs.size() - 1) / (kSampledRuns - 1));
   uint64_t seen_bytes = 0, compressed_bytes = 0;
-  const auto windows = windows_of(freeze);
   archive::FrameEncoder encoder;
   packet::Buffer content;
   std::vector<std::byte> compressed;
@@ -267,7 +244,7 @@ FreezeEstimate FreezeService::estimate(const store::Freeze& freeze, const Addres
     if (!reader) continue;  // a damaged one says nothing about the others; member() tells of it
     content.clear();
     uint64_t seen = 0;
-    const auto read = each_packet(**reader, windows ? *windows : std::vector<TimeWindow>{freeze.window}, AddressFilter{}, [&](const auto& view) {
+    const auto read = each_packet(**reader, freeze.parts[freeze.runs[run].part], AddressFilter{}, [&](const auto& view) {
       seen += view.data.size() + kPacketOverhead;
       if (filter.matches((*reader)->interfaces()[view.interface].link_type, view.data))
         packet::append_packet(content, view);
@@ -315,13 +292,12 @@ Result<std::optional<archive::MemberContent>> FreezeService::member(const std::s
   if (run >= freeze.runs.size())
     return fail(ErrorKind::not_found, "freeze {} has no member {}", id, run);
   TRY_ASSIGN(const auto filter, filter_of(freeze));
-  TRY_ASSIGN(const auto windows, windows_of(freeze));
 
   const BorrowedBuilder builder(*this);
   TRY_ASSIGN(const auto reader, parts_.store->read_run(id, run));
   // A run may name further interfaces as it goes.
   size_t described = 0;
-  TRY(each_packet(*reader, windows, filter, [&](const packet::PacketView& view) {
+  TRY(each_packet(*reader, freeze.parts[freeze.runs[run].part], filter, [&](const packet::PacketView& view) {
     if (view.interface >= described) {
       builder->set_interfaces(reader->interfaces());
       described = reader->interfaces().size();

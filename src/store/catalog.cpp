@@ -1,6 +1,7 @@
 #include "store/catalog.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace lookback::store {
 
@@ -36,8 +37,8 @@ void Segment::add_block(const IndexEntry& entry) {
   const uint64_t offset = uint64_t{entry.page} * kPageBytes;
   const uint64_t end = round_up(offset + entry.used_bytes, kPageBytes);
   const TimeWindow bounds = block_bounds(entry);
-  if (chunks.empty() || end - chunks.back().offset > kRunBytes) {
-    chunks.push_back({offset, 0, 0, bounds.from_ns, bounds.to_ns - 1});
+  if (std::exchange(stepped, false) || chunks.empty() || end - chunks.back().offset > kRunBytes) {
+    chunks.push_back({offset, 0, 0, bounds.from_ns, bounds.to_ns - 1, clock.size()});
   }
   Chunk& chunk = chunks.back();
   chunk.bytes = end - chunk.offset;
@@ -47,6 +48,12 @@ void Segment::add_block(const IndexEntry& entry) {
   packets += entry.packets;
   first_ns = std::min(first_ns, entry.first_ns);
   last_ns = std::max(last_ns, entry.last_ns);
+}
+
+void Segment::add_clock(const std::vector<ClockSample>& samples) {
+  stepped = stepped || std::any_of(samples.begin(), samples.end(),
+                                   [](const ClockSample& sample) { return sample.step_ns != 0; });
+  clock.insert(clock.end(), samples.begin(), samples.end());
 }
 
 void shorten_gaps(std::vector<Gap>& gaps, size_t limit) {
@@ -127,7 +134,8 @@ int64_t Catalog::lowest_after_steps() const {
   return lowest;
 }
 
-std::vector<Gap> Catalog::gaps(TimeWindow window) const {
+std::vector<Gap> Catalog::gaps(TimeWindow window,
+                               const std::function<bool(uint64_t)>& counts) const {
   std::vector<Gap> found;
   const Segment* previous = nullptr;
   bool unreadable = false;  // since `previous`
@@ -154,8 +162,9 @@ std::vector<Gap> Catalog::gaps(TimeWindow window) const {
     } else if (!same_run) {
       add_missing(found, window, previous->ended_ns, segment.run_started_ns, "not running");
     }
-    for (const Gap& gap : segment.gaps) {
-      if (touches(gap, window)) found.push_back(gap);
+    if (!counts || counts(sequence)) {
+      for (const Gap& gap : segment.gaps)
+        if (touches(gap, window)) found.push_back(gap);
     }
     previous = &segment;
     unreadable = false;

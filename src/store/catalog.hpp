@@ -11,6 +11,7 @@
 
 #include "lookback/base/time.hpp"
 #include "lookback/store/store.hpp"
+#include "store/clock_history.hpp"
 #include "store/note.hpp"
 #include "store/segment_reader.hpp"
 
@@ -21,6 +22,7 @@ struct Chunk {
   uint64_t offset = 0, bytes = 0;  ///< whole pages
   uint64_t packets = 0;
   int64_t first_ns = 0, last_ns = 0;
+  size_t samples_before = 0;  ///< of the clock, in its segment
 };
 
 struct Segment {
@@ -38,10 +40,13 @@ struct Segment {
   std::vector<uint32_t> table_pages;  ///< notes with an interface table
   std::vector<Gap> gaps;
   std::vector<ClockSample> clock;
+  bool stepped = false;  ///< the clock, since the last block
   uint32_t freezes = 0;  ///< how many hold it
 
   /// Blocks in file order; note blocks are kept track of as well.
   void add_block(const IndexEntry& entry);
+  /// In file order as well: a step of the clock ends a chunk.
+  void add_clock(const std::vector<ClockSample>& samples);
   /// Gaps beyond a bound are merged, oldest pair of one reason first, so that a bad day cannot fill
   /// the memory.
   void add_gap(const Gap& gap);
@@ -73,22 +78,18 @@ class Catalog {
   /// the frozen ones in front of it are more than `freeze_quota`, the oldest of those. 0: none.
   [[nodiscard]] uint64_t victim(uint64_t freeze_quota) const;
 
-  /// Recorded gaps and missing stretches that touch the window, in order of time.
-  [[nodiscard]] std::vector<Gap> gaps(TimeWindow window) const;
-  /// All samples in the order of node time, as Store::clock_history() says. `waiting` are not in a
-  /// segment yet.
-  [[nodiscard]] std::vector<ClockSample> clock_history(
-      int64_t now_ns, const std::vector<ClockSample>& waiting) const;
+  /// Recorded gaps and missing stretches that touch the window, in order of time; recorded ones of
+  /// some segments only where `counts` is given.
+  [[nodiscard]] std::vector<Gap> gaps(TimeWindow window,
+                                      const std::function<bool(uint64_t)>& counts = {}) const;
+  /// `waiting` are samples that are not in a segment yet.
+  [[nodiscard]] ClockEras clock_eras(int64_t now_ns, const std::vector<ClockSample>& waiting) const;
 
  private:
   /// The lowest time that anything was recorded from: not the oldest segment's where the clock was
   /// set back meanwhile.
   [[nodiscard]] int64_t lowest_after_steps() const;
 };
-
-/// Of a history, the samples inside the window, and the ones next to it on both sides.
-[[nodiscard]] std::vector<ClockSample> samples_for(const std::vector<ClockSample>& history,
-                                                   TimeWindow window);
 
 /// A gap list of bounded length: neighbours of the same reason become one.
 void shorten_gaps(std::vector<Gap>& gaps, size_t limit);

@@ -4,6 +4,8 @@
 // starts of the daemon, node time only goes forward: such a stretch is an era here. A step back
 // makes an era that covers node times which an earlier one had already; the newer one has them
 // then, and beyond its end the earlier one goes on.
+#include "store/clock_history.hpp"
+
 #include <algorithm>
 #include <limits>
 
@@ -17,11 +19,6 @@ namespace {
 /// come.
 constexpr int64_t kStepSlackNs = 2 * kNsPerSecond;
 constexpr int64_t kNowSlackNs = 1'000'000;
-
-struct Era {
-  int64_t begin_ns = std::numeric_limits<int64_t>::min();
-  std::vector<ClockSample> samples;
-};
 
 int64_t plus(int64_t a, int64_t b) {
   int64_t sum = 0;
@@ -41,9 +38,9 @@ bool same(const ClockSample& a, const ClockSample& b) {
 /// Lays one era after the other over the line of node time.
 class TimeLine {
  public:
-  void lay(Era& era, int64_t end_ns) {
+  void lay(const ClockEra& era) {
     if (era.samples.empty()) return;
-    const int64_t until = plus(std::max(end_ns, era.samples.back().time_ns), 1);
+    const int64_t until = plus(std::max(era.end_ns, era.samples.back().time_ns), 1);
     std::optional<ClockSample> resumed;
     if (!line_.empty() && reach_ns_ > until) {
       const auto after = std::upper_bound(line_.begin(), line_.end(), until, before);
@@ -94,39 +91,78 @@ class TimeLine {
 
 }  // namespace
 
-std::vector<ClockSample> Catalog::clock_history(int64_t now_ns,
-                                                const std::vector<ClockSample>& waiting) const {
-  TimeLine line;
-  Era era;
+size_t SegmentEras::of(size_t samples_before) const {
+  return first +
+         static_cast<size_t>(std::count_if(begin_at.begin(), begin_at.end(),
+                                           [&](size_t sample) { return sample < samples_before; }));
+}
+
+ClockEras Catalog::clock_eras(int64_t now_ns, const std::vector<ClockSample>& waiting) const {
+  ClockEras eras;
+  eras.all.emplace_back();
   const ClockSample* last = nullptr;
+  const auto begin = [&](int64_t begin_ns, int64_t step_ns, int64_t end_of_last_ns) {
+    eras.all.back().end_ns = end_of_last_ns;
+    ClockEra& era = eras.all.emplace_back();
+    era.begin_ns = begin_ns;
+    era.step_ns = step_ns;
+  };
+  /// True where an era begins with it.
   const auto add = [&](const ClockSample& sample) {
     // Every segment begins with what was known before it.
-    if (last != nullptr && same(*last, sample)) return;
+    if (last != nullptr && same(*last, sample)) return false;
     last = &sample;
-    if (sample.step_ns != 0) {
-      line.lay(era, plus(plus(sample.time_ns, -sample.step_ns), kStepSlackNs));
-      era = {sample.time_ns, {}};
-    }
-    era.samples.push_back(sample);
+    const bool steps = sample.step_ns != 0;
+    if (steps)
+      begin(sample.time_ns, sample.step_ns,
+            plus(plus(sample.time_ns, -sample.step_ns), kStepSlackNs));
+    eras.all.back().samples.push_back(sample);
+    return steps;
   };
   const Segment* previous = nullptr;
   for (const auto& [sequence, segment] : segments) {
     if (!segment.readable) continue;
     if (previous != nullptr && previous->run_id != segment.run_id) {
-      line.lay(era, previous->ended_ns);
-      era = {segment.run_started_ns, {}};
+      begin(segment.run_started_ns, 0, previous->ended_ns);
       last = nullptr;
     }
-    for (const ClockSample& sample : segment.clock) add(sample);
+    SegmentEras& of_this = eras.of_segment[sequence];
+    of_this.first = eras.all.size() - 1;
+    for (size_t i = 0; i < segment.clock.size(); ++i)
+      if (add(segment.clock[i])) of_this.begin_at.push_back(i);
     previous = &segment;
   }
   if (previous != nullptr && previous->run_id != run_id && !waiting.empty()) {
-    line.lay(era, previous->ended_ns);
-    era = {run_started_ns, {}};
+    begin(run_started_ns, 0, previous->ended_ns);
     last = nullptr;
   }
   for (const ClockSample& sample : waiting) add(sample);
-  line.lay(era, plus(now_ns, kNowSlackNs));
+  eras.all.back().end_ns = plus(now_ns, kNowSlackNs);
+  return eras;
+}
+
+TimeWindow ClockEras::reach(size_t era) const {
+  TimeWindow reach{std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()};
+  if (era > 0) reach.from_ns = all[era].begin_ns;
+  if (era + 1 < all.size()) {
+    const ClockEra& next = all[era + 1];
+    reach.to_ns = all[era].end_ns;
+    if (next.step_ns == 0) {
+      // When the next run started, by the clock of this era: it may have been set in between.
+      int64_t started_ns = next.begin_ns;
+      if (!all[era].samples.empty() && !next.samples.empty())
+        started_ns =
+            plus(started_ns, all[era].samples.back().offset_ns - next.samples.front().offset_ns);
+      reach.to_ns = std::max(reach.to_ns, started_ns);
+    }
+  }
+  return reach;
+}
+
+std::vector<ClockSample> ClockEras::history(const std::function<bool(size_t)>& counts) const {
+  TimeLine line;
+  for (size_t i = 0; i < all.size(); ++i)
+    if (!counts || counts(i)) line.lay(all[i]);
   return line.take();
 }
 

@@ -17,14 +17,44 @@ namespace lookback::store {
 
 namespace {
 
-constexpr int kRecordVersion = 1;
+constexpr int kRecordVersion = 2;
+
+constexpr size_t kMostParts = 100'000;
+
+Json parts_to_json(const std::vector<std::vector<TimeWindow>>& parts) {
+  Json array = Json::array();
+  for (const auto& part : parts) {
+    Json& windows = array.emplace_back(Json::array());
+    for (const TimeWindow& window : part) windows.push_back({window.from_ns, window.to_ns});
+  }
+  return array;
+}
+
+Result<std::vector<std::vector<TimeWindow>>> parts_from_json(const Json& array) {
+  std::vector<std::vector<TimeWindow>> parts;
+  if (!array.is_array() || array.empty() || array.size() > kMostParts)
+    return fail(ErrorKind::corrupt, "the freeze's parts are not a list");
+  for (const Json& windows : array) {
+    auto& part = parts.emplace_back();
+    if (!windows.is_array()) return fail(ErrorKind::corrupt, "a part is not a list of windows");
+    for (const Json& window : windows) {
+      if (!window.is_array() || window.size() != 2 || !window[0].is_number_integer() ||
+          !window[1].is_number_integer())
+        return fail(ErrorKind::corrupt, "a window is not a pair of times");
+      part.push_back({window[0].get<int64_t>(), window[1].get<int64_t>()});
+    }
+  }
+  return parts;
+}
 
 Result<FrozenRun> run_from_json(const Json& item, const std::string& file, bool given_up) {
-  if (!item.is_array() || item.size() != 5)
-    return fail(ErrorKind::corrupt, "a run is not a list of five numbers");
-  for (size_t i = 0; i < 5; ++i) {
-    const bool right = i < 3 ? item[i].is_number_unsigned() : item[i].is_number_integer();
-    if (!right) return fail(ErrorKind::corrupt, "a run is not a list of five numbers");
+  constexpr size_t kNumbers = 6;
+  if (!item.is_array() || item.size() != kNumbers)
+    return fail(ErrorKind::corrupt, "a run is not a list of six numbers");
+  for (size_t i = 0; i < kNumbers; ++i) {
+    const bool is_time = i == 3 || i == 4;
+    const bool right = is_time ? item[i].is_number_integer() : item[i].is_number_unsigned();
+    if (!right) return fail(ErrorKind::corrupt, "a run is not a list of six numbers");
   }
   FrozenRun run;
   run.segment = file;
@@ -33,6 +63,7 @@ Result<FrozenRun> run_from_json(const Json& item, const std::string& file, bool 
   run.packets = item[2].get<uint64_t>();
   run.first_ns = item[3].get<int64_t>();
   run.last_ns = item[4].get<int64_t>();
+  run.part = item[5].get<uint32_t>();
   run.given_up = given_up;
   if (run.offset % kPageBytes != 0 || run.offset > (1ULL << 60) || run.bytes > (1ULL << 60))
     return fail(ErrorKind::corrupt, "a run has impossible bounds");
@@ -55,9 +86,10 @@ std::string freeze_to_json(const Freeze& freeze) {
                  kRecordVersion, dump(freeze.id), dump(freeze.owner),
                  to_base64(as_bytes(freeze.extra)), freeze.window.from_ns, freeze.window.to_ns,
                  freeze.created_ns, freeze.expires_ns);
-  fmt::format_to(out, R"("oldest_ns":{},"gaps":{},"clock":{},"segments":[)",
+  fmt::format_to(out, R"("oldest_ns":{},"parts":{},"gaps":{},"clock":{},"segments":[)",
                  freeze.oldest_ns ? std::to_string(*freeze.oldest_ns) : "null",
-                 dump(gaps_to_json(freeze.gaps)), dump(clock_to_json(freeze.clock)));
+                 dump(parts_to_json(freeze.parts)), dump(gaps_to_json(freeze.gaps)),
+                 dump(clock_to_json(freeze.clock)));
   const FrozenRun* previous = nullptr;
   for (const FrozenRun& run : freeze.runs) {
     if (previous == nullptr || previous->segment != run.segment) {
@@ -66,8 +98,8 @@ std::string freeze_to_json(const Freeze& freeze) {
     } else {
       text.push_back(',');
     }
-    fmt::format_to(out, "[{},{},{},{},{}]", run.offset, run.bytes, run.packets, run.first_ns,
-                   run.last_ns);
+    fmt::format_to(out, "[{},{},{},{},{},{}]", run.offset, run.bytes, run.packets, run.first_ns,
+                   run.last_ns, run.part);
     previous = &run;
   }
   fmt::format_to(out, "{}]}}\n", previous != nullptr ? "]}" : "");
@@ -92,9 +124,12 @@ Result<Freeze> freeze_from_json(std::string_view text) {
   if (const auto oldest = json.find("oldest_ns"); oldest != json.end() && !oldest->is_null()) {
     TRY_ASSIGN(freeze.oldest_ns, json_get<int64_t>(json, "oldest_ns"));
   }
-  const auto gaps = json.find("gaps"), clock = json.find("clock"), segments = json.find("segments");
-  if (gaps == json.end() || clock == json.end() || segments == json.end() || !segments->is_array())
+  const auto gaps = json.find("gaps"), clock = json.find("clock"), segments = json.find("segments"),
+             parts = json.find("parts");
+  if (parts == json.end() || gaps == json.end() || clock == json.end() || segments == json.end() ||
+      !segments->is_array())
     return fail(ErrorKind::corrupt, "freeze.json is not whole");
+  TRY_ASSIGN(freeze.parts, parts_from_json(*parts));
   TRY_ASSIGN(freeze.gaps, gaps_from_json(*gaps));
   TRY_ASSIGN(freeze.clock, clock_from_json(*clock));
   for (const Json& segment : *segments) {
@@ -107,6 +142,8 @@ Result<Freeze> freeze_from_json(std::string_view text) {
       return fail(ErrorKind::corrupt, "freeze.json is not whole");
     for (const Json& item : *runs) {
       TRY_ASSIGN(FrozenRun run, run_from_json(item, file, given_up));
+      if (run.part >= freeze.parts.size())
+        return fail(ErrorKind::corrupt, "a run is of a part that there is not");
       freeze.runs.push_back(std::move(run));
     }
   }

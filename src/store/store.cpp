@@ -155,15 +155,21 @@ StoreStatus StoreImpl::status() const {
 }
 
 std::vector<Gap> StoreImpl::gaps(TimeWindow window) const {
+  return gaps_of(window, {});
+}
+
+std::vector<Gap> StoreImpl::gaps_of(TimeWindow window,
+                                    const std::function<bool(uint64_t)>& counts) const {
   const auto damage = damage_->all();
   const std::lock_guard lock(state_);
-  std::vector<Gap> found = catalog_.gaps(window);
+  std::vector<Gap> found = catalog_.gaps(window, counts);
   const auto add = [&](const Gap& gap) {
     if (gap.start_ns < window.to_ns && std::max(gap.end_ns, gap.start_ns + 1) > window.from_ns)
       found.push_back(gap);
   };
   for (const Gap& gap : pending_.gaps) add(gap);
   for (const auto& [sequence, gaps] : damage) {
+    if (counts && !counts(sequence)) continue;
     for (const Gap& gap : gaps) add(gap);
   }
   std::stable_sort(found.begin(), found.end(),

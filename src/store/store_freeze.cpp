@@ -28,91 +28,7 @@ bool overlaps(int64_t first, int64_t last, TimeWindow window) {
   return first < window.to_ns && last >= window.from_ns;
 }
 
-bool overlaps(int64_t first, int64_t last, const std::vector<TimeWindow>& windows) {
-  return std::any_of(windows.begin(), windows.end(),
-                     [&](const TimeWindow& window) { return overlaps(first, last, window); });
-}
-
-bool inside(int64_t first, int64_t last, const std::vector<TimeWindow>& windows) {
-  return std::any_of(windows.begin(), windows.end(), [&](const TimeWindow& window) {
-    return first >= window.from_ns && last < window.to_ns;
-  });
-}
-
-/// The part of a chunk whose blocks overlap the windows; nothing where none does.
-std::optional<Chunk> trimmed(const Chunk& chunk, const std::vector<IndexEntry>& blocks,
-                             const std::vector<TimeWindow>& windows) {
-  std::optional<Chunk> part;
-  Chunk waiting;  // blocks outside the window: they count only when one inside follows
-  for (const IndexEntry& entry : blocks) {
-    const uint64_t offset = uint64_t{entry.page} * kPageBytes;
-    if (offset < chunk.offset || offset >= chunk.offset + chunk.bytes ||
-        entry.kind == static_cast<uint16_t>(BlockKind::note))
-      continue;
-    const TimeWindow bounds = block_bounds(entry);
-    if (!overlaps(bounds.from_ns, bounds.to_ns - 1, windows)) {
-      waiting.packets += entry.packets;
-      continue;
-    }
-    if (!part) {
-      part = Chunk{offset, 0, 0, bounds.from_ns, bounds.to_ns - 1};
-      waiting.packets = 0;
-    }
-    part->bytes = round_up(offset + entry.used_bytes, kPageBytes) - part->offset;
-    part->packets += entry.packets + waiting.packets;
-    waiting.packets = 0;
-    part->first_ns = std::min(part->first_ns, bounds.from_ns);
-    part->last_ns = std::max(part->last_ns, bounds.to_ns - 1);
-  }
-  return part;
-}
-
 }  // namespace
-
-Result<StoreImpl::Selection> StoreImpl::select_locked(const std::vector<TimeWindow>& windows) {
-  struct Candidate {
-    uint64_t sequence;
-    std::vector<Chunk> chunks;
-  };
-  std::vector<Candidate> candidates;
-  {
-    const std::lock_guard lock(state_);
-    for (const auto& [sequence, segment] : catalog_.segments) {
-      if (!segment.sealed || !segment.readable) continue;
-      Candidate candidate{sequence, {}};
-      for (const Chunk& chunk : segment.chunks) {
-        if (overlaps(chunk.first_ns, chunk.last_ns, windows)) candidate.chunks.push_back(chunk);
-      }
-      if (!candidate.chunks.empty()) candidates.push_back(std::move(candidate));
-    }
-  }
-  Selection selection;
-  for (Candidate& candidate : candidates) {
-    std::optional<std::vector<IndexEntry>> blocks;
-    bool any = false;
-    for (const Chunk& chunk : candidate.chunks) {
-      std::optional<Chunk> part = chunk;
-      if (!inside(chunk.first_ns, chunk.last_ns, windows)) {
-        // It reaches out of a window: leave out the blocks that do not overlap. Only the windows'
-        // ends come here.
-        if (!blocks) {
-          blocks.emplace();
-          if (auto file = BlockWindow::open(segment_path(candidate.sequence), 0)) {
-            if (auto contents = read_segment(*file)) blocks = std::move(contents->blocks);
-          }
-        }
-        // Where the index cannot be read the whole chunk is taken.
-        if (!blocks->empty()) part = trimmed(chunk, *blocks, windows);
-      }
-      if (!part) continue;
-      any = true;
-      selection.runs.push_back({file_names::segment(candidate.sequence), part->offset, part->bytes,
-                                part->packets, part->first_ns, part->last_ns, false});
-    }
-    if (any) selection.sequences.push_back(candidate.sequence);
-  }
-  return selection;
-}
 
 Result<> StoreImpl::build_freeze_directory(const Freeze& freeze,
                                            const std::vector<uint64_t>& sequences,
@@ -157,29 +73,27 @@ Result<Freeze> StoreImpl::freeze(const FreezeRequest& request) {
   const std::lock_guard structure(structure_);
   if (auto present = find_freeze(request.id)) return present;
   release_locked(request.id);  // one of that name may have passed its time
-  TRY_ASSIGN(Selection selection,
-             select_locked(request.parts.empty() ? std::vector<TimeWindow>{request.window}
-                                                 : request.parts));
+  TRY_ASSIGN(Selection selection, select_locked(request));
 
   FreezeEntry entry;
   Freeze& freeze = entry.freeze;
   freeze.id = request.id;
   freeze.owner = request.owner;
   freeze.extra = request.extra;
-  freeze.window = request.window;
+  freeze.window = selection.window;
+  freeze.parts = std::move(selection.parts);
   freeze.created_ns = clock_.realtime_ns();
   freeze.expires_ns =
       freeze.created_ns +
       std::min(request.time_to_live_ns, std::numeric_limits<int64_t>::max() - freeze.created_ns);
   freeze.runs = std::move(selection.runs);
-  freeze.gaps = gaps(request.window);
+  freeze.gaps = std::move(selection.gaps);
+  freeze.clock = std::move(selection.clock);
   freeze.oldest_ns = status().oldest_ns;
   {
     const std::lock_guard state(state_);
     if (freezes_.size() >= kMaxFreezes)
       return fail(ErrorKind::conflict, "there are {} freezes already", freezes_.size());
-    freeze.clock =
-        samples_for(catalog_.clock_history(freeze.created_ns, pending_.clock), request.window);
     // Pinned before room is made for the record: making room recycles.
     for (const uint64_t sequence : selection.sequences) ++catalog_.segments.at(sequence).freezes;
   }

@@ -52,6 +52,7 @@ class StoreImpl final : public Store {
   [[nodiscard]] StoreStatus status() const override;
   [[nodiscard]] std::vector<Gap> gaps(TimeWindow window) const override;
   [[nodiscard]] Result<Freeze> freeze(const FreezeRequest& request) override;
+  [[nodiscard]] TimeWindow window_of(const FreezeRequest& request) const override;
   [[nodiscard]] Result<Freeze> find_freeze(const std::string& id) const override;
   [[nodiscard]] std::vector<Freeze> freezes() const override;
   [[nodiscard]] Result<> renew_freeze(const std::string& id, int64_t time_to_live_ns) override;
@@ -90,12 +91,20 @@ class StoreImpl final : public Store {
   void refresh_small_files_locked();
   [[nodiscard]] uint64_t used_bytes_state_locked() const;
 
-  // store_freeze.cpp
+  // store_select.cpp: what a freeze is to have
   struct Selection {
+    TimeWindow window;
+    std::vector<std::vector<TimeWindow>> parts;
     std::vector<FrozenRun> runs;
     std::vector<uint64_t> sequences;
+    std::vector<Gap> gaps;
+    std::vector<ClockSample> clock;
   };
-  [[nodiscard]] Result<Selection> select_locked(const std::vector<TimeWindow>& windows);
+  [[nodiscard]] Result<Selection> select_locked(const FreezeRequest& request);
+  [[nodiscard]] std::vector<Gap> gaps_of(TimeWindow window,
+                                         const std::function<bool(uint64_t)>& counts) const;
+
+  // store_freeze.cpp
   [[nodiscard]] Result<> build_freeze_directory(const Freeze& freeze,
                                                 const std::vector<uint64_t>& sequences,
                                                 const std::string& json) const;

@@ -57,7 +57,7 @@ Result<> read_into(const fs::path& path, Segment& segment) {
       continue;
     }
     for (const Gap& gap : note->gaps) segment.add_gap(gap);
-    segment.clock.insert(segment.clock.end(), note->clock.begin(), note->clock.end());
+    segment.add_clock(note->clock);
     if (note->interfaces) segment.table_pages.push_back(entry.page);
   }
   if (contents.sealed) {

@@ -78,7 +78,7 @@ void StoreImpl::add_clock_sample(const ClockSample& sample) {
 
 std::vector<ClockSample> StoreImpl::clock_history() const {
   const std::lock_guard lock(state_);
-  return catalog_.clock_history(clock_.realtime_ns(), pending_.clock);
+  return catalog_.clock_eras(clock_.realtime_ns(), pending_.clock).history();
 }
 
 bool StoreImpl::note_is_due() const {
@@ -105,7 +105,7 @@ void StoreImpl::note_written(const Note& note, const std::optional<IndexEntry>& 
   const std::lock_guard lock(state_);
   Segment& segment = catalog_.segments.at(writer_->header().sequence);
   for (const Gap& gap : note.gaps) segment.add_gap(gap);
-  segment.clock.insert(segment.clock.end(), note.clock.begin(), note.clock.end());
+  segment.add_clock(note.clock);
   if (note.interfaces && entry) segment.table_pages.push_back(entry->page);
   // Only this thread adds to them, so what was written is all that waited.
   pending_ = {};

@@ -93,8 +93,11 @@ struct FreezeRequest {
   std::string id;     ///< chosen by the caller; the same id again returns the same freeze
   std::string owner;  ///< "snapshot incident-1 of hub …"
   TimeWindow window;  ///< node time, already translated and widened
-  /// The parts of the window that matter, where a step of the clock tore it apart; none: all of it.
-  std::vector<TimeWindow> parts{};
+  /// The node times that are meant, for packets that were recorded while the clock was as these
+  /// samples say: after a step back it shows the same times again, and means others by them. What
+  /// it returns is sorted, disjoint, and taken in place of `window`, but where no packet can have
+  /// any of it. Not given: the window is meant as it is. Called with the store's lock held.
+  std::function<std::vector<TimeWindow>(const std::vector<ClockSample>&)> translate{};
   int64_t time_to_live_ns = 24 * 3600 * kNsPerSecond;
   std::string
       extra;  ///< the caller's own, at most 64 KiB; kept with the freeze as it is and handed back
@@ -108,11 +111,14 @@ struct FrozenRun {
   uint64_t packets = 0;
   int64_t first_ns = 0, last_ns = 0;
   bool given_up = false;  ///< recycled later because the freeze quota was passed
+  uint32_t part = 0;      ///< the one of Freeze::parts that its packets are to be in
 };
 
 struct Freeze {
   std::string id, owner, extra;
-  TimeWindow window;
+  TimeWindow window;  ///< from the first to the last of its parts
+  /// Each sorted and disjoint: one, but where the clock was set meanwhile.
+  std::vector<std::vector<TimeWindow>> parts;
   int64_t created_ns = 0, expires_ns = 0;
   std::vector<FrozenRun> runs;  ///< each at most run_bytes (8 MiB) unless a single block is larger
   std::vector<Gap> gaps;        ///< inside the window, "recycled" at its start included
@@ -181,9 +187,11 @@ class Store {
   /// Recorded gaps that touch the window (whole, since their counts are), and what the store itself
   /// lacks of it: "recycled", "not running", "damaged segment". In order of time.
   [[nodiscard]] virtual std::vector<Gap> gaps(TimeWindow window) const = 0;
-  /// Pins every sealed segment that overlaps the window (seal() first). invalid: the id is no file
-  /// name, an empty window; no_space: not even the freeze's own record fits into the quota.
+  /// Pins every sealed segment that has packets of the window (seal() first). invalid: the id is no
+  /// file name, an empty window; no_space: not even the freeze's own record fits into the quota.
   [[nodiscard]] virtual Result<Freeze> freeze(const FreezeRequest& request) = 0;
+  /// The window of the freeze that this would be, now.
+  [[nodiscard]] virtual TimeWindow window_of(const FreezeRequest& request) const = 0;
   [[nodiscard]] virtual Result<Freeze> find_freeze(const std::string& id) const = 0;
   [[nodiscard]] virtual std::vector<Freeze> freezes() const = 0;
   [[nodiscard]] virtual Result<> renew_freeze(const std::string& id, int64_t time_to_live_ns) = 0;

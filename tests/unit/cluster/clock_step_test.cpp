@@ -67,7 +67,8 @@ struct Cluster {
     if (!started) FAIL(started.error().message);
     daemon = std::move(*started);
     port = daemon->port();  // started again, it is where it was
-    // Windows begin and end between two packets here: a busy machine may measure too badly for that.
+    // Windows begin and end between two packets here: a busy machine may measure too badly for
+    // that.
     REQUIRE(eventually(
         [&] {
           const auto status = parse_json(daemon->status_json(), "status");
@@ -145,7 +146,7 @@ struct Cluster {
 }  // namespace
 
 TEST_CASE("a clock that is set by an hour while it records costs no packet and misplaces none") {
-  // Far enough that no time is shown twice while this test runs: such times are the newer ones'.
+  // Far enough that no time is shown twice while this test runs.
   const int64_t step = GENERATE(3600 * kNsPerSecond, -3600 * kNsPerSecond, 120 * kNsPerSecond);
   Cluster cluster(400 * kMs);
   cluster.packets(30);
@@ -174,4 +175,28 @@ TEST_CASE("a clock that is set by an hour while it records costs no packet and m
     cluster.packets(30);
     cluster.check("later", later + 5, cluster.recorded.size());
   }
+}
+
+TEST_CASE("what a clock showed twice is asked for by the time that it was") {
+  Cluster cluster(0);
+  cluster.packets(1100);
+  const size_t before = cluster.recorded.size();
+  cluster.step(-20 * kNsPerSecond);
+  cluster.packets(120);
+  // The same stamps stand on both sides of the step.
+  const auto& recorded = cluster.recorded;
+  REQUIRE(recorded[before + 70].stamp_ns > recorded[0].stamp_ns);
+  REQUIRE(recorded[before + 170].stamp_ns < recorded[before - 400].stamp_ns);
+  const auto later_in = [&](int64_t ns) {
+    return static_cast<size_t>(std::find_if(recorded.begin(), recorded.end(),
+                                            [&](const Recorded& one) {
+                                              return one.stamp_ns > recorded[0].stamp_ns + ns;
+                                            }) -
+                               recorded.begin());
+  };
+  // The first time.
+  const int64_t shown_ns = recorded[before + 90].stamp_ns - recorded[0].stamp_ns;
+  cluster.check("earlier", later_in(shown_ns), later_in(shown_ns) + 50);
+  // The second time.
+  cluster.check("later", before + 75, before + 170);
 }

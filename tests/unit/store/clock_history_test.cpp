@@ -116,7 +116,7 @@ TEST_CASE("a stamp is put right by the offset that was valid when it was last gi
     }
   }
   seams.push_back(node.now_ns());
-  const auto history = node.catalog.clock_history(node.now_ns(), node.waiting);
+  const auto history = node.catalog.clock_eras(node.now_ns(), node.waiting).history();
   REQUIRE(std::is_sorted(history.begin(), history.end(),
                          [](const auto& a, const auto& b) { return a.time_ns < b.time_ns; }));
   size_t checked = 0;
@@ -141,7 +141,7 @@ TEST_CASE("behind a step back, stamps beyond now belong to the time before it") 
   const int64_t stepped = node.now_ns();
   node.second(-3600 * kSecond, 0);
   for (int i = 0; i < 30; ++i) node.second(0, 0);
-  const auto history = node.catalog.clock_history(node.now_ns(), node.waiting);
+  const auto history = node.catalog.clock_eras(node.now_ns(), node.waiting).history();
   CHECK(offset_at(history, before) == 0);
   CHECK(offset_at(history, stepped - kSecond) == 0);
   CHECK(offset_at(history, stepped - 3599 * kSecond) == -3600 * kSecond);
@@ -152,8 +152,8 @@ TEST_CASE("behind a step back, stamps beyond now belong to the time before it") 
 }
 
 TEST_CASE("a store that knows nothing of the clock says so") {
-  CHECK(Catalog().clock_history(5, {}).empty());
-  const auto one = Catalog().clock_history(5, {{3, 7, 1, 0}});
+  CHECK(Catalog().clock_eras(5, {}).history().empty());
+  const auto one = Catalog().clock_eras(5, {{3, 7, 1, 0}}).history();
   REQUIRE(one.size() == 1);
   CHECK(one[0].offset_ns == 7);
 }

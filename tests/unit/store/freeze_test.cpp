@@ -315,7 +315,8 @@ TEST_CASE("a freeze's record is read back, and nothing else is") {
   freeze.oldest_ns = 3;
   freeze.gaps = {{1, 2, 3, "recycled"}};
   freeze.clock = {{1, -2, 3, 4}};
-  freeze.runs = {{"0000000000000001.lbs", 4096, 8192, 5, -1, 9, false},
+  freeze.parts = {{{-5, 3}, {7, INT64_MAX}}, {{1, 2}}};
+  freeze.runs = {{"0000000000000001.lbs", 4096, 8192, 5, -1, 9, false, 1},
                  {"0000000000000001.lbs", 12288, 4096, 5, 9, 10, false},
                  {"0000000000000002.lbs", 4096, 4096, 1, 11, 12, true}};
   const std::string json = freeze_to_json(freeze);
@@ -326,7 +327,10 @@ TEST_CASE("a freeze's record is read back, and nothing else is") {
   CHECK(read->oldest_ns == freeze.oldest_ns);
   CHECK(read->gaps == freeze.gaps);
   CHECK(read->clock.size() == 1);
+  CHECK(read->parts == freeze.parts);
   REQUIRE(read->runs.size() == 3);
+  CHECK(read->runs[0].part == 1);
+  CHECK(read->runs[1].part == 0);
   CHECK(read->runs[1].offset == 12288);
   CHECK_FALSE(read->runs[1].given_up);
   CHECK(read->runs[2].given_up);
@@ -336,7 +340,9 @@ TEST_CASE("a freeze's record is read back, and nothing else is") {
   for (const auto& [from, to] : {std::pair{"0000000000000001.lbs", "../../../../etc/host"},
                                  {"\"a\"", "\"../a\""},
                                  {"4096", "4097"},
-                                 {"\"version\":1", "\"version\":2"},
+                                 {"\"version\":2", "\"version\":1"},
+                                 {"9,1]", "9,2]"},
+                                 {"[1,2]", "[1,\"2\"]"},
                                  {"8192", "-1"}}) {
     std::string wrong = json;
     wrong.replace(wrong.find(from), std::string_view(from).size(), to);
