@@ -51,6 +51,8 @@ def make_lab(binary, tmp_path, request):
     failed = getattr(request.node, "failed", False)
     for lab in labs:
         lab.close(show_logs=failed)
+        if not failed:  # pytest keeps the folders of three runs: gigabytes of packets
+            shutil.rmtree(lab.directory, ignore_errors=True)
 
 
 @pytest.hookimpl(hookwrapper=True)
