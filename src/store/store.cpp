@@ -138,7 +138,8 @@ StoreStatus StoreImpl::status() const {
   const std::lock_guard lock(state_);
   StoreStatus status;
   status.quota_bytes = options_.quota_bytes;
-  status.used_bytes = used_bytes_state_locked();
+  status.used_bytes = used_bytes_state_locked() - reserved_;
+  status.reserved_bytes = reserved_;
   status.frozen_bytes = catalog_.frozen_bytes();
   status.segments = catalog_.segments.size();
   for (const auto& [sequence, segment] : catalog_.segments) {

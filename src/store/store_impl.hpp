@@ -49,6 +49,7 @@ class StoreImpl final : public Store {
   void tick() override;
   [[nodiscard]] Result<> seal() override;
 
+  [[nodiscard]] uint64_t set_reserved(uint64_t bytes) override;
   [[nodiscard]] StoreStatus status() const override;
   [[nodiscard]] std::vector<Gap> gaps(TimeWindow window) const override;
   [[nodiscard]] Result<Freeze> freeze(const FreezeRequest& request) override;
@@ -87,6 +88,8 @@ class StoreImpl final : public Store {
   // store_space.cpp: structure_ is held
   [[nodiscard]] Result<> prepare_locked(uint64_t bytes);
   [[nodiscard]] Result<> make_room_locked(uint64_t bytes);
+  [[nodiscard]] bool recycle_for_others_locked(uint64_t bytes);
+  [[nodiscard]] uint64_t most_reserved_bytes() const;
   void remove_segment_locked(uint64_t sequence);
   void refresh_small_files_locked();
   [[nodiscard]] uint64_t used_bytes_state_locked() const;
@@ -146,7 +149,8 @@ class StoreImpl final : public Store {
   uint64_t prepared_cost_ = 0;
   uint64_t small_files_cost_ = 0;  ///< directories and other files, freezes' own left out
   uint64_t freeze_in_work_cost_ = 0;
-  Note pending_;  ///< gaps and samples not written yet
+  uint64_t reserved_ = 0;  ///< of the quota, see set_reserved
+  Note pending_;           ///< gaps and samples not written yet
   std::vector<std::string> unsynced_freezes_;
   bool want_prepared_ = false, want_expiry_ = false, stopping_ = false;
   std::condition_variable wake_;

@@ -82,6 +82,10 @@ Result<> StoreImpl::load() {
   TRY(load_freezes());
   TRY(load_segments());
   refresh_small_files_locked();
+  {
+    const std::lock_guard lock(state_);
+    reserved_ = std::min(options_.reserved_bytes, most_reserved_bytes());
+  }
   TRY_ASSIGN(const DiskSpace space, disk_space(options_.directory));
   uint64_t used;
   {

@@ -18,10 +18,13 @@ namespace lookback::store {
 
 namespace {
 constexpr size_t kMaxGapsOfFreeze = 4096;
+/// What is lent leaves recording the open segment, the next one, and the one that is kept free.
+constexpr uint64_t kSegmentsOfRecording = 3;
 }  // namespace
 
 uint64_t StoreImpl::used_bytes_state_locked() const {
-  uint64_t sum = catalog_.disk_bytes() + prepared_cost_ + small_files_cost_ + freeze_in_work_cost_;
+  uint64_t sum =
+      catalog_.disk_bytes() + prepared_cost_ + small_files_cost_ + freeze_in_work_cost_ + reserved_;
   for (const auto& [id, entry] : freezes_) sum += entry.cost;
   return sum;
 }
@@ -97,6 +100,47 @@ Result<> StoreImpl::make_room_locked(uint64_t bytes) {
     }
     remove_segment_locked(victim);
   }
+}
+
+uint64_t StoreImpl::most_reserved_bytes() const {
+  const uint64_t kept = options_.freeze_quota_bytes +
+                        kSegmentsOfRecording * (options_.segment_bytes + kExtentSlackBytes) +
+                        small_files_reserve(options_.quota_bytes);
+  return std::min(options_.quota_bytes / 2,
+                  options_.quota_bytes - std::min(options_.quota_bytes, kept));
+}
+
+/// False: what is left is frozen or being written.
+bool StoreImpl::recycle_for_others_locked(uint64_t bytes) {
+  for (;;) {
+    uint64_t victim;
+    {
+      const std::lock_guard lock(state_);
+      if (used_bytes_state_locked() + bytes <= options_.quota_bytes) return true;
+      victim = catalog_.victim(std::numeric_limits<uint64_t>::max());
+      if (victim == 0 || catalog_.segments.at(victim).freezes != 0) return false;
+    }
+    remove_segment_locked(victim);
+  }
+}
+
+uint64_t StoreImpl::set_reserved(uint64_t bytes) {
+  const std::lock_guard structure(structure_);
+  uint64_t more;
+  {
+    const std::lock_guard lock(state_);
+    if (bytes <= reserved_) return reserved_ = bytes;
+    more = std::min(bytes, std::max(reserved_, most_reserved_bytes())) - reserved_;
+  }
+  // Kept free beside it: what prepare_locked() keeps free, and for the same reason.
+  const uint64_t free = options_.segment_bytes + small_files_reserve(options_.quota_bytes);
+  const bool room = recycle_for_others_locked(more + free);
+  const std::lock_guard lock(state_);
+  if (!room) {
+    const uint64_t taken = used_bytes_state_locked() + free;
+    more = std::min(more, options_.quota_bytes - std::min(options_.quota_bytes, taken));
+  }
+  return reserved_ += more;
 }
 
 void StoreImpl::remove_segment_locked(uint64_t sequence) {

@@ -28,6 +28,7 @@ struct StoreOptions {
       10ULL << 30;  ///< everything in the directory, frozen segments included, never a byte more
   uint64_t freeze_quota_bytes = 0;  ///< 0: a quarter of the quota
   uint64_t segment_bytes = 0;       ///< 0: scaled with the quota, about a thousandth of it
+  uint64_t reserved_bytes = 0;      ///< as by set_reserved(), before anything is recorded
   bool use_io_uring = true;         ///< false: pwrite, as where the kernel refuses io_uring
   bool use_direct_io =
       true;  ///< false: through the page cache, as where the file system has no O_DIRECT
@@ -82,6 +83,7 @@ struct ClockSample {
 
 struct StoreStatus {
   uint64_t quota_bytes = 0, used_bytes = 0, frozen_bytes = 0;
+  uint64_t reserved_bytes = 0;  ///< of the quota, lent to others; not in used_bytes
   uint64_t segments = 0, packets = 0;
   /// Of what is recorded without a hole up to now; frozen segments that recycling has passed over
   /// stand before it.
@@ -180,6 +182,13 @@ class Store {
   [[nodiscard]] virtual Result<> seal() = 0;
 
   // --- any thread
+  /// Keeps `bytes` of the quota for files of others, in place of what was kept before; returns what
+  /// is kept from then on. Room is made before it returns, at the cost of the oldest packets, so
+  /// that store and lender together never pass the quota when the lender waits for the answer to
+  /// more before he uses it, and asks for less after he has stopped. As much as that or less: half
+  /// of the quota is lent at most, nothing that is frozen is given up for it, and recording keeps
+  /// room for a few segments beside the freeze quota. May wait while a freeze is made.
+  [[nodiscard]] virtual uint64_t set_reserved(uint64_t bytes) = 0;
   [[nodiscard]] virtual StoreStatus status() const = 0;
   /// All that is known of the clock, by node time: the last sample at or before a packet's stamp is
   /// the one for it. Stamps that a step back made ambiguous go to the newer time.
