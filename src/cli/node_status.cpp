@@ -100,6 +100,8 @@ std::string node_status_page(const Json& status) {
                           grouped(count(events, "lost")),
                           format_size(count(events, "used_bytes")),
                           format_size(count(events, "quota_bytes")));
+    if (const uint64_t borrowed = count(events, "borrowed_bytes"); borrowed != 0)
+      line += fmt::format(" and {} borrowed from the packets", format_size(borrowed));
     page += fact("OS events", line);
   }
   page += fact("Interfaces", interfaces.empty() ? "none" : interfaces);

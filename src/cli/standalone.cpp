@@ -150,8 +150,9 @@ Command standalone_command() {
                "Record what processes and sockets do as well (eBPF); on by default, where the "
                "kernel and the privileges allow it");
   command.size("--event-storage-size", options->capture.event_storage_bytes,
-               "What these events may take on disk beside the packets, twice that where they would "
-               "not reach as far back; by default a sixteenth of the storage, at least 64MiB");
+               "What these events may take on disk beside the packets, and up to half of the storage "
+               "where they would not reach as far back as the packets, which make room for it; by "
+               "default a sixteenth of the storage, at least 64MiB");
   command.text("--listen", "ADDR:PORT", options->daemon.listen,
                "Where the hub listens; by default 127.0.0.1:7400");
   command.text("--node-listen", "ADDR:PORT", options->capture.listen,

@@ -66,6 +66,7 @@ class Daemon final : public CaptureDaemon {
   [[nodiscard]] DaemonState state(size_t gaps) const;
   [[nodiscard]] Result<> start_heartbeat();
   [[nodiscard]] Result<> start_observer();
+  [[nodiscard]] observe::EventStoreOptions event_store_options() const;
   void renew_exclusion();
   void shut_down();
 
@@ -128,6 +129,10 @@ Result<> Daemon::open(const SourceFactory& source) {
   store_options.directory = options_.data_dir;
   store_options.quota_bytes = options_.storage_bytes;
   store_options.freeze_quota_bytes = options_.freeze_bytes;
+  // What events had borrowed when the last process ended is theirs still.
+  const uint64_t event_bytes = observe::EventStore::bytes_in(event_store_options().directory);
+  store_options.reserved_bytes =
+      event_bytes - std::min(event_bytes, event_store_options().quota_bytes);
   TRY_ASSIGN(store_, store::Store::open(store_options, clock_));
   TRY_ASSIGN(recorder_, Recorder::start(*ring_, *store_, clock_));
   recorder_->on_failure([this] { stop(); });
@@ -163,14 +168,21 @@ Result<> Daemon::open(const SourceFactory& source) {
   return {};
 }
 
+observe::EventStoreOptions Daemon::event_store_options() const {
+  observe::EventStoreOptions options;
+  options.directory = options_.data_dir / "os-events";
+  options.quota_bytes = options_.event_storage_bytes != 0
+                            ? options_.event_storage_bytes
+                            : std::max(kLeastEventBytes, options_.storage_bytes / kEventShare);
+  return options;
+}
+
 Result<> Daemon::start_observer() {
   observe::ObserverOptions options;
   options.enabled = options_.os_events;
-  options.store.directory = options_.data_dir / "os-events";
-  options.store.quota_bytes = options_.event_storage_bytes != 0
-                                  ? options_.event_storage_bytes
-                                  : std::max(kLeastEventBytes, options_.storage_bytes / kEventShare);
-  options.oldest_packet_ns = [this] { return store_->status().oldest_ns; };
+  options.store = event_store_options();
+  options.store.oldest_packet_ns = [this] { return store_->status().oldest_ns; };
+  options.store.borrow = [this](uint64_t bytes) { return store_->set_reserved(bytes); };
   options.is_frozen = [this](const std::string& id) { return store_->find_freeze(id).has_value(); };
   TRY_ASSIGN(observer_, observe::Observer::start(std::move(options), clock_));
   return {};

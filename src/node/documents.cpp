@@ -54,7 +54,8 @@ Json clock_document(const std::optional<HeartbeatStatus>& heartbeat) {
 }
 
 void add_retention(Json& document, const DaemonState& state) {
-  const auto retention = retention_ns(state.store.quota_bytes, state.store.frozen_bytes,
+  const auto retention = retention_ns(state.store.quota_bytes,
+                                      state.store.frozen_bytes + state.store.reserved_bytes,
                                       state.rates.disk_bytes_per_second);
   document["retention_ns"] = retention ? Json(*retention) : Json(nullptr);
   document["retention_text"] = retention ? format_duration(*retention) : "not known yet";
@@ -71,6 +72,7 @@ Json events_document(const observe::ObserverStatus& events) {
           {"oldest", time_or_null(events.store.oldest_ns)},
           {"used_bytes", events.store.used_bytes},
           {"quota_bytes", events.store.quota_bytes},
+          {"borrowed_bytes", events.store.borrowed_bytes},
           {"frozen_bytes", events.store.frozen_bytes}};
 }
 
@@ -258,6 +260,9 @@ std::string metrics_text(const DaemonState& state) {
                 state.events->state == "off" ? 0 : 1);
     metrics.add("os_events_used_bytes", "gauge", "Bytes that events take.",
                 state.events->store.used_bytes);
+    metrics.add("os_events_borrowed_bytes", "gauge",
+                "Bytes of the packets' storage that are lent to events.",
+                state.events->store.borrowed_bytes);
   }
   metrics.add("hub_registered", "gauge", "1 while the hub answers.",
               state.heartbeat && state.heartbeat->registered ? 1 : 0);

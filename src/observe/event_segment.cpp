@@ -7,6 +7,7 @@
 #include "lookback/base/fd.hpp"
 #include "lookback/base/hash.hpp"
 #include "lookback/observe/event_segment_format.hpp"
+#include "observe/event_segment_header.hpp"
 #include "observe/live_table.hpp"
 
 namespace lookback::observe {
@@ -45,16 +46,6 @@ size_t next_marker(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-std::string event_segment_header(uint64_t sequence, int64_t created_ns) {
-  EventSegmentHeader header{};
-  std::memcpy(header.magic, kEventSegmentMagic, sizeof header.magic);
-  header.version = kEventSegmentVersion;
-  header.sequence = sequence;
-  header.created_ns = created_ns;
-  header.checksum = crc32c(std::as_bytes(std::span(&header, 1)));
-  return {reinterpret_cast<const char*>(&header), sizeof header};
-}
-
 void append_event_record(const Event& event, std::string& out) {
   const size_t at = out.size();
   out.resize(at + sizeof(EventRecordHeader));
@@ -71,16 +62,9 @@ void append_event_record(const Event& event, std::string& out) {
 }
 
 Result<EventSegment> parse_event_segment(std::span<const std::byte> bytes) {
-  EventSegmentHeader header;
-  if (bytes.size() < sizeof header)
-    return fail(ErrorKind::corrupt, "an event segment ends in its header");
-  std::memcpy(&header, bytes.data(), sizeof header);
-  const uint32_t checksum = std::exchange(header.checksum, 0);
-  if (std::memcmp(header.magic, kEventSegmentMagic, sizeof header.magic) != 0 ||
-      crc32c(std::as_bytes(std::span(&header, 1))) != checksum)
-    return fail(ErrorKind::corrupt, "not an event segment");
+  TRY_ASSIGN(const EventSegmentHeader header, read_event_segment_header(bytes));
   if (header.version != kEventSegmentVersion)
-    return fail(ErrorKind::corrupt, "an event segment of version {}", header.version);
+    return fail(ErrorKind::corrupt, "an event segment that is packed");
   EventSegment segment;
   segment.sequence = header.sequence;
   segment.created_ns = header.created_ns;

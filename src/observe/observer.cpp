@@ -13,6 +13,7 @@
 #include "observe/bpf/events.h"
 #include "observe/cgroup_files.hpp"
 #include "observe/container_facts.hpp"
+#include "observe/event_packer.hpp"
 #include "observe/kernel_programs.hpp"
 #include "observe/live_table.hpp"
 #include "observe/network_scan.hpp"
@@ -92,6 +93,7 @@ class Recorder final : public Observer {
   const ObserverOptions options_;
   const Clock& clock_;
   std::unique_ptr<EventStore> store_;
+  std::optional<EventPacker> packer_;
   std::string boot_id_;
 
   // the thread's
@@ -164,6 +166,7 @@ void Recorder::begin() {
     status_.state = "degraded";
     log_warning("of processes and sockets this is not recorded: {}", status_.reason);
   }
+  packer_.emplace(*store_);
   running_ = true;
   thread_ = std::thread([this] { run(); });
 }
@@ -268,8 +271,7 @@ void Recorder::rescan() {
   std::vector<uint64_t> closed;
   table_.each_socket([&](const Event& socket) {
     // What could not be looked for may be there.
-    if (scan.problems.empty() && ends.count(Ends::of(socket)) == 0)
-      closed.push_back(socket.socket);
+    if (scan.problems.empty() && ends.count(Ends::of(socket)) == 0) closed.push_back(socket.socket);
   });
   // Both lists were made before the ring is read on: what came to be since is told of there.
   for (const uint32_t pid : gone) table_.erase_process(pid);
@@ -386,7 +388,7 @@ void Recorder::housekeep(int64_t now_ns) {
   }
   counted_ = counters;
   counted_ns_ = now_ns;
-  store_->recycle(options_.oldest_packet_ns ? options_.oldest_packet_ns() : std::nullopt);
+  store_->recycle();
   if (options_.is_frozen) store_->keep_freezes(options_.is_frozen);
 }
 

@@ -7,8 +7,10 @@
                                                   fork, another one over a UNIX socket to a second process, and a third one
                                                   to another program, which all write
     socket_actor.py churn SECONDS COUNT           opens, uses and closes UDP sockets
+    socket_actor.py flood SECONDS PORT            short processes with arguments that pack badly, and as many packets to [::1]:PORT
 """
 import array
+import base64
 import json
 import os
 import signal
@@ -113,6 +115,17 @@ def churn(seconds, count):
     tell(role="churned")
 
 
+def flood(seconds, port):
+    end = time.monotonic() + seconds
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+        while time.monotonic() < end:
+            argument = base64.b64encode(os.urandom(750))
+            child = os.posix_spawn("/bin/true", ["true", argument], {})
+            s.sendto(argument, ("::1", port))
+            os.waitpid(child, 0)
+    tell(role="flooded")
+
+
 if __name__ == "__main__":
     command, arguments = sys.argv[1], sys.argv[2:]
     if command == "serve":
@@ -121,5 +134,7 @@ if __name__ == "__main__":
         connect(int(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3:])
     elif command == "hold":
         hold(int(arguments[0]), arguments[1])
+    elif command == "flood":
+        flood(float(arguments[0]), int(arguments[1]))
     else:
         churn(float(arguments[0]), int(arguments[1]))

@@ -21,12 +21,31 @@ struct EventSegment {
   std::vector<Event> events;   ///< as they were written
   uint64_t damaged_bytes = 0;  ///< passed over, a cut end included
 };
-/// corrupt: it is no segment. Damage behind the header is counted.
+/// corrupt: it is no plain segment. Damage behind the header is counted.
 [[nodiscard]] Result<EventSegment> parse_event_segment(std::span<const std::byte> bytes);
 
 /// A record as it stands in a segment, appended.
 void append_event_record(const Event& event, std::string& out);
 [[nodiscard]] std::string event_segment_header(uint64_t sequence, int64_t created_ns);
+
+/// What the front of a segment's file says of it.
+struct EventSegmentFront {
+  uint64_t sequence = 0;
+  int64_t created_ns = 0;
+  bool packed = false;
+  uint64_t content_bytes = 0;  ///< of the segment when it is plain
+};
+/// So many bytes of a file, or all of a shorter one, are enough.
+inline constexpr size_t kEventSegmentFrontBytes = 64;
+[[nodiscard]] Result<EventSegmentFront> read_event_segment_front(std::span<const std::byte> front,
+                                                                 uint64_t file_bytes);
+/// A plain segment with its records in one zstd frame. corrupt: it is none; invalid: it is too
+/// long.
+[[nodiscard]] Result<std::string> pack_event_segment(std::span<const std::byte> bytes);
+/// The plain segment, byte for byte as it was, of a plain or a packed one. corrupt: neither, a
+/// frame that is cut, damaged or followed by anything, or one that declares more than
+/// kMostEventSegmentBytes, none of which is decoded then.
+[[nodiscard]] Result<std::string> unpack_event_segment(std::string bytes);
 
 /// The lines of a member: a checkpoint, of the window's start where the segment begins before it,
 /// then the events of the window in the order of their times. Nothing is taken where the segment

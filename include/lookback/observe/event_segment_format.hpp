@@ -3,7 +3,12 @@
 //
 //   header                EventSegmentHeader
 //   records               EventRecordHeader and its event (encode_event), one behind the other, to
-//   the end of the file
+//                         the end of the file; under kPackedEventSegmentVersion one zstd frame
+//                         (RFC 8878), with content size and checksum, whose content are the records
+//
+// A segment is written plain, and packed once it has ended: the packed file is made beside it and
+// renamed over it, so a crash leaves one of the two, whole. It keeps the time of its last event as
+// the time of its last change.
 //
 // The first record is a checkpoint and the state behind it (event.hpp), so that each segment can be
 // read by itself. A writer that was killed leaves a last record that is cut off; one that is
@@ -16,10 +21,12 @@
 namespace lookback::observe {
 
 inline constexpr char kEventSegmentMagic[8] = {'L', 'B', 'E', 'V', 'S', 'E', 'G', '1'};
-inline constexpr uint32_t kEventSegmentVersion = 1;
+inline constexpr uint32_t kEventSegmentVersion = 1, kPackedEventSegmentVersion = 2;
 inline constexpr uint16_t kEventRecordMarker = 0x1be5;
 /// An event is never longer: what the kernel hands over is cut to about a tenth of it.
 inline constexpr size_t kMostEventBytes = 16 << 10;
+/// A segment, header and plain records: no reader takes a longer one.
+inline constexpr uint64_t kMostEventSegmentBytes = 64 << 20;
 
 struct EventSegmentHeader {
   char magic[8];

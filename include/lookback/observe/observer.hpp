@@ -21,8 +21,6 @@ struct ObserverOptions {
   EventStoreOptions store;
   bool enabled = true;            ///< false: nothing is recorded; what there is can be read
   uint32_t ring_bytes = 4 << 20;  ///< between the kernel and us; a power of two
-  /// Time of the oldest packet, which events are to reach back to.
-  std::function<std::optional<int64_t>()> oldest_packet_ns;
   /// Whether a freeze of packets is there still.
   std::function<bool(const std::string& id)> is_frozen;
 };
