@@ -45,15 +45,20 @@ int on_receive_reset(struct bpf_raw_tracepoint_args* ctx) {
   return tell_trouble(LB_RESET_RECEIVED, (struct sock*)ctx->args[0]);
 }
 
+static __always_inline bool is_ip(struct sk_buff* skb) {
+  __u16 protocol = BPF_CORE_READ(skb, protocol);
+  return protocol == bpf_htons(0x0800) || protocol == bpf_htons(0x86dd);
+}
+
 /* Addresses and ports as the packet has them; false where it is no IP packet. */
 static __always_inline bool fill_packet(struct lb_endpoints* ends, struct sk_buff* skb) {
   unsigned char* head = BPF_CORE_READ(skb, head);
-  __u16 at = BPF_CORE_READ(skb, network_header), protocol = BPF_CORE_READ(skb, protocol);
+  __u16 at = BPF_CORE_READ(skb, network_header);
   __u16 ports[2] = {};
   __u8 first = 0, next = 0;
   unsigned char *ip = head + at, *transport;
   if (!head || at == 0xffff || at == 0) return 0;
-  if (protocol != bpf_htons(0x0800) && protocol != bpf_htons(0x86dd)) return 0;
+  if (!is_ip(skb)) return 0;
   __builtin_memset(ends, 0, sizeof *ends);
   if (bpf_probe_read_kernel(&first, 1, ip)) return 0;
   if (first >> 4 == 4) {
@@ -121,13 +126,15 @@ int on_packet_drop(struct bpf_raw_tracepoint_args* ctx) {
       reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_QUEUE_PURGE) &&
       BPF_CORE_READ(skb, len) == 0)
     return 0;
-  if (!fill_packet(&ends, skb)) return 0;
+  if (!is_ip(skb)) return 0;
+  /* Asked before the packet is taken apart: where all that comes is dropped, that costs the most. */
   if (over_limit()) {
     __u32 slot = reason < LB_DROP_REASONS ? reason : 0;
     __u64* count = bpf_map_lookup_elem(&drops_over_limit, &slot);
     if (count) (*count)++;
     return 0;
   }
+  if (!fill_packet(&ends, skb)) return 0;
   event = reserve_event(sizeof *event, LB_DROP);
   if (!event) return 0;
   event->ends = ends;
