@@ -55,7 +55,7 @@ def start_nginx(node):
     master = node.spawn("nginx", "-e", folder / "error.log", "-c", folder / "nginx.conf", "-p", folder)
     common.wait_for(lambda: node.run("curl", "-sf", "-o", "/dev/null", f"http://{node.address}:8080/", check=False).returncode == 0,
                     "nginx")
-    return int(pathlib.Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()[0])
+    return master, int(pathlib.Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()[0])
 
 
 def load(node, url, seconds, connections):
@@ -164,7 +164,8 @@ def main():
     ratios, off_rates, on_rates, cpu_off, cpu_on, runs = [], [], [], [], [], {"off": [], "on": []}
     with common.lab(nodes=2, hub=False) as lab:
         server, client = lab.nodes
-        bench = Bench(server, client, start_nginx(server), options)
+        master, worker = start_nginx(server)
+        bench = Bench(server, client, worker, options)
         load(client, bench.url, 1, options.connections)
         for number in range(options.rounds):
             this = {"off": [], "on": []}
@@ -180,6 +181,8 @@ def main():
             cpu_off.append(1000 * statistics.mean(r["all_cpu"] for r in this["off"]))
             cpu_on.append(1000 * statistics.mean(r["all_cpu"] for r in this["on"]))
         in_kernel = bench.programs()
+        master.popen.terminate()  # it takes its worker along, which killing it would not
+        master.popen.wait(10)
 
     results = common.Results("ebpf")
     mib = 2**20
