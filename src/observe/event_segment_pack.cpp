@@ -1,7 +1,9 @@
 #include <zstd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include "lookback/base/fd.hpp"
 #include "lookback/base/hash.hpp"
@@ -11,7 +13,9 @@
 namespace lookback::observe {
 namespace {
 
-constexpr int kLevel = 1;
+/// A recorder has little memory: pieces and a window of this size pack as well as the whole does.
+constexpr int kLevel = 1, kWindowLog = 18;
+constexpr size_t kPieceBytes = 128 << 10;
 
 /// What a frame says that it holds; corrupt where that is nothing or too much.
 Result<uint64_t> declared_bytes(std::span<const std::byte> frame) {
@@ -65,31 +69,51 @@ Result<EventSegmentFront> read_event_segment_front(std::span<const std::byte> fr
   return found;
 }
 
-Result<std::string> pack_event_segment(std::span<const std::byte> bytes) {
-  TRY_ASSIGN(const EventSegmentHeader header, read_event_segment_header(bytes));
+Result<std::string> pack_event_segment(uint64_t bytes, const ReadEventSegment& read) {
+  if (bytes > kMostEventSegmentBytes)
+    return fail(ErrorKind::invalid, "an event segment of {} bytes", bytes);
+  std::vector<std::byte> piece(kPieceBytes), packed_piece(ZSTD_CStreamOutSize());
+  EventSegmentHeader header;
+  const auto front = std::span(piece).first(std::min<uint64_t>(bytes, sizeof header));
+  TRY(read(front, 0));
+  TRY_ASSIGN(header, read_event_segment_header(front));
   if (header.version != kEventSegmentVersion)
     return fail(ErrorKind::corrupt, "an event segment that is packed already");
-  if (bytes.size() > kMostEventSegmentBytes)
-    return fail(ErrorKind::invalid, "an event segment of {} bytes", bytes.size());
-  const auto records = bytes.subspan(sizeof header);
   const std::unique_ptr<ZSTD_CCtx, size_t (*)(ZSTD_CCtx*)> context(ZSTD_createCCtx(),
                                                                    ZSTD_freeCCtx);
   if (!context) return fail(ErrorKind::failed, "no memory to pack an event segment");
   for (const auto& [parameter, value] :
-       {std::pair(ZSTD_c_compressionLevel, kLevel), std::pair(ZSTD_c_contentSizeFlag, 1),
-        std::pair(ZSTD_c_checksumFlag, 1)})
+       {std::pair(ZSTD_c_compressionLevel, kLevel), std::pair(ZSTD_c_windowLog, kWindowLog),
+        std::pair(ZSTD_c_contentSizeFlag, 1), std::pair(ZSTD_c_checksumFlag, 1)})
     LOOKBACK_CHECK(!ZSTD_isError(ZSTD_CCtx_setParameter(context.get(), parameter, value)));
+  LOOKBACK_CHECK(!ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(context.get(), bytes - sizeof header)));
   std::string packed =
       event_segment_header(header.sequence, header.created_ns, kPackedEventSegmentVersion);
-  packed.resize(sizeof header + ZSTD_compressBound(records.size()));
-  const size_t length =
-      ZSTD_compress2(context.get(), packed.data() + sizeof header, packed.size() - sizeof header,
-                     records.data(), records.size());
-  if (ZSTD_isError(length))
-    return fail(ErrorKind::failed, "an event segment cannot be packed ({})",
-                ZSTD_getErrorName(length));
-  packed.resize(sizeof header + length);
-  return packed;
+  for (uint64_t at = sizeof header;;) {
+    const auto records = std::span(piece).first(std::min<uint64_t>(bytes - at, piece.size()));
+    TRY(read(records, at));
+    at += records.size();
+    const bool last = at == bytes;
+    ZSTD_inBuffer in{records.data(), records.size(), 0};
+    for (bool more = true; more;) {
+      ZSTD_outBuffer out{packed_piece.data(), packed_piece.size(), 0};
+      const size_t left =
+          ZSTD_compressStream2(context.get(), &out, &in, last ? ZSTD_e_end : ZSTD_e_continue);
+      if (ZSTD_isError(left))
+        return fail(ErrorKind::failed, "an event segment cannot be packed ({})",
+                    ZSTD_getErrorName(left));
+      packed.append(reinterpret_cast<const char*>(packed_piece.data()), out.pos);
+      more = last ? left != 0 : in.pos < in.size;
+    }
+    if (last) return packed;
+  }
+}
+
+Result<std::string> pack_event_segment(std::span<const std::byte> bytes) {
+  return pack_event_segment(bytes.size(), [&](std::span<std::byte> out, uint64_t offset) {
+    std::copy_n(bytes.begin() + static_cast<ptrdiff_t>(offset), out.size(), out.begin());
+    return Result<>{};
+  });
 }
 
 Result<std::string> unpack_event_segment(std::string bytes) {

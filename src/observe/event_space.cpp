@@ -221,8 +221,10 @@ bool EventStore::pack_one() {
   }
   const auto path = path_of(segment.sequence), unfinished = unfinished_path(path);
   const auto packed = [&]() -> Result<std::string> {
-    TRY_ASSIGN(const std::string bytes, read_file(path, kMostEventSegmentBytes));
-    return pack_event_segment(as_bytes(bytes));
+    TRY_ASSIGN(const Fd file, open_file(path, O_RDONLY));
+    return pack_event_segment(segment.disk_bytes, [&](std::span<std::byte> out, uint64_t offset) {
+      return pread_exact(file.get(), out, offset);
+    });
   }();
   const auto settle = [&](const std::function<void(Segment&)>& change) {
     for (auto& one : segments_)

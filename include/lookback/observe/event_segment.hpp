@@ -42,6 +42,10 @@ inline constexpr size_t kEventSegmentFrontBytes = 64;
 /// A plain segment with its records in one zstd frame. corrupt: it is none; invalid: it is too
 /// long.
 [[nodiscard]] Result<std::string> pack_event_segment(std::span<const std::byte> bytes);
+/// Fills `out` with what stands in a segment from `offset` on.
+using ReadEventSegment = std::function<Result<>(std::span<std::byte> out, uint64_t offset)>;
+/// The same of a segment that is read piece by piece, and is never in memory as a whole.
+[[nodiscard]] Result<std::string> pack_event_segment(uint64_t bytes, const ReadEventSegment& read);
 /// The plain segment, byte for byte as it was, of a plain or a packed one. corrupt: neither, a
 /// frame that is cut, damaged or followed by anything, or one that declares more than
 /// kMostEventSegmentBytes, none of which is decoded then.
