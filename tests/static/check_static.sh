@@ -40,11 +40,11 @@ enter_namespaces() {
 
 # A root folder with the stripped binary in it and nothing else.
 make_chroot() {
-  mkdir "$work/root"
-  strip -o "$work/root/lookback" "$binary"
+  mkdir "$work/jail"
+  strip -o "$work/jail/lookback" "$binary"
 }
 
-run_in_chroot() { env -i "$(command -v chroot)" "$work/root" /lookback "$@"; }
+run_in_chroot() { env -i "$(command -v chroot)" "$work/jail" /lookback "$@"; }
 
 # An HTTP server on loopback that answers nothing useful and notes down each Host header.
 start_server() {
@@ -129,8 +129,8 @@ case $check in
     enter_namespaces
     make_chroot
     start_server
-    mkdir "$work/root/etc"
-    printf 'nameserver 127.0.0.1\n' >"$work/root/etc/resolv.conf"
+    mkdir "$work/jail/etc"
+    printf 'nameserver 127.0.0.1\n' >"$work/jail/etc/resolv.conf"
     dnsmasq --no-daemon --conf-file=/dev/null --no-resolv --no-hosts --user=root --group=root \
       --listen-address=127.0.0.1 --bind-interfaces --pid-file="" --local=/test/ \
       --address=/hub.lookback.test/127.0.0.1 >"$work/dnsmasq.log" 2>&1 &
@@ -143,8 +143,8 @@ case $check in
     enter_namespaces
     make_chroot
     start_server
-    mkdir "$work/root/etc"
-    printf '127.0.0.1 hub-by-file\n' >"$work/root/etc/hosts"
+    mkdir "$work/jail/etc"
+    printf '127.0.0.1 hub-by-file\n' >"$work/jail/etc/hosts"
     expect_resolved hub-by-file
     expect_unresolved nobody-by-file
     ;;
