@@ -57,10 +57,10 @@ bool Deduplicator::is_copy(const DedupKey& key, uint32_t node, uint32_t interfac
 }
 
 bool Deduplicator::near(const Kept& kept, const DedupKey& key, uint32_t node) {
-  int64_t allowed = kTransitNs;
-  if (kept.node != node) {
-    allowed = saturating_add(allowed, saturating_add(kept.key.error_ns, key.error_ns));
-  }
+  const int64_t allowed =
+      kept.node == node
+          ? kTransitOnNodeNs
+          : saturating_add(kTransitNs, saturating_add(kept.key.error_ns, key.error_ns));
   const int64_t apart = saturating_sub(kept.key.hub_ns, key.hub_ns);
   return apart <= allowed && apart >= -allowed;
 }

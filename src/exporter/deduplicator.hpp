@@ -20,8 +20,10 @@
 
 namespace lookback::exporter {
 
-/// What a packet may take from one recorded interface to the next.
-inline constexpr int64_t kTransitNs = 2'000'000;
+/// What a packet may take from one recorded interface to the next: on one node it waits for a
+/// processor at most, between nodes in the queues of a network that is congested just when somebody
+/// wants to know. A wide bound costs little, since sightings pair one to one.
+inline constexpr int64_t kTransitOnNodeNs = 10'000'000, kTransitNs = 100'000'000;
 /// The clock error that is assumed where a node's clock was never measured (imported captures).
 inline constexpr int64_t kUnmeasuredErrorNs = 50'000'000;
 

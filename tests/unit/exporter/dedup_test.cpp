@@ -99,21 +99,35 @@ TEST_CASE("sightings pair only within the clocks' error and the way between") {
     Feed feed;
     feed.error_ns = 500 * kMs;  // one clock: its error does not matter
     REQUIRE(feed.keeps(0, 0, data));
-    REQUIRE(feed.keeps(1, 2 * kMs + 1, data));
-    REQUIRE_FALSE(feed.keeps(2, 2 * kMs, data));
+    REQUIRE(feed.keeps(1, kTransitOnNodeNs + 1, data));
+    REQUIRE_FALSE(feed.keeps(2, kTransitOnNodeNs, data));
   }
   SECTION("two nodes") {
     Feed feed;
     feed.error_ns = 5 * kMs;
     REQUIRE(feed.keeps(0, 0, data));
-    REQUIRE_FALSE(feed.keeps(10, 12 * kMs, data));
-    REQUIRE(feed.keeps(20, 25 * kMs, data));
+    REQUIRE_FALSE(feed.keeps(10, kTransitNs + 10 * kMs, data));
+    REQUIRE(feed.keeps(20, kTransitNs + 10 * kMs + 1, data));
   }
   SECTION("the receiver's stamp may be the earlier one") {
     Feed feed;
     feed.error_ns = 5 * kMs;
     REQUIRE(feed.keeps(0, 10 * kMs, data));
     REQUIRE_FALSE(feed.keeps(10, 0, data));
+  }
+}
+
+TEST_CASE("a segment sent again survives, also where the first one was lost on the way") {
+  Feed feed;
+  const Bytes first = segment(0, 1000, 1), again = segment(0, 1000, 2);
+  REQUIRE(feed.keeps(0, 0, first));
+  REQUIRE(feed.keeps(0, 40 * kMs, again));
+  REQUIRE_FALSE(feed.keeps(10, 50 * kMs, again));
+  SECTION("and a repeat with nothing that tells them apart") {
+    const Bytes ack = ethernet_ip(kLink, tcp_packet({.id = 0}, {}, ""));
+    REQUIRE(feed.keeps(0, 60 * kMs, ack));
+    REQUIRE(feed.keeps(0, 61 * kMs, ack));
+    REQUIRE_FALSE(feed.keeps(10, 90 * kMs, ack));
   }
 }
 
@@ -230,7 +244,7 @@ TEST_CASE("segments of one stream that are no copies") {
     REQUIRE(feed.keeps(10, 1, segment(4000, 1000, 1, {.flags = 0x11})));
   }
   SECTION("too late") {
-    REQUIRE(feed.keeps(10, 3 * kMs, segment(0, 1000)));
+    REQUIRE(feed.keeps(10, kTransitNs + 1, segment(0, 1000)));
   }
   SECTION("the interface's own") {
     REQUIRE(feed.keeps(0, 1, segment(0, 1000)));
