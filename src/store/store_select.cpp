@@ -247,11 +247,14 @@ Result<StoreImpl::Selection> StoreImpl::select_locked(const FreezeRequest& reque
   });
 
   mark_steps(chunks, eras);
-  std::map<std::array<size_t, 3>, uint32_t> numbers;  // of the parts
-  const auto part_of = [&](const Candidate& one) {
-    const auto [at, fresh] = numbers.emplace(std::array{one.era, one.lowest, one.highest},
-                                             static_cast<uint32_t>(selection.parts.size()));
-    if (fresh) selection.parts.push_back(meant_of(meant, eras, one));
+  struct Part {
+    Windows windows;
+    std::optional<uint32_t> number{};  // once a run is of it
+  };
+  std::map<std::array<size_t, 3>, Part> parts;
+  const auto part_of = [&](const Candidate& one) -> Part& {
+    const auto [at, fresh] = parts.try_emplace({one.era, one.lowest, one.highest});
+    if (fresh) at->second.windows = meant_of(meant, eras, one);
     return at->second;
   };
   uint64_t opened = 0;  // the segment whose blocks these are
@@ -265,8 +268,7 @@ Result<StoreImpl::Selection> StoreImpl::select_locked(const FreezeRequest& reque
     return blocks;
   };
   const auto take = [&](const Candidate& one) {
-    const uint32_t number = part_of(one);
-    const Windows& windows = selection.parts[number];
+    auto& [windows, number] = part_of(one);
     if (!overlaps(one.chunk.first_ns, one.chunk.last_ns, windows)) return;
     std::optional<Chunk> part = one.chunk;
     // It reaches out of a window: leave out the blocks that do not overlap. Only the windows' ends
@@ -275,8 +277,12 @@ Result<StoreImpl::Selection> StoreImpl::select_locked(const FreezeRequest& reque
       if (const auto& all = blocks_of(one.sequence); !all.empty())
         part = trimmed(one.chunk, all, windows);
     if (!part) return;
+    if (!number) {
+      number = static_cast<uint32_t>(selection.parts.size());
+      selection.parts.push_back(windows);
+    }
     selection.runs.push_back({file_names::segment(one.sequence), part->offset, part->bytes,
-                              part->packets, part->first_ns, part->last_ns, false, number});
+                              part->packets, part->first_ns, part->last_ns, false, *number});
     if (selection.sequences.empty() || selection.sequences.back() != one.sequence)
       selection.sequences.push_back(one.sequence);
   };

@@ -119,7 +119,7 @@ struct FrozenRun {
 struct Freeze {
   std::string id, owner, extra;
   TimeWindow window;  ///< from the first to the last of its parts
-  /// Each sorted and disjoint: one, but where the clock was set meanwhile.
+  /// Each sorted and disjoint: one, but where the clock was set or the recorder started meanwhile.
   std::vector<std::vector<TimeWindow>> parts;
   int64_t created_ns = 0, expires_ns = 0;
   std::vector<FrozenRun> runs;  ///< each at most run_bytes (8 MiB) unless a single block is larger
