@@ -67,6 +67,7 @@ Json events_document(const observe::ObserverStatus& events) {
           {"events", events.events},
           {"lost", events.lost + events.store.lost_events},
           {"limited", events.limited},
+          {"missed", events.missed},
           {"processes", events.processes},
           {"sockets", events.sockets},
           {"oldest", time_or_null(events.store.oldest_ns)},
@@ -256,6 +257,7 @@ std::string metrics_text(const DaemonState& state) {
                 "{reason=\"ring_full\"}");
     metrics.sample("lost_os_events_total", state.events->store.lost_events, "{reason=\"disk\"}");
     metrics.sample("lost_os_events_total", state.events->limited, "{reason=\"limit\"}");
+    metrics.sample("lost_os_events_total", state.events->missed, "{reason=\"interrupt\"}");
     metrics.add("os_events_recording", "gauge", "1 while events are recorded.",
                 state.events->state == "off" ? 0 : 1);
     metrics.add("os_events_used_bytes", "gauge", "Bytes that events take.",

@@ -319,6 +319,14 @@ KernelCounters Programs::counters() const {
       sums.limited += one.limited;
       sums.owner_swaps += one.owner_swaps;
     }
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, skeleton_->obj) {
+    bpf_prog_info info{};
+    uint32_t length = sizeof info;
+    if (const int fd = bpf_program__fd(program);
+        fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &length) == 0)
+      sums.missed += info.recursion_misses;
+  }
   sums.drops_over_limit.resize(LB_DROP_REASONS);
   std::vector<uint64_t> counts(static_cast<size_t>(processors));
   if (!bpf_program__autoload(skeleton_->progs.on_packet_drop)) return sums;

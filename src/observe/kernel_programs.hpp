@@ -19,6 +19,7 @@ namespace lookback::observe {
 /// Sums over all processors since the programs were loaded.
 struct KernelCounters {
   uint64_t lost = 0, table_full = 0, limited = 0, owner_swaps = 0;
+  uint64_t missed = 0;  ///< calls in an interrupt of the same program, which the kernel leaves out
   std::vector<uint64_t> drops_over_limit;  ///< by reason
 };
 

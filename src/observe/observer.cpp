@@ -396,6 +396,7 @@ void Recorder::publish() {
   const std::lock_guard lock(mutex_);
   status_.events = events_;
   status_.lost = counted_.lost;
+  status_.missed = counted_.missed;
   status_.limited = counted_.limited;
   for (const uint64_t count : counted_.drops_over_limit) status_.limited += count;
   status_.processes = table_.processes();

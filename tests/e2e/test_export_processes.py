@@ -2,6 +2,7 @@
 import collections
 import ipaddress
 import json
+import pathlib
 import re
 import subprocess
 import sys
@@ -114,6 +115,18 @@ def test_short_connections_of_containers(make_lab, tmp_path):
     # Wireshark reads the process blocks: here in its view of the file itself.
     blocks = run("tshark", "-n", "-X", "read_format:MIME Files Format", "-r", out, "-T", "fields", "-e", "pcapng.darwin.process_id").stdout
     assert {int(pid) for pid in re.split(r"[,\s]+", blocks) if pid} == {packet.pid for packet in packets if packet.pid is not None}
+    # What the kernel left out, because a program was interrupted for itself, is told: as many as the kernel says.
+    missed = kernel_misses(node.capture.popen.pid)
+    wait_for(lambda: node.status()["layers"]["os_events"]["missed"] >= missed, "status to tell the calls that were missed")
+    assert node.status()["layers"]["os_events"]["missed"] <= kernel_misses(node.capture.popen.pid)
+
+
+def kernel_misses(pid):
+    """Calls left out of the BPF programs that a process holds."""
+    total = 0
+    for info in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
+        total += sum(int(n) for n in re.findall(r"^recursion_misses:\s*(\d+)", info.read_text(), re.M))
+    return total
 
 
 def described(inside):

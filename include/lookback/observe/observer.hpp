@@ -31,6 +31,9 @@ struct ObserverStatus {
   uint64_t events = 0;
   uint64_t lost = 0;     ///< between the kernel and us
   uint64_t limited = 0;  ///< resets, retransmits and drops that were only counted
+  /// Calls that the kernel left out because the same program was interrupted for them. What follows
+  /// on the same socket tells most of what they would have told.
+  uint64_t missed = 0;
   uint64_t processes = 0, sockets = 0;
   EventStoreStatus store;
 };
