@@ -7,12 +7,12 @@
 
 #include "lookback/base/file.hpp"
 #include "unit/archive/support/samples.hpp"
-#include "unit/archive/support/temp_dir.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using lookback::archive::AppendFile;
 using lookback::test::sample_content;
-using lookback::test::TempDir;
+using lookback::test::TemporaryDirectory;
 
 namespace {
 
@@ -34,7 +34,7 @@ void check(const std::filesystem::path& path, const std::vector<std::byte>& expe
 TEST_CASE("a file is put together of pieces of any size") {
   // On a disk, and where there is no direct I/O.
   for (const char* folder : {"", "/dev/shm"}) {
-    TempDir own;
+    TemporaryDirectory own;
     const std::filesystem::path path = std::filesystem::path(*folder != 0 ? std::filesystem::path(folder) : own.path()) /
                                        fmt::format("lookback-append-{}", random_hex(6));
     std::mt19937_64 rng(7);
@@ -75,7 +75,7 @@ TEST_CASE("a file is put together of pieces of any size") {
 }
 
 TEST_CASE("a file that cannot be gone on with says so, and can be tried again") {
-  TempDir folder;
+  TemporaryDirectory folder;
   const auto path = folder.path() / "file";
   AppendFile file(open_file(path, O_RDWR | O_CREAT, 0600).value());
   const auto piece = sample_content(100);

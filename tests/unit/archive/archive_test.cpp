@@ -7,7 +7,9 @@
 #include "lookback/archive/archive.hpp"
 #include "lookback/base/hash.hpp"
 #include "unit/archive/support/samples.hpp"
-#include "unit/archive/support/temp_dir.hpp"
+#include "unit/support/files.hpp"
+#include "unit/support/shell.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using namespace lookback::archive;
@@ -17,7 +19,7 @@ using lookback::test::sample_content;
 using lookback::test::sample_member;
 using lookback::test::slurp;
 using lookback::test::spill;
-using lookback::test::TempDir;
+using lookback::test::TemporaryDirectory;
 
 namespace {
 
@@ -60,7 +62,7 @@ void append_all(ArchiveWriter& writer, const std::vector<Input>& inputs) {
     REQUIRE(writer.append(inputs[i].path, inputs[i].node, member_of(inputs[i])));
 }
 
-std::filesystem::path write_archive(const TempDir& dir, const std::vector<Input>& inputs) {
+std::filesystem::path write_archive(const TemporaryDirectory& dir, const std::vector<Input>& inputs) {
   auto writer = ArchiveWriter::create(dir / "working", kTime).value();
   append_all(writer, inputs);
   const auto path = dir / "incident-1.tar.zst";
@@ -70,7 +72,7 @@ std::filesystem::path write_archive(const TempDir& dir, const std::vector<Input>
 }
 
 /// The whole tar stream, by zstd.
-std::string tar_stream(const TempDir& dir, const std::string& file) {
+std::string tar_stream(const TemporaryDirectory& dir, const std::string& file) {
   const auto run = run_shell(dir.path(), "zstd -q -dc " + file + " > stream.tar");
   REQUIRE(run.status == 0);
   return slurp(dir / "stream.tar");
@@ -79,7 +81,7 @@ std::string tar_stream(const TempDir& dir, const std::string& file) {
 }  // namespace
 
 TEST_CASE("an archive is read by tar, zstd and sha256sum") {
-  TempDir dir;
+  TemporaryDirectory dir;
   const auto inputs = sample_inputs();
   const auto path = write_archive(dir, inputs);
   struct stat st {};
@@ -105,7 +107,7 @@ TEST_CASE("an archive is read by tar, zstd and sha256sum") {
 }
 
 TEST_CASE("an archive is read by its manifest") {
-  TempDir dir;
+  TemporaryDirectory dir;
   const auto inputs = sample_inputs();
   const auto reader = ArchiveReader::open(write_archive(dir, inputs)).value();
   const Manifest& manifest = reader->manifest();
@@ -141,7 +143,7 @@ TEST_CASE("an archive is read by its manifest") {
 }
 
 TEST_CASE("an archive without members, and content that is not compressed yet") {
-  TempDir dir;
+  TemporaryDirectory dir;
   auto writer = ArchiveWriter::create(dir / "working", kTime).value();
   REQUIRE(writer.commit(sample_manifest(), dir / "empty.tar.zst"));
   REQUIRE(verify_archive(dir / "empty.tar.zst").value().members == 0);
@@ -158,7 +160,7 @@ TEST_CASE("an archive without members, and content that is not compressed yet") 
 }
 
 TEST_CASE("a manifest of many frames, whatever its length") {
-  TempDir dir;
+  TemporaryDirectory dir;
   // Lengths around the borders of tar blocks and manifest frames: what the search from behind must tell apart.
   const auto length_with = [](size_t bytes) {
     Manifest manifest = sample_manifest();
@@ -181,7 +183,7 @@ TEST_CASE("a manifest of many frames, whatever its length") {
 }
 
 TEST_CASE("nothing is overwritten") {
-  TempDir dir;
+  TemporaryDirectory dir;
   spill(dir / "taken.tar.zst", "precious");
   auto writer = ArchiveWriter::create(dir / "working", kTime).value();
   append_all(writer, sample_inputs());
@@ -208,7 +210,7 @@ TEST_CASE("nothing is overwritten") {
 }
 
 TEST_CASE("members with impossible names are not appended") {
-  TempDir dir;
+  TemporaryDirectory dir;
   auto writer = ArchiveWriter::create(dir / "working", kTime).value();
   const auto member = sample_member(sample_content(10), 10);
   REQUIRE(writer.append("nodes/a/x", "a", member));
@@ -229,7 +231,7 @@ TEST_CASE("members with impossible names are not appended") {
 }
 
 TEST_CASE("a full disk leaves the archive as it was") {
-  TempDir dir;
+  TemporaryDirectory dir;
   auto writer = ArchiveWriter::create(dir / "working", kTime).value();
   const auto inputs = sample_inputs();
   append_all(writer, inputs);
@@ -255,12 +257,12 @@ TEST_CASE("a full disk leaves the archive as it was") {
   }
   REQUIRE_FALSE(std::filesystem::exists(dir / "a.tar.zst"));
   REQUIRE(writer.commit(sample_manifest(), dir / "a.tar.zst"));
-  TempDir other;
+  TemporaryDirectory other;
   REQUIRE(slurp(dir / "a.tar.zst") == slurp(write_archive(other, inputs)));
 }
 
 TEST_CASE("a writer killed at any moment goes on to the same bytes") {
-  TempDir dir;
+  TemporaryDirectory dir;
   const auto inputs = sample_inputs();
   const std::string whole = slurp(write_archive(dir, inputs));
   std::vector<MemberEntry> entries;

@@ -4,7 +4,8 @@
 
 #include "lookback/archive/archive.hpp"
 #include "unit/archive/support/samples.hpp"
-#include "unit/archive/support/temp_dir.hpp"
+#include "unit/support/files.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using namespace lookback::archive;
@@ -16,7 +17,7 @@ namespace {
 void seed(const std::string& target, const std::string& name, std::string_view bytes) {
   const auto folder = std::filesystem::path(std::getenv("LOOKBACK_CORPUS")) / target;
   std::filesystem::create_directories(folder);
-  test::spill(folder / name, std::string(bytes));
+  test::spill(folder / name, bytes);
 }
 
 }  // namespace
@@ -60,7 +61,7 @@ TEST_CASE("the seeds of the archive's fuzz targets", "[.][corpus]") {
   manifest.tags = {{"k", "v"}};
   manifest.ip_filter = {"10.0.0.0/8"};
 
-  test::TempDir dir;
+  test::TemporaryDirectory dir;
   auto writer = ArchiveWriter::create(dir / "working", 0).value();
   REQUIRE(writer.commit(manifest, dir / "empty"));
   seed("archive_reader", "empty.tar.zst", test::slurp(dir / "empty"));

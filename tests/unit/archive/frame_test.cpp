@@ -3,7 +3,9 @@
 #include "lookback/archive/frame.hpp"
 #include "lookback/base/fd.hpp"
 #include "unit/archive/support/samples.hpp"
-#include "unit/archive/support/temp_dir.hpp"
+#include "unit/support/files.hpp"
+#include "unit/support/shell.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using namespace lookback::archive;
@@ -126,9 +128,9 @@ TEST_CASE("frames that ask for too much are refused by their header") {
 }
 
 TEST_CASE("frames made by zstd itself") {
-  test::TempDir dir;
+  test::TemporaryDirectory dir;
   const Bytes content = sample_content(100'000);
-  test::spill(dir / "content", std::string(as_text(content)));
+  test::spill(dir / "content", as_text(content));
   FrameDecoder decoder;
   const auto frame_of = [&](const std::string& options) {
     const auto run = test::run_shell(dir.path(), "zstd -q -f " + options + " content -o frame.zst");
@@ -143,7 +145,7 @@ TEST_CASE("frames made by zstd itself") {
   REQUIRE_FALSE(decodes(decoder, frame_of("-3 --no-check"), content.size()));
   REQUIRE_FALSE(decodes(decoder, frame_of("-3 --no-content-size"), content.size()));
 
-  test::spill(dir / "ours.zst", std::string(as_text(encode(content))));
+  test::spill(dir / "ours.zst", as_text(encode(content)));
   const auto tested = test::run_shell(dir.path(), "zstd -t ours.zst && zstd -dc ours.zst | cmp - content");
   INFO(tested.output);
   REQUIRE(tested.status == 0);

@@ -2,7 +2,9 @@
 
 #include "lookback/archive/tar.hpp"
 #include "lookback/base/fd.hpp"
-#include "unit/archive/support/temp_dir.hpp"
+#include "unit/support/files.hpp"
+#include "unit/support/shell.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using namespace lookback::archive;
@@ -37,7 +39,7 @@ TEST_CASE("tar headers come back as they were") {
 }
 
 TEST_CASE("tar reads our headers") {
-  test::TempDir dir;
+  test::TemporaryDirectory dir;
   const std::vector<std::string> names{"short", "folder/" + std::string(99, 'n'), long_name(2, 120), long_name(4, 150)};
   std::string stream;
   for (const std::string& name : names) {
@@ -95,7 +97,7 @@ TEST_CASE("headers that Lookback does not write") {
   REQUIRE_FALSE(parse_tar_header(std::vector<std::byte>(512)));
   REQUIRE_FALSE(parse_tar_header(std::vector<std::byte>(1024)));
 
-  test::TempDir dir;
+  test::TemporaryDirectory dir;
   // Owners, modes and links of other programs' making; a symbolic link above all.
   const auto made = test::run_shell(dir.path(), "echo x >file && ln -s /etc/passwd link && tar --format=ustar -cf f.tar file && tar --format=ustar -cf l.tar link");
   INFO(made.output);

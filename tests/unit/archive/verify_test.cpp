@@ -3,7 +3,9 @@
 #include "archive/seek_table.hpp"
 #include "lookback/archive/archive.hpp"
 #include "unit/archive/support/samples.hpp"
-#include "unit/archive/support/temp_dir.hpp"
+#include "unit/support/files.hpp"
+#include "unit/support/shell.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using namespace lookback::archive;
@@ -12,7 +14,7 @@ using lookback::test::sample_content;
 using lookback::test::sample_member;
 using lookback::test::slurp;
 using lookback::test::spill;
-using lookback::test::TempDir;
+using lookback::test::TemporaryDirectory;
 
 namespace {
 
@@ -29,7 +31,7 @@ Manifest sample_manifest() {
   return manifest;
 }
 
-std::string small_archive(const TempDir& dir) {
+std::string small_archive(const TemporaryDirectory& dir) {
   auto writer = ArchiveWriter::create(dir / "working", 0).value();
   REQUIRE(writer.append(kFirst, "a", sample_member(sample_content(700, 1), 400)));
   REQUIRE(writer.append(kSecond, "a", sample_member(sample_content(300, 2), 400)));
@@ -37,7 +39,7 @@ std::string small_archive(const TempDir& dir) {
   return slurp(dir / "small.tar.zst");
 }
 
-std::string verdict(const TempDir& dir, const std::string& bytes) {
+std::string verdict(const TemporaryDirectory& dir, const std::string& bytes) {
   spill(dir / "judged", bytes);
   const auto report = verify_archive(dir / "judged");
   if (report) return "sound";
@@ -102,7 +104,7 @@ class Forge {
 }  // namespace
 
 TEST_CASE("every truncation of an archive is found") {
-  TempDir dir;
+  TemporaryDirectory dir;
   const std::string whole = small_archive(dir);
   REQUIRE(verdict(dir, whole) == "sound");
   for (size_t length = 0; length < whole.size(); ++length) {
@@ -120,7 +122,7 @@ TEST_CASE("every truncation of an archive is found") {
 }
 
 TEST_CASE("every flipped bit of an archive is found") {
-  TempDir dir;
+  TemporaryDirectory dir;
   const std::string whole = small_archive(dir);
   const auto reader = ArchiveReader::open(dir / "small.tar.zst").value();
   const MemberEntry& second = reader->manifest().members[1];
@@ -148,7 +150,7 @@ TEST_CASE("every flipped bit of an archive is found") {
 }
 
 TEST_CASE("two members exchanged, left out, twice") {
-  TempDir dir;
+  TemporaryDirectory dir;
   const std::string first(700, '1'), second(300, '2');
   {
     Forge forge;
@@ -194,7 +196,7 @@ TEST_CASE("two members exchanged, left out, twice") {
 }
 
 TEST_CASE("a smuggled tar header is found wherever it hides") {
-  TempDir dir;
+  TemporaryDirectory dir;
   const std::string evil = std::string(as_text(encode_tar_header({"evil", 5, 0}))) + "evil!" + std::string(507, '\0');
   const std::string content(1024, 'c');
   {
@@ -258,7 +260,7 @@ TEST_CASE("a smuggled tar header is found wherever it hides") {
 }
 
 TEST_CASE("a seek table with checksums is read and held against the frames") {
-  TempDir dir;
+  TemporaryDirectory dir;
   const std::string whole = small_archive(dir);
   const auto reader = ArchiveReader::open(dir / "small.tar.zst").value();
   // Rewrite our table into one with checksums, each the last four bytes of its frame.
@@ -289,7 +291,7 @@ TEST_CASE("a seek table with checksums is read and held against the frames") {
 }
 
 TEST_CASE("files that are no archives") {
-  TempDir dir;
+  TemporaryDirectory dir;
   REQUIRE(verify_archive(dir / "absent").error().kind == ErrorKind::not_found);
   REQUIRE(ArchiveReader::open(dir / "absent").error().kind == ErrorKind::not_found);
   REQUIRE_THAT(verdict(dir, ""), Contains("seek table"));
@@ -306,7 +308,7 @@ TEST_CASE("files that are no archives") {
 }
 
 TEST_CASE("a manifest of another version is named before anything else") {
-  TempDir dir;
+  TemporaryDirectory dir;
   Forge forge;
   Manifest manifest = sample_manifest();
   manifest.version = 2;

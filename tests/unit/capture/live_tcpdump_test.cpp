@@ -13,11 +13,11 @@
 #include <thread>
 
 #include "lookback/base/file.hpp"
-#include "lookback/base/hash.hpp"
 #include "lookback/capture/capture.hpp"
 #include "lookback/packet/kernel_block.hpp"
 #include "lookback/packet/pcapng.hpp"
 #include "unit/capture/support/network_namespace.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 namespace lookback::capture {
 namespace {
@@ -30,7 +30,7 @@ namespace {
 class Tcpdump {
  public:
   Tcpdump(const std::string& interface, const std::string& filter)
-      : file_(std::filesystem::temp_directory_path() / ("lookback-tcpdump-" + random_hex(6))) {
+      : file_(directory_ / "packets") {
     int words[2];
     REQUIRE(pipe(words) == 0);
     process_ = fork();
@@ -64,8 +64,6 @@ class Tcpdump {
   }
   ~Tcpdump() {
     if (process_ > 0) stop();
-    std::error_code ignored;
-    std::filesystem::remove(file_, ignored);
   }
 
   /// Ends it; what it wrote.
@@ -97,6 +95,7 @@ class Tcpdump {
     process_ = -1;
   }
 
+  test::TemporaryDirectory directory_;
   std::filesystem::path file_;
   pid_t process_ = -1;
   Fd errors_;

@@ -12,36 +12,24 @@
 
 #include "cli/exit_status.hpp"
 #include "lookback/base/file.hpp"
-#include "lookback/base/hash.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using namespace lookback::cli;
+using lookback::test::TemporaryDirectory;
 namespace fs = std::filesystem;
 
 namespace {
 
-class Directory {
- public:
-  Directory() : path_(fs::temp_directory_path() / ("lookback-test-" + random_hex(8))) {
-    fs::create_directory(path_);
-  }
-  ~Directory() { fs::remove_all(path_); }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  [[nodiscard]] fs::path operator/(const char* name) const { return path_ / name; }
-  [[nodiscard]] size_t entries() const {
-    return static_cast<size_t>(
-        std::distance(fs::directory_iterator(path_), fs::directory_iterator()));
-  }
-
- private:
-  fs::path path_;
-};
+size_t entries(const TemporaryDirectory& directory) {
+  return static_cast<size_t>(
+      std::distance(fs::directory_iterator(directory.path()), fs::directory_iterator()));
+}
 
 }  // namespace
 
 TEST_CASE("a file appears by commit, whole") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const fs::path path = directory / "out";
   auto file = OutputFile::open(path.string());
   REQUIRE(file);
@@ -52,7 +40,7 @@ TEST_CASE("a file appears by commit, whole") {
   REQUIRE(file->commit(true));
   REQUIRE(file->bytes() == 11);
   REQUIRE(read_file(path).value() == "hello world");
-  REQUIRE(directory.entries() == 1);
+  REQUIRE(entries(directory) == 1);
   struct stat status {};
   REQUIRE(::stat(path.c_str(), &status) == 0);
   const mode_t mask = ::umask(0);
@@ -61,7 +49,7 @@ TEST_CASE("a file appears by commit, whole") {
 }
 
 TEST_CASE("without commit an old file stays and nothing new is left") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const fs::path path = directory / "out";
   std::ofstream(path) << "old";
   {
@@ -70,16 +58,16 @@ TEST_CASE("without commit an old file stays and nothing new is left") {
     REQUIRE(file->write(as_bytes("new")));
   }
   REQUIRE(read_file(path).value() == "old");
-  REQUIRE(directory.entries() == 1);
+  REQUIRE(entries(directory) == 1);
   auto file = OutputFile::open(path.string());
   REQUIRE(file->write(as_bytes("new")));
   REQUIRE(file->commit(false));
   REQUIRE(read_file(path).value() == "new");
-  REQUIRE(directory.entries() == 1);
+  REQUIRE(entries(directory) == 1);
 }
 
 TEST_CASE("links are followed, devices written to, folders refused") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const fs::path target = directory / "target", link = directory / "link";
   std::ofstream(target) << "old";
   fs::create_symlink(target, link);
@@ -109,7 +97,7 @@ TEST_CASE("a full disk and a reader that went away are told apart") {
   REQUIRE(full->write(as_bytes("x")).error().kind == ErrorKind::no_space);
   REQUIRE_FALSE(full->reader_gone());
 
-  const Directory directory;
+  const TemporaryDirectory directory;
   const fs::path fifo = directory / "fifo";
   REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
   ::signal(SIGPIPE, SIG_IGN);

@@ -2,11 +2,11 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
-#include <fstream>
 #include <map>
 
 #include "cli/command.hpp"
-#include "lookback/base/hash.hpp"
+#include "unit/support/files.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using namespace lookback::cli;
@@ -91,16 +91,11 @@ Outcome parse(const std::vector<std::string>& words,
 class TextFile {
  public:
   explicit TextFile(std::string_view content)
-      : path_(std::filesystem::temp_directory_path() /
-              ("lookback-test-" + random_hex(8) + ".toml")) {
-    std::ofstream(path_) << content;
-  }
-  ~TextFile() { std::filesystem::remove(path_); }
-  TextFile(const TextFile&) = delete;
-  TextFile& operator=(const TextFile&) = delete;
+      : path_(test::spill(directory_ / "settings.toml", content)) {}
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
  private:
+  test::TemporaryDirectory directory_;
   std::filesystem::path path_;
 };
 

@@ -171,7 +171,7 @@ std::vector<Seen> seen_in(const std::string& file) {
 
 TEST_CASE("each packet bears its sender's process, and each flow's first one tells both ends",
           "[attribution]") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const NodeSpec node = busy_node();
   const auto archive = make_archive(folder, {node}, {0, 100 * kNsPerSecond});
   const Export done = run_export(archive, {});
@@ -204,7 +204,7 @@ TEST_CASE("each packet bears its sender's process, and each flow's first one tel
 }
 
 TEST_CASE("an export from the middle reads the checkpoint before it", "[attribution]") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto archive = make_archive(folder, {busy_node()}, {0, 100 * kNsPerSecond});
   ExportOptions options;
   options.from_ns = 2 * kNsPerSecond + 300 * kMs;
@@ -216,7 +216,7 @@ TEST_CASE("an export from the middle reads the checkpoint before it", "[attribut
 }
 
 TEST_CASE("packets are chosen by process, pid and container", "[attribution]") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   NodeSpec other = node_spec("b", {"eth0"});
   other.packets.push_back({0, 3 * kNsPerSecond, ethernet_ip({}, udp_packet({}, {}, "x"))});
   const auto archive = make_archive(folder, {busy_node(), other}, {0, 100 * kNsPerSecond});
@@ -256,7 +256,7 @@ TEST_CASE("packets are chosen by process, pid and container", "[attribution]") {
 }
 
 TEST_CASE("flows know their processes and containers", "[attribution]") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   const auto archive = make_archive(folder, {busy_node()}, {0, 100 * kNsPerSecond});
   const auto report = report_flows(archive, {});
   REQUIRE(report.has_value());
@@ -281,7 +281,7 @@ TEST_CASE("flows know their processes and containers", "[attribution]") {
 }
 
 TEST_CASE("corrected clocks move events as they move packets", "[attribution]") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   NodeSpec node = busy_node();
   node.entry.clock = {{0, -40 * kNsPerSecond, 1000, 0}};  // the hub is 40 s ahead
   const auto archive = make_archive(folder, {node}, {0, 100 * kNsPerSecond});
@@ -295,7 +295,7 @@ TEST_CASE("corrected clocks move events as they move packets", "[attribution]") 
 }
 
 TEST_CASE("damaged events are counted and change nothing else", "[attribution]") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   NodeSpec node = busy_node();
   node.events[0].insert(node.events[0].begin() + 6,
                         "{\"kind\":\"owner\",\"time\":2000000001,\"pid\":-5}");

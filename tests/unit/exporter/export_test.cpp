@@ -105,7 +105,7 @@ TEST_CASE("an export is what sorting, cutting and filtering packet by packet giv
   const unsigned seed = GENERATE(range(1U, 41U));
   CAPTURE(seed);
   Random random(seed);
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   std::vector<NodeSpec> nodes;
   for (int64_t i = random(1, 4); i > 0; --i) {
     NodeSpec node = node_spec(fmt::format("node-{}", i), {"eth0", "eth1", "lo"});
@@ -171,7 +171,7 @@ TEST_CASE("an export is what sorting, cutting and filtering packet by packet giv
 
 TEST_CASE("filters on the link layer apply where there is one") {
   Random random(7);
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   NodeSpec node = node_spec("a", {"eth0"});
   node.entry.interfaces.push_back({"tun0", packet::link_type::kRaw, ""});
   fill(node, random, 300);
@@ -191,7 +191,7 @@ TEST_CASE("filters on the link layer apply where there is one") {
 }
 
 TEST_CASE("ties go by node, interface, stored order") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   NodeSpec first = node_spec("z", {"eth0", "eth1"}), second = node_spec("a", {"eth0"});
   first.packets_per_frame = second.packets_per_frame = 2;
   first.frames_per_member = 1;
@@ -209,7 +209,7 @@ TEST_CASE("ties go by node, interface, stored order") {
 }
 
 TEST_CASE("frames are open only while they overlap in time") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   std::vector<NodeSpec> nodes{node_spec("a", {"eth0"}), node_spec("b", {"eth0"})};
   for (NodeSpec& node : nodes) {
     node.packets_per_frame = 10;
@@ -222,7 +222,7 @@ TEST_CASE("frames are open only while they overlap in time") {
 }
 
 TEST_CASE("only frames that can match are read") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   NodeSpec node = node_spec("a", {"eth0"});
   node.packets_per_frame = 10;
   for (uint32_t i = 0; i < 5000; ++i) {
@@ -249,7 +249,7 @@ TEST_CASE("only frames that can match are read") {
 }
 
 TEST_CASE("windows are hub time, whatever the node's clock says") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   NodeSpec node = node_spec("a", {"eth0"});
   constexpr int64_t kHour = 3600 * kNsPerSecond;
   node.entry.clock = {{kStart, 0, 1000, 0},
@@ -272,7 +272,7 @@ TEST_CASE("windows are hub time, whatever the node's clock says") {
 
 TEST_CASE(
     "gaps are told on the first packet behind them, in warnings, and make the export incomplete") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   std::vector<NodeSpec> nodes{node_spec("web-1", {"eth0"}), node_spec("web-2", {"eth0"})};
   for (NodeSpec& node : nodes) {
     node.packets_per_frame = 7;
@@ -323,7 +323,7 @@ TEST_CASE(
 }
 
 TEST_CASE("failed and partial nodes make the export incomplete, and say why") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   std::vector<NodeSpec> nodes{node_spec("a", {"eth0"}), node_spec("b", {}),
                               node_spec("c", {"eth0"})};
   nodes[0].packets.push_back({0, kStart, "packet"});
@@ -347,7 +347,7 @@ TEST_CASE("failed and partial nodes make the export incomplete, and say why") {
 }
 
 TEST_CASE("wrong options are told before the first byte") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   NodeSpec node = node_spec("web-1", {"eth0"});
   node.entry.interfaces.push_back({"tun0", packet::link_type::kRaw, ""});
   node.packets = {{0, kStart, ethernet_ip({}, udp_packet({}, {}, "x"))},
@@ -400,7 +400,7 @@ TEST_CASE("wrong options are told before the first byte") {
 }
 
 TEST_CASE("a classic pcap of one link type among several") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   NodeSpec node = node_spec("web-1", {"eth0"});
   node.entry.interfaces.push_back({"tun0", packet::link_type::kRaw, ""});
   node.packets = {{0, kStart, ethernet_ip({}, udp_packet({}, {}, "x"))},
@@ -424,7 +424,7 @@ TEST_CASE("a classic pcap of one link type among several") {
 }
 
 TEST_CASE("a window outside the snapshot gives an empty capture and says so") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   NodeSpec node = node_spec("a", {"eth0"});
   node.packets = {{0, kStart, "packet"}};
   const auto archive = make_archive(folder, {node}, kWindow);
@@ -437,7 +437,7 @@ TEST_CASE("a window outside the snapshot gives an empty capture and says so") {
 }
 
 TEST_CASE("the sink's error and a cancelled export end it") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   NodeSpec node = node_spec("a", {"eth0"});
   for (int i = 0; i < 5000; ++i) node.packets.push_back({0, kStart + i, Bytes(1000, 'x')});
   const auto archive = make_archive(folder, {node}, kWindow);
@@ -467,7 +467,7 @@ TEST_CASE("the sink's error and a cancelled export end it") {
 }
 
 TEST_CASE("an interface that the manifest does not name is described when it comes") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   NodeSpec node = node_spec("a", {"eth0"});
   node.described = {{"eth0", 1, ""}, {"veth9", 1, ""}};
   node.packets = {{0, kStart, "one"}, {1, kStart + 1, "two"}, {0, kStart + 2, "three"}};
@@ -487,7 +487,7 @@ TEST_CASE("an interface that the manifest does not name is described when it com
 }
 
 TEST_CASE("wrong bounds of a frame are told") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   NodeSpec node = node_spec("a", {"eth0"});
   node.bounds_shift_ns = 5;
   for (int i = 0; i < 50; ++i) node.packets.push_back({0, kStart + i, "packet"});
@@ -499,7 +499,7 @@ TEST_CASE("wrong bounds of a frame are told") {
 }
 
 TEST_CASE("a damaged frame ends the export and is named") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   NodeSpec node = node_spec("a", {"eth0"});
   for (int i = 0; i < 500; ++i) node.packets.push_back({0, kStart + i, Bytes(500, 'x')});
   const auto whole = make_archive(folder, {node}, kWindow);
@@ -529,7 +529,7 @@ TEST_CASE("a damaged frame ends the export and is named") {
 }
 
 TEST_CASE("copies are dropped across nodes, whatever the window and the format") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   std::vector<NodeSpec> nodes{node_spec("client", {"eth0"}),
                               node_spec("server", {"eth0", "veth1"})};
   nodes[0].entry.clock = {{kStart, 0, 100'000, 0}};

@@ -45,7 +45,7 @@ struct Script {
 
 FlowReport report_of(std::vector<Recorded> packets, const ExportOptions& options = {},
                      std::vector<std::string> interfaces = {"eth0"}) {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   NodeSpec node = node_spec("a", std::move(interfaces));
   node.packets = std::move(packets);
   const auto archive = make_archive(folder, {node}, {0, 100 * kNsPerSecond});
@@ -226,7 +226,7 @@ TEST_CASE("round trips without a handshake come from data and acknowledgments", 
 }
 
 TEST_CASE("flows beyond the limit are counted", "[flows]") {
-  const TemporaryFolder folder;
+  const TemporaryDirectory folder;
   NodeSpec node = node_spec("a", {"eth0"});
   for (uint16_t i = 0; i < 10; ++i) {
     node.packets.push_back(

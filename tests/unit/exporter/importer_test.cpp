@@ -4,15 +4,19 @@
 #include "lookback/exporter/importer.hpp"
 #include "lookback/exporter/member_builder.hpp"
 #include "unit/exporter/support/captures.hpp"
+#include "unit/support/files.hpp"
+#include "unit/support/shell.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using namespace lookback::exporter;
 using Catch::Contains;
-using lookback::test::Folder;
 using lookback::test::pcap_of;
 using lookback::test::pcapng_of;
-using lookback::test::run_command;
+using lookback::test::run_shell;
+using lookback::test::spill;
 using lookback::test::Stored;
+using lookback::test::TemporaryDirectory;
 using lookback::test::udp_packet;
 
 namespace {
@@ -65,7 +69,7 @@ bool same(const std::vector<Stored>& a, const std::vector<Stored>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Stored& x, const Stored& y) { return x.bytes == y.bytes && x.time_ns == y.time_ns; });
 }
 
-std::shared_ptr<archive::ArchiveReader> imported(const Folder& folder, const std::vector<std::filesystem::path>& files, ImportReport* report = nullptr) {
+std::shared_ptr<archive::ArchiveReader> imported(const TemporaryDirectory& folder, const std::vector<std::filesystem::path>& files, ImportReport* report = nullptr) {
   const auto out = folder / "imported.tar.zst";
   std::filesystem::remove(out);
   const auto result = import_captures(files, "imported", out, options());
@@ -76,7 +80,7 @@ std::shared_ptr<archive::ArchiveReader> imported(const Folder& folder, const std
   return archive::ArchiveReader::open(out).value();
 }
 
-Error refused(const Folder& folder, const std::vector<std::filesystem::path>& files, const ImportOptions& with = options()) {
+Error refused(const TemporaryDirectory& folder, const std::vector<std::filesystem::path>& files, const ImportOptions& with = options()) {
   const auto result = import_captures(files, "imported", folder / "refused.tar.zst", with);
   REQUIRE_FALSE(result);
   for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
@@ -98,10 +102,10 @@ TEST_CASE("node names of files") {
 }
 
 TEST_CASE("several files become several nodes") {
-  Folder folder;
+  TemporaryDirectory folder;
   const auto web = some_packets(3000), db = some_packets(500, kTime - 5 * kNsPerSecond);
   ImportReport report;
-  const auto reader = imported(folder, {folder.write("web.pcap", pcap_of(web)), folder.write("db.pcapng", pcapng_of({interface("eth7")}, db))}, &report);
+  const auto reader = imported(folder, {spill(folder / "web.pcap", pcap_of(web)), spill(folder / "db.pcapng", pcapng_of({interface("eth7")}, db))}, &report);
   REQUIRE(report.packets == 3500);
   REQUIRE(report.nodes == 2);
   REQUIRE(report.complete);
@@ -119,11 +123,11 @@ TEST_CASE("several files become several nodes") {
 }
 
 TEST_CASE("files of one name, and a large one") {
-  Folder folder;
+  TemporaryDirectory folder;
   std::filesystem::create_directory(folder / "other");
   std::vector<Stored> many;
   for (uint32_t i = 0; i < 14'000; ++i) many.push_back({udp_packet(i, 1400), kTime + i * 1000, 0});
-  const auto reader = imported(folder, {folder.write("web.pcap", pcap_of(many)), folder.write("other/web.pcap", pcap_of(some_packets(5)))});
+  const auto reader = imported(folder, {spill(folder / "web.pcap", pcap_of(many)), spill(folder / "other/web.pcap", pcap_of(some_packets(5)))});
   REQUIRE(reader->manifest().find_node("web-2")->packets == 5);
   REQUIRE(same(packets_of(*reader, "web"), many));
   size_t members = 0;
@@ -135,12 +139,11 @@ TEST_CASE("files of one name, and a large one") {
 }
 
 TEST_CASE("compressed files") {
-  Folder folder;
+  TemporaryDirectory folder;
   const auto packets = some_packets(2000);
-  const auto plain = folder.write("a.pcap", pcap_of(packets));
-  const std::string dir = folder.path().string();
-  REQUIRE(run_command("cd " + dir + " && gzip -k a.pcap && zstd -q a.pcap -o b.pcap.zst && zstd -q --ultra -22 --long=27 a.pcap -o c.pcap.zst && "
-                      "split -n 3 a.pcap part. && for p in part.*; do gzip -c $p >>d.pcap.gz; zstd -q -c $p >>e.pcap.zst; done").status == 0);
+  const auto plain = spill(folder / "a.pcap", pcap_of(packets));
+  REQUIRE(run_shell(folder.path(), "gzip -k a.pcap && zstd -q a.pcap -o b.pcap.zst && zstd -q --ultra -22 --long=27 a.pcap -o c.pcap.zst && "
+                                   "split -n 3 a.pcap part. && for p in part.*; do gzip -c $p >>d.pcap.gz; zstd -q -c $p >>e.pcap.zst; done").status == 0);
   for (const char* name : {"a.pcap.gz", "b.pcap.zst", "c.pcap.zst", "d.pcap.gz", "e.pcap.zst"}) {
     CAPTURE(name);
     const auto reader = imported(folder, {folder / name});
@@ -148,13 +151,13 @@ TEST_CASE("compressed files") {
     REQUIRE(same(packets_of(*reader, std::string(1, name[0])), packets));
   }
   // Through a pipe as well.
-  REQUIRE(run_command("cd " + dir + " && mkfifo pipe.pcap && { (exec >/dev/null 2>&1; cat a.pcap.gz >pipe.pcap) & }").status == 0);
+  REQUIRE(run_shell(folder.path(), "mkfifo pipe.pcap && { (exec >/dev/null 2>&1; cat a.pcap.gz >pipe.pcap) & }").status == 0);
   REQUIRE(same(packets_of(*imported(folder, {folder / "pipe.pcap"}), "pipe"), packets));
 
   // Cut in the packing: what was whole counts.
   for (const char* name : {"a.pcap.gz", "b.pcap.zst"}) {
     CAPTURE(name);
-    REQUIRE(run_command("cd " + dir + " && head -c $(($(stat -c %s " + name + ") * 3 / 4)) " + name + " > cut").status == 0);
+    REQUIRE(run_shell(folder.path(), fmt::format("head -c $(($(stat -c %s {0}) * 3 / 4)) {0} > cut", name)).status == 0);
     const auto result = import_captures(std::vector{folder / "cut"}, "imported", folder / "cut.tar.zst", options());
     if (result) {  // zstd gives nothing before a block is whole
       REQUIRE_FALSE(result->complete);
@@ -167,11 +170,11 @@ TEST_CASE("compressed files") {
 }
 
 TEST_CASE("nodes come back from described interfaces") {
-  Folder folder;
+  TemporaryDirectory folder;
   const auto packets = some_packets(900, kTime, 3);
-  const auto file = folder.write("export.pcapng", pcapng_of({interface("eth0", "node web-1"), interface("eth0", "node db"), interface("lo")}, packets));
+  const auto file = spill(folder / "export.pcapng", pcapng_of({interface("eth0", "node web-1"), interface("eth0", "node db"), interface("lo")}, packets));
   const auto more = some_packets(10);
-  const auto reader = imported(folder, {file, folder.write("x.pcapng", pcapng_of({interface("eth1", "node db")}, more))});
+  const auto reader = imported(folder, {file, spill(folder / "x.pcapng", pcapng_of({interface("eth1", "node db")}, more))});
   REQUIRE(reader->manifest().nodes.size() == 3);
   REQUIRE(reader->manifest().find_node("web-1")->packets == 300);
   REQUIRE(reader->manifest().find_node("export")->packets == 300);
@@ -184,45 +187,45 @@ TEST_CASE("nodes come back from described interfaces") {
   for (size_t i = 0; i < 300; ++i) REQUIRE(found[i].bytes == packets[3 * i + 1].bytes);
   REQUIRE(found.back().interface == 1);
 
-  const auto odd = imported(folder, {folder.write("odd.pcapng", pcapng_of({interface("a", "node ../../x")}, more))});
+  const auto odd = imported(folder, {spill(folder / "odd.pcapng", pcapng_of({interface("a", "node ../../x")}, more))});
   REQUIRE(odd->manifest().nodes.at(0).name == "x");
 }
 
 TEST_CASE("an import of our own members is the same again") {
-  Folder folder;
+  TemporaryDirectory folder;
   const auto packets = some_packets(5000, kTime, 2);
   const std::vector<packet::PcapngInterface> interfaces{interface("eth0", "node n"), interface("eth1", "node n")};
-  const auto first = imported(folder, {folder.write("n.pcapng", pcapng_of(interfaces, packets))});
+  const auto first = imported(folder, {spill(folder / "n.pcapng", pcapng_of(interfaces, packets))});
   const auto members = first->manifest().members;
   std::vector<std::byte> all;
   for (const auto& member : members) {
     const auto content = first->read_member(member).value();
     all.insert(all.end(), content.begin(), content.end());
   }
-  const auto second = imported(folder, {folder.write("whatever.pcapng", std::string(as_text(all)))});
+  const auto second = imported(folder, {spill(folder / "whatever.pcapng", as_text(all))});
   REQUIRE(same(packets_of(*second, "n"), packets));
   REQUIRE(second->manifest().nodes.at(0).interfaces == first->manifest().nodes.at(0).interfaces);
   REQUIRE(second->manifest().window == first->manifest().window);
 }
 
 TEST_CASE("tshark and tar read what was imported") {
-  Folder folder;
+  TemporaryDirectory folder;
   const auto packets = some_packets(100);
-  imported(folder, {folder.write("web.pcap", pcap_of(packets)), folder.write("db.pcap", pcap_of(packets))});
-  const auto run = run_command("cd " + folder.path().string() +
-                               " && mkdir out && tar --zstd -xf imported.tar.zst -C out && cat out/nodes/*/packets/*.pcapng > all.pcapng && "
-                               "capinfos -c -M all.pcapng && tshark -r all.pcapng -T fields -e ip.src 2>/dev/null | sort -u | wc -l");
+  imported(folder, {spill(folder / "web.pcap", pcap_of(packets)), spill(folder / "db.pcap", pcap_of(packets))});
+  const auto run = run_shell(folder.path(),
+                             "mkdir out && tar --zstd -xf imported.tar.zst -C out && cat out/nodes/*/packets/*.pcapng > all.pcapng && "
+                             "capinfos -c -M all.pcapng && tshark -r all.pcapng -T fields -e ip.src 2>/dev/null | sort -u | wc -l");
   INFO(run.output);
   REQUIRE(run.status == 0);
   REQUIRE_THAT(run.output, Contains("Number of packets:   200") && Contains("\n100\n"));
 }
 
 TEST_CASE("damaged captures count up to the damage") {
-  Folder folder;
+  TemporaryDirectory folder;
   const auto packets = some_packets(100);
   const std::string whole = pcap_of(packets);
   ImportReport report;
-  auto reader = imported(folder, {folder.write("cut.pcap", whole.substr(0, whole.size() - 10)), folder.write("ok.pcap", whole)}, &report);
+  auto reader = imported(folder, {spill(folder / "cut.pcap", whole.substr(0, whole.size() - 10)), spill(folder / "ok.pcap", whole)}, &report);
   REQUIRE_FALSE(report.complete);
   REQUIRE(report.warnings.size() == 1);
   REQUIRE_THAT(report.warnings[0], Contains("cut.pcap") && Contains("99 packets"));
@@ -232,13 +235,13 @@ TEST_CASE("damaged captures count up to the damage") {
   REQUIRE(reader->manifest().find_node("ok")->status == "complete");
   REQUIRE(packets_of(*reader, "cut").size() == 99);
 
-  const auto empty = imported(folder, {folder.write("empty.pcap", pcap_of({})), folder / "ok.pcap"}, &report);
+  const auto empty = imported(folder, {spill(folder / "empty.pcap", pcap_of({})), folder / "ok.pcap"}, &report);
   REQUIRE_THAT(report.warnings.at(0), Contains("no packets"));
   REQUIRE(empty->manifest().nodes.size() == 1);
 }
 
 TEST_CASE("drops counted in a file become gaps") {
-  Folder folder;
+  TemporaryDirectory folder;
   packet::Buffer out;
   packet::append_section_header(out, "a test");
   packet::append_interface(out, interface("eth0"));
@@ -257,7 +260,7 @@ TEST_CASE("drops counted in a file become gaps") {
     for (size_t b = 0; b < 4; ++b) out[start + 4 + b] = static_cast<std::byte>(total >> (8 * b) & 0xff);
   }
   ImportReport report;
-  const auto reader = imported(folder, {folder.write("d.pcapng", std::string(as_text(out)))}, &report);
+  const auto reader = imported(folder, {spill(folder / "d.pcapng", as_text(out))}, &report);
   const auto& node = reader->manifest().nodes.at(0);
   REQUIRE(node.packets == 3);
   REQUIRE(node.status == "partial");
@@ -268,15 +271,15 @@ TEST_CASE("drops counted in a file become gaps") {
 }
 
 TEST_CASE("what cannot be imported is refused and leaves nothing") {
-  Folder folder;
-  const auto good = folder.write("good.pcap", pcap_of(some_packets(10)));
+  TemporaryDirectory folder;
+  const auto good = spill(folder / "good.pcap", pcap_of(some_packets(10)));
   REQUIRE(refused(folder, {}).kind == ErrorKind::invalid);
   REQUIRE(refused(folder, {folder / "absent"}).kind == ErrorKind::not_found);
-  const Error text = refused(folder, {good, folder.write("text", "no capture at all")});
+  const Error text = refused(folder, {good, spill(folder / "text", "no capture at all")});
   REQUIRE(text.kind == ErrorKind::invalid);
   REQUIRE_THAT(text.message, Contains("text: "));
-  REQUIRE(refused(folder, {folder.write("nothing", "")}).kind == ErrorKind::invalid);
-  REQUIRE_THAT(refused(folder, {folder.write("none.pcap", pcap_of({}))}).message, Contains("no packets"));
+  REQUIRE(refused(folder, {spill(folder / "nothing", "")}).kind == ErrorKind::invalid);
+  REQUIRE_THAT(refused(folder, {spill(folder / "none.pcap", pcap_of({}))}).message, Contains("no packets"));
   REQUIRE(import_captures(std::vector{good}, "../x", folder / "x", options()).error().kind == ErrorKind::invalid);
 
   imported(folder, {good});
@@ -294,9 +297,9 @@ TEST_CASE("what cannot be imported is refused and leaves nothing") {
 }
 
 TEST_CASE("an import tells how far it is") {
-  Folder folder;
-  const auto a = folder.write("a.pcap", pcap_of(some_packets(20'000)));
-  const auto b = folder.write("b.pcap", pcap_of(some_packets(10)));
+  TemporaryDirectory folder;
+  const auto a = spill(folder / "a.pcap", pcap_of(some_packets(20'000)));
+  const auto b = spill(folder / "b.pcap", pcap_of(some_packets(10)));
   const uint64_t bytes = std::filesystem::file_size(a) + std::filesystem::file_size(b);
   uint64_t last = 0, calls = 0;
   ImportOptions with = options();
@@ -312,7 +315,7 @@ TEST_CASE("an import tells how far it is") {
 }
 
 TEST_CASE("an import says what of a pcapng file it does not keep", "[import]") {
-  const Folder folder;
+  const TemporaryDirectory folder;
   packet::Buffer out;
   packet::append_section_header(out, "test");
   packet::append_interface(out, interface("eth0"));
@@ -321,7 +324,7 @@ TEST_CASE("an import says what of a pcapng file it does not keep", "[import]") {
   packet::append_packet(out, packets[0].view(), std::vector<std::string>{"one", "two"});
   packet::append_packet(out, packets[1].view());
   packet::append_packet(out, packets[2].view(), std::vector<std::string>{"three"});
-  const auto file = folder.write("noted.pcapng", {reinterpret_cast<const char*>(out.data()), out.size()});
+  const auto file = spill(folder / "noted.pcapng", as_text(out));
   const auto report = import_captures(std::vector{file}, "noted", folder / "noted.tar.zst", options());
   REQUIRE(report.has_value());
   CHECK(report->packets == 3);

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "unit/exporter/support/archives.hpp"
+#include "unit/support/files.hpp"
 
 using namespace lookback;
 using namespace lookback::exporter;
@@ -19,7 +20,7 @@ constexpr int64_t kStart = 1'700'000'000 * kNsPerSecond;
 constexpr TimeWindow kWindow{kStart, kStart + 10 * kNsPerSecond};
 
 /// Runs a command; it must succeed and say nothing on standard error. Returns its standard output.
-std::string run(const TemporaryFolder& folder, const std::string& command) {
+std::string run(const TemporaryDirectory& folder, const std::string& command) {
   CAPTURE(command);
   const std::string errors = folder.path() / "errors";
   FILE* const pipe = ::popen((command + " 2>" + errors).c_str(), "r");
@@ -66,21 +67,15 @@ std::vector<NodeSpec> some_nodes() {
   return nodes;
 }
 
-std::string write(const TemporaryFolder& folder, const std::string& name, const Export& done) {
-  const std::filesystem::path path = folder.path() / name;
-  std::ofstream(path, std::ios::binary) << done.file;
-  return path;
-}
-
 }  // namespace
 
 TEST_CASE("tshark, capinfos, editcap and mergecap accept a pcapng export") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   const auto archive = make_archive(folder, some_nodes(), kWindow);
   ExportOptions options;
   options.dedup = true;
   const Export done = run_export(archive, options);
-  const std::string file = write(folder, "export.pcapng", done);
+  const std::string file = test::spill(folder / "export.pcapng", done.file);
   const auto packets = std::to_string(done.stats.packets_written);
 
   const std::string fields =
@@ -107,20 +102,20 @@ TEST_CASE("tshark, capinfos, editcap and mergecap accept a pcapng export") {
 }
 
 TEST_CASE("tcpdump and tshark accept a classic pcap export") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   const auto archive = make_archive(folder, some_nodes(), kWindow);
   ExportOptions options;
   options.format = Format::pcap;
   options.interfaces = {"eth0"};
   const Export done = run_export(archive, options);
   REQUIRE(done.stats.packets_written == 200);
-  const std::string file = write(folder, "export.pcap", done);
+  const std::string file = test::spill(folder / "export.pcap", done.file);
   REQUIRE(count_lines(run(folder, "tcpdump -n -r " + file)) == 200);
   REQUIRE(count_lines(run(folder, "tshark -r " + file)) == 200);
 }
 
 TEST_CASE("tools accept exports without packets, without interfaces, and of a failed node") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   std::vector<NodeSpec> nodes = some_nodes();
   nodes.push_back(node_spec("down", {}));
   nodes[2].entry.status = "failed";
@@ -135,24 +130,24 @@ TEST_CASE("tools accept exports without packets, without interfaces, and of a fa
   }
   const Export done = run_export(archive, options);
   REQUIRE(done.stats.packets_written == 0);
-  const std::string file = write(folder, "export.pcapng", done);
+  const std::string file = test::spill(folder / "export.pcapng", done.file);
   REQUIRE(run(folder, "tshark -r " + file) == "");
   REQUIRE_THAT(run(folder, "capinfos " + file), Catch::Contains("Number of packets:   0"));
 }
 
 TEST_CASE("libpcap's filters and ours agree on an export") {
-  TemporaryFolder folder;
+  TemporaryDirectory folder;
   std::vector<NodeSpec> nodes = some_nodes();
   nodes[1].entry.interfaces.pop_back();
   std::erase_if(nodes[1].packets, [](const Recorded& packet) { return packet.interface == 1; });
   const auto archive = make_archive(folder, nodes, kWindow);
-  const std::string all = write(folder, "all.pcapng", run_export(archive, {}));
+  const std::string all = test::spill(folder / "all.pcapng", run_export(archive, {}).file);
   for (const char* filter :
        {"src host 10.0.0.2", "udp port 53 and not host 10.0.0.3", "ip[4:2] = 7", "less 42"}) {
     CAPTURE(filter);
     ExportOptions options;
     options.filter = filter;
-    const std::string ours = write(folder, "ours.pcapng", run_export(archive, options));
+    const std::string ours = test::spill(folder / "ours.pcapng", run_export(archive, options).file);
     const std::string dump = "tcpdump -n -tttt -xx -r ";
     REQUIRE(run(folder, dump + ours) == run(folder, dump + all + " '" + filter + "'"));
   }

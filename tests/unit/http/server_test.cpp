@@ -5,6 +5,7 @@
 
 #include "lookback/base/hash.hpp"
 #include "support/test_server.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using namespace lookback::http;
@@ -278,9 +279,9 @@ TEST_CASE("two hundred clients at a time") {
 }
 
 TEST_CASE("TLS") {
-  const test::TemporaryDirectory directory;
-  const auto certificate = directory.path() / "cert.pem", key = directory.path() / "key.pem";
-  test::make_certificate(certificate, key);
+  const lookback::test::TemporaryDirectory directory;
+  const auto certificate = directory / "cert.pem", key = directory / "key.pem";
+  make_certificate(certificate, key);
   Shared shared;
   ServerOptions options;
   options.listen = "127.0.0.1:0";

@@ -18,6 +18,7 @@
 #include "unit/capture/support/network_namespace.hpp"
 #include "unit/node/support/fake_ring.hpp"
 #include "unit/node/support/fixtures.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 namespace lookback::node {
 namespace {

@@ -10,6 +10,7 @@
 #include "lookback/node/capture_daemon.hpp"
 #include "unit/node/support/fake_ring.hpp"
 #include "unit/node/support/fixtures.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 namespace lookback::node {
 namespace {

@@ -7,6 +7,7 @@
 
 #include "unit/node/support/fake_ring.hpp"
 #include "unit/node/support/fixtures.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 namespace lookback::node {
 namespace {

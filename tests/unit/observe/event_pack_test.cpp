@@ -44,7 +44,7 @@ ino_t inode(const fs::path& path) {
   return info.st_ino;
 }
 
-EventStoreOptions options_in(const TempDir& dir, uint64_t quota = 16 * kMiB) {
+EventStoreOptions options_in(const TemporaryDirectory& dir, uint64_t quota = 16 * kMiB) {
   EventStoreOptions options;
   options.directory = dir.path();
   options.quota_bytes = quota;
@@ -107,13 +107,13 @@ TEST_CASE("a packed segment that is cut, changed or too long is refused") {
 }
 
 TEST_CASE("an ended segment is packed once no freeze holds it") {
-  TempDir dir;
+  TemporaryDirectory dir;
   Feed feed(options_in(dir));
   EventStore& store = *feed.store;
   feed.segment(kStart, 200 << 10);
   CHECK_FALSE(store.pack_one());  // it is the open one
   feed.segment(kStart + 1000, 200 << 10);
-  const std::string plain = contents(segment_file(dir.path(), 1));
+  const std::string plain = slurp(segment_file(dir.path(), 1));
   REQUIRE(store.freeze("held", kAll));
   const ino_t held = inode(segment_file(dir.path(), 1));
   CHECK_FALSE(store.pack_one());
@@ -141,12 +141,12 @@ TEST_CASE("an ended segment is packed once no freeze holds it") {
 }
 
 TEST_CASE("packed segments are what they were when the store is opened again") {
-  TempDir dir;
+  TemporaryDirectory dir;
   std::string plain;
   {
     Feed feed(options_in(dir));
     for (int i = 0; i < 3; ++i) feed.segment(kStart + i * kNsPerSecond, 100 << 10);
-    plain = contents(segment_file(dir.path(), 2));
+    plain = slurp(segment_file(dir.path(), 2));
     pack_all(*feed.store);
     REQUIRE(feed.store->freeze("f", kAll));
   }
@@ -165,17 +165,17 @@ TEST_CASE("packed segments are what they were when the store is opened again") {
 }
 
 TEST_CASE("a damaged packed segment costs itself") {
-  TempDir dir;
+  TemporaryDirectory dir;
   Feed feed(options_in(dir));
   EventStore& store = *feed.store;
   for (int i = 0; i < 4; ++i) feed.segment(kStart + i, 100 << 10);
-  const std::string plain = contents(segment_file(dir.path(), 3));
+  const std::string plain = slurp(segment_file(dir.path(), 3));
   pack_all(store);
   REQUIRE(store.freeze("f", kAll));
-  std::string bytes = contents(segment_file(dir.path(), 1));
+  std::string bytes = slurp(segment_file(dir.path(), 1));
   bytes[bytes.size() / 2] = static_cast<char>(~bytes[bytes.size() / 2]);
   replace_contents(segment_file(dir.path(), 1), bytes);
-  bytes = contents(segment_file(dir.path(), 2));
+  bytes = slurp(segment_file(dir.path(), 2));
   replace_contents(segment_file(dir.path(), 2), bytes.substr(0, bytes.size() - 1));
   for (const uint64_t sequence : {1, 2}) {
     const auto read = store.read("f", sequence);
@@ -188,13 +188,13 @@ TEST_CASE("a damaged packed segment costs itself") {
 }
 
 TEST_CASE("what a crash left half made is removed, and the segment is whole") {
-  TempDir dir;
+  TemporaryDirectory dir;
   std::string plain;
   {
     Feed feed(options_in(dir));
     feed.segment(kStart, 100 << 10);
     feed.segment(kStart + 1, 100 << 10);
-    plain = contents(segment_file(dir.path(), 1));
+    plain = slurp(segment_file(dir.path(), 1));
   }
   // Killed while it was packing, and while it was freezing.
   const fs::path half = dir.path() / ".00000001.events";
@@ -212,7 +212,7 @@ TEST_CASE("what a crash left half made is removed, and the segment is whole") {
 }
 
 TEST_CASE("packing, freezing and recording go on beside each other") {
-  TempDir dir;
+  TemporaryDirectory dir;
   Feed feed(options_in(dir));
   EventStore& store = *feed.store;
   std::atomic<bool> over = false;

@@ -15,7 +15,7 @@ constexpr uint64_t kQuota = 16 * kMiB;
 
 /// A packet store that lends: the oldest packets go before it says so.
 struct Packets {
-  explicit Packets(const TempDir& dir) : directory(dir.path()) {}
+  explicit Packets(const TemporaryDirectory& dir) : directory(dir.path()) {}
   std::filesystem::path directory;
   uint64_t quota = 64 * kMiB, used = 0, lent = 0, times_more = 0, times_less = 0;
   std::deque<std::pair<int64_t, uint64_t>> kept;
@@ -53,7 +53,7 @@ struct Packets {
 
 /// A second of both; what holds at any time.
 struct Node {
-  TempDir dir;
+  TemporaryDirectory dir;
   Packets packets{dir};
   Feed feed{packets.options()};
   int64_t now_ns = kStart;
@@ -155,7 +155,7 @@ TEST_CASE("what is frozen counts, and a share of the quota is its own") {
 }
 
 TEST_CASE("a loan outlives a restart, and is asked for before anything is written") {
-  TempDir dir;
+  TemporaryDirectory dir;
   uint64_t lent = 0;
   std::deque<std::pair<int64_t, uint64_t>> kept;
   {
@@ -184,7 +184,7 @@ TEST_CASE("a loan outlives a restart, and is asked for before anything is writte
 }
 
 TEST_CASE("without a lender the quota is all there is") {
-  TempDir dir;
+  TemporaryDirectory dir;
   EventStoreOptions options;
   options.directory = dir.path();
   options.quota_bytes = kQuota;

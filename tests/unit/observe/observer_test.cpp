@@ -21,28 +21,22 @@
 #include "lookback/base/fd.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/observe/event_segment.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using namespace lookback::observe;
 
 namespace {
 
-struct TempDir {
-  std::filesystem::path path =
-      std::filesystem::temp_directory_path() / ("observe-" + std::to_string(getpid()));
-  TempDir() { std::filesystem::remove_all(path); }
-  ~TempDir() { std::filesystem::remove_all(path); }
-};
-
 struct Recording {
-  TempDir folder;
+  test::TemporaryDirectory folder;
   std::unique_ptr<Observer> observer;
   int64_t begun_ns = Clock::system().realtime_ns();
 
   explicit Recording(uint32_t ring_bytes = ObserverOptions().ring_bytes) {
     ObserverOptions options;
     options.ring_bytes = ring_bytes;
-    options.store.directory = folder.path;
+    options.store.directory = folder / "events";
     auto started = Observer::start(std::move(options), Clock::system());
     REQUIRE(started);
     observer = std::move(*started);

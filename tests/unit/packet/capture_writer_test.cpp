@@ -1,16 +1,16 @@
-#include <unistd.h>
-
 #include <catch2/catch.hpp>
-#include <filesystem>
-#include <fstream>
 
+#include "lookback/base/fd.hpp"
 #include "lookback/packet/pcapng.hpp"
 #include "unit/packet/support/build.hpp"
 #include "unit/packet/support/capture_files.hpp"
+#include "unit/support/files.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
 using namespace lookback::packet;
 using namespace lookback::packet::testing;
+using test::TemporaryDirectory;
 
 namespace {
 
@@ -61,16 +61,6 @@ Buffer write_pcapng() {
   return out;
 }
 
-std::string path_for(const char* name) {
-  return (std::filesystem::temp_directory_path() /
-          fmt::format("lookback-packet-{}-{}", getpid(), name))
-      .string();
-}
-void write_file(const std::string& path, const Buffer& bytes) {
-  std::ofstream(path, std::ios::binary)
-      .write(reinterpret_cast<const char*>(bytes.data()),
-             static_cast<std::streamsize>(bytes.size()));
-}
 std::string expected_fields() {
   std::string text;
   for (const PacketView& packet : sample().packets)
@@ -164,15 +154,14 @@ TEST_CASE("tshark and capinfos read the same from our files") {
   for (const PacketView& packet : sample().packets) append_pcap_record(pcap, packet);
   Buffer pcapng = write_pcapng();
   append_decryption_secrets(pcapng, 0x544c534b, "CLIENT_RANDOM 00 11\n");
+  const TemporaryDirectory directory;
   const std::pair<const char*, const Buffer*> files[] = {{"a.pcap", &pcap}, {"a.pcapng", &pcapng}};
   for (const auto& [name, bytes] : files) {
     CAPTURE(name);
-    const std::string path = path_for(name);
-    write_file(path, *bytes);
+    const std::string path = test::spill(directory / name, as_text(*bytes));
     const auto fields = output_of("tshark -n -r " + path +
                                   " -T fields -e frame.time_epoch -e frame.len -e frame.cap_len");
     const auto info = output_of("capinfos -c -E -M -T -r " + path);
-    std::filesystem::remove(path);
     if (!fields || !info) {
       WARN("tshark is not installed: not compared");
       return;
@@ -186,13 +175,12 @@ TEST_CASE("tshark sees names, directions and comments") {
   Buffer out = write_pcapng();
   const std::vector<std::string> comments = {"pod web-1"};
   append_packet(out, sample().packets[1], comments);
-  const std::string path = path_for("b.pcapng");
-  write_file(path, out);
+  const TemporaryDirectory directory;
+  const std::string path = test::spill(directory / "b.pcapng", as_text(out));
   const auto fields =
       output_of("tshark -n -r " + path +
                 " -T fields -E separator=, -e frame.interface_name -e frame.interface_description"
                 " -e frame.packet_flags_direction -e frame.comment");
-  std::filesystem::remove(path);
   if (!fields) {
     WARN("tshark is not installed: not compared");
     return;

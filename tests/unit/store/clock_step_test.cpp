@@ -31,7 +31,7 @@ struct Recorded {
 /// A recorder of one packet a second, in blocks of at most five, that is told of steps up to a second
 /// late.
 struct Node {
-  TempDir dir;
+  TemporaryDirectory dir;
   SetClock clock;
   std::unique_ptr<Store> store = open_store(small_store(dir.path()), clock);
   std::vector<Recorded> packets;  // by number

@@ -19,7 +19,7 @@ using namespace lookback::store::testing;
 namespace {
 
 std::string segment_bytes(bool sealed, bool kernel, bool compact, bool tag) {
-  TempDir dir;
+  TemporaryDirectory dir;
   const auto path = dir.path() / "segment";
   constexpr off_t kCapacity = 64 << 10;
   PreparedFile file;

@@ -40,7 +40,7 @@ namespace {
 
 TEST_CASE(
     "after kill -9 everything up to the last completed block is served, and recording goes on") {
-  TempDir dir;
+  TemporaryDirectory dir;
   StoreOptions options = small_store(dir.path());
   options.use_io_uring = GENERATE(true, false);
   std::mt19937 random(7);

@@ -51,7 +51,7 @@ size_t links(const fs::path& path) {
 }  // namespace
 
 TEST_CASE("a freeze has every packet of its window and no block outside") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   const int64_t start = clock.now_ns;
@@ -78,7 +78,7 @@ TEST_CASE("a freeze has every packet of its window and no block outside") {
 }
 
 TEST_CASE("kernel blocks are taken in by a margin, since their times are the kernel's guess") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   const int64_t now = clock.now_ns;
@@ -93,7 +93,7 @@ TEST_CASE("kernel blocks are taken in by a margin, since their times are the ker
 }
 
 TEST_CASE("the same id is the same freeze") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   record(*store, clock, 5);
@@ -110,7 +110,7 @@ TEST_CASE("the same id is the same freeze") {
 }
 
 TEST_CASE("bad requests are refused and leave nothing") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   for (const char* id : {"", "..", "a/b", ".hidden", "-x", "a b"})
@@ -131,7 +131,7 @@ TEST_CASE("bad requests are refused and leave nothing") {
 }
 
 TEST_CASE("recycling passes frozen segments over, and takes them again when they are released") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   StoreOptions options = small_store(dir.path());
   options.freeze_quota_bytes = 8 << 20;
@@ -171,7 +171,7 @@ TEST_CASE("recycling passes frozen segments over, and takes them again when they
 }
 
 TEST_CASE("beyond the freeze quota the oldest are given up and become a gap") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   StoreOptions options = small_store(dir.path());
   options.freeze_quota_bytes = 2 << 20;
@@ -220,7 +220,7 @@ TEST_CASE("beyond the freeze quota the oldest are given up and become a gap") {
 }
 
 TEST_CASE("freezes pass away with their time") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   const StoreOptions options = small_store(dir.path());
   auto store = open_store(options, clock);
@@ -254,7 +254,7 @@ TEST_CASE("freezes pass away with their time") {
 }
 
 TEST_CASE("an id can be used again once its freeze has passed away") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   record(*store, clock, 5);
@@ -271,7 +271,7 @@ TEST_CASE("an id can be used again once its freeze has passed away") {
 }
 
 TEST_CASE("leftovers of a killed process are cleaned up") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   const StoreOptions options = small_store(dir.path());
   auto store = open_store(options, clock);

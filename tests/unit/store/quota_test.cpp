@@ -18,7 +18,7 @@ using namespace lookback::store::testing;
 namespace fs = std::filesystem;
 
 TEST_CASE("the quota holds at every moment, under load, freezes in a loop and restarts") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   StoreOptions options = small_store(dir.path());
   options.segment_bytes = GENERATE(256U << 10, 1U << 20);
@@ -73,7 +73,7 @@ TEST_CASE("the quota holds at every moment, under load, freezes in a loop and re
 }
 
 TEST_CASE("a storage that shrinks lets the oldest go when it is opened") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   StoreOptions options = small_store(dir.path());
   options.quota_bytes = 64 << 20;
@@ -148,7 +148,7 @@ class SmallDisk {
   [[nodiscard]] fs::path root() const { return dir_.path(); }
 
  private:
-  TempDir dir_;
+  TemporaryDirectory dir_;
   bool mounted_ = false;
 };
 

@@ -29,7 +29,7 @@ void record(Store& store, FakeClock& clock, int blocks, int64_t step_ns = kNsPer
 }  // namespace
 
 TEST_CASE("what is lent is made room for before, and recorded into again when it comes back") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   const StoreOptions options = small_store(dir.path());
   auto store = open_store(options, clock);
@@ -55,7 +55,7 @@ TEST_CASE("what is lent is made room for before, and recorded into again when it
 }
 
 TEST_CASE("half of the quota is lent at most, and less beside a large freeze quota") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   StoreOptions options = small_store(dir.path());
   {
@@ -75,7 +75,7 @@ TEST_CASE("half of the quota is lent at most, and less beside a large freeze quo
 }
 
 TEST_CASE("nothing that is frozen goes for a loan, and recording finds room beside both") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   StoreOptions options = small_store(dir.path());
   options.freeze_quota_bytes = options.quota_bytes / 4 * 3;
@@ -97,7 +97,7 @@ TEST_CASE("nothing that is frozen goes for a loan, and recording finds room besi
 }
 
 TEST_CASE("what was lent before a restart is lent from the first moment") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   StoreOptions options = small_store(dir.path());
   {
@@ -114,7 +114,7 @@ TEST_CASE("what was lent before a restart is lent from the first moment") {
 }
 
 TEST_CASE("the quota holds with what is lent at every moment") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   const StoreOptions options = small_store(dir.path());
   auto store = open_store(options, clock);

@@ -42,7 +42,7 @@ const char* const kTable =
 /// Blocks of both kinds, the same layout for every mark.
 Sample make_sample(uint16_t mark, uint64_t epoch, bool sealed, uint16_t per_block = 20,
                    size_t packet_bytes = 200) {
-  TempDir dir;
+  TemporaryDirectory dir;
   const auto path = dir.path() / "segment";
   Sample sample;
   PreparedFile file;
@@ -112,7 +112,7 @@ class Scratch {
   [[nodiscard]] BlockWindow window() const { return BlockWindow(Fd(::dup(fd_.get())), 0); }
 
  private:
-  TempDir dir_;
+  TemporaryDirectory dir_;
   Fd fd_;
 };
 

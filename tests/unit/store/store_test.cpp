@@ -31,7 +31,7 @@ void append(Store& store, TestBlock block) {
 }  // namespace
 
 TEST_CASE("what is appended is read back, however it is written") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   StoreOptions options = small_store(dir.path());
   options.use_io_uring = GENERATE(true, false);
@@ -81,7 +81,7 @@ TEST_CASE("what is appended is read back, however it is written") {
 }
 
 TEST_CASE("VLAN tags stripped from kernel packets are put back") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   store->set_interfaces(kInterfaces);
@@ -112,7 +112,7 @@ TEST_CASE("VLAN tags stripped from kernel packets are put back") {
 }
 
 TEST_CASE("interfaces that change keep their packets apart") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   store->set_interfaces({kInterfaces[1]});
@@ -140,7 +140,7 @@ TEST_CASE("interfaces that change keep their packets apart") {
 }
 
 TEST_CASE("gaps and clock samples are kept with the packets") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   const StoreOptions options = small_store(dir.path());
   auto store = open_store(options, clock);
@@ -177,7 +177,7 @@ TEST_CASE("gaps and clock samples are kept with the packets") {
 }
 
 TEST_CASE("gaps are kept even where no packet comes after them") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   const StoreOptions options = small_store(dir.path());
   const Gap gap{clock.now_ns + 1, clock.now_ns + 2, 3, "disk full"};
@@ -189,7 +189,7 @@ TEST_CASE("gaps are kept even where no packet comes after them") {
 }
 
 TEST_CASE("the time between two runs of the daemon is a gap") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   const StoreOptions options = small_store(dir.path());
   const int64_t first = clock.now_ns;
@@ -218,7 +218,7 @@ TEST_CASE("the time between two runs of the daemon is a gap") {
 }
 
 TEST_CASE("what was recycled is said") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   const int64_t start = clock.now_ns;
@@ -243,7 +243,7 @@ TEST_CASE("what was recycled is said") {
 }
 
 TEST_CASE("two stores never share a folder") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   const StoreOptions options = small_store(dir.path());
   const auto store = open_store(options, clock);
@@ -253,7 +253,7 @@ TEST_CASE("two stores never share a folder") {
 }
 
 TEST_CASE("sizes that make no sense are refused") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   StoreOptions options;
   options.directory = dir.path();
@@ -273,7 +273,7 @@ TEST_CASE("sizes that make no sense are refused") {
 }
 
 TEST_CASE("a block that breaks the rules is refused") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   TestBlock made = compact_block(packets_at(clock, 0, 5));
@@ -291,7 +291,7 @@ TEST_CASE("a block that breaks the rules is refused") {
 }
 
 TEST_CASE("a block larger than a segment gets one of its own") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   append(*store, compact_block(packets_at(clock, 0, 5)));
@@ -305,7 +305,7 @@ TEST_CASE("a block larger than a segment gets one of its own") {
 }
 
 TEST_CASE("a table too large for the open segment opens another, and an empty one leaves nothing") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   append(*store, compact_block(packets_at(clock, 0, 1000), 512 << 10));  // most of a segment
@@ -326,7 +326,7 @@ TEST_CASE("a table too large for the open segment opens another, and an empty on
 }
 
 TEST_CASE("a segment whose header is damaged costs only itself") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   const StoreOptions options = small_store(dir.path());
   auto store = open_store(options, clock);
@@ -356,7 +356,7 @@ TEST_CASE("a segment whose header is damaged costs only itself") {
 }
 
 TEST_CASE("damage found while reading becomes a gap of the freeze") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   const int64_t start = clock.now_ns;
@@ -392,7 +392,7 @@ TEST_CASE("damage found while reading becomes a gap of the freeze") {
 }
 
 TEST_CASE("appending goes on when another thread takes over") {
-  TempDir dir;
+  TemporaryDirectory dir;
   FakeClock clock;
   auto store = open_store(small_store(dir.path()), clock);
   append(*store, compact_block(packets_at(clock, 0, 5)));

@@ -1,7 +1,6 @@
 #include "unit/exporter/support/archives.hpp"
 
 #include <fnmatch.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -103,17 +102,6 @@ packet::CaptureReader open_capture(const std::string& file) {
 
 }  // namespace
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "lookback-export-XXXXXX").string();
-  REQUIRE(mkdtemp(name.data()) != nullptr);
-  path_ = name;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 NodeSpec node_spec(std::string name, std::vector<std::string> interfaces, uint16_t link_type) {
   NodeSpec node;
   node.entry.name = std::move(name);
@@ -151,7 +139,7 @@ archive::MemberContent make_events(const std::vector<std::string>& lines) {
   return member;
 }
 
-std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryFolder& folder,
+std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryDirectory& folder,
                                                      const std::vector<NodeSpec>& nodes,
                                                      TimeWindow window, const std::string& name) {
   auto writer = archive::ArchiveWriter::create(folder.path() / (name + ".partial"), 0);

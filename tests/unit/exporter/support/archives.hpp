@@ -1,7 +1,6 @@
 #pragma once
 // Archives made of described packets, and what an export of them must be.
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,8 +9,11 @@
 #include "lookback/exporter/exporter.hpp"
 #include "lookback/packet/pcapng.hpp"
 #include "unit/exporter/support/packets.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 namespace lookback::exporter::testing {
+
+using test::TemporaryDirectory;
 
 struct Recorded {
   uint32_t interface = 0;  ///< of the node
@@ -36,22 +38,9 @@ struct NodeSpec {
   }
 };
 
-/// A folder of its own that goes away with it.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 NodeSpec node_spec(std::string name, std::vector<std::string> interfaces, uint16_t link_type = 1);
 
-std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryFolder& folder,
+std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryDirectory& folder,
                                                      const std::vector<NodeSpec>& nodes,
                                                      TimeWindow window,
                                                      const std::string& name = "test");

@@ -1,12 +1,5 @@
 #include "unit/exporter/support/captures.hpp"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-
-#include <fstream>
-#include <stdexcept>
-
 #include "lookback/base/fd.hpp"
 
 namespace lookback::test {
@@ -38,35 +31,6 @@ std::string pcap_of(const std::vector<Stored>& packets) {
   packet::append_pcap_header(out, packet::link_type::kEthernet, 0);
   for (const Stored& packet : packets) packet::append_pcap_record(out, packet.view());
   return std::string(as_text(out));
-}
-
-Folder::Folder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "lookback-import-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-  path_ = pattern;
-}
-Folder::~Folder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-std::filesystem::path Folder::write(const std::string& name, const std::string& bytes) const {
-  const auto path = path_ / name;
-  std::ofstream out(path, std::ios::binary);
-  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  if (!out.flush()) throw std::runtime_error("cannot write " + path.string());
-  return path;
-}
-
-CommandResult run_command(const std::string& command) {
-  CommandResult result;
-  FILE* pipe = ::popen(("{ " + command + "; } 2>&1").c_str(), "r");
-  if (pipe == nullptr) throw std::runtime_error("popen failed");
-  char buffer[4096];
-  for (size_t n = 0; (n = ::fread(buffer, 1, sizeof buffer, pipe)) > 0;) result.output.append(buffer, n);
-  const int status = ::pclose(pipe);
-  if (WIFEXITED(status)) result.status = WEXITSTATUS(status);
-  return result;
 }
 
 }  // namespace lookback::test

@@ -2,7 +2,6 @@
 // Packets and capture files for the tests of members and imports.
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -27,27 +26,5 @@ struct Stored {
 [[nodiscard]] std::string pcapng_of(const std::vector<packet::PcapngInterface>& interfaces, const std::vector<Stored>& packets);
 /// Classic pcap, Ethernet.
 [[nodiscard]] std::string pcap_of(const std::vector<Stored>& packets);
-
-/// A folder that goes with the test.
-class Folder {
- public:
-  Folder();
-  ~Folder();
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path write(const std::string& name, const std::string& bytes) const;
-
- private:
-  std::filesystem::path path_;
-};
-
-/// Exit status and all output of a shell command.
-struct CommandResult {
-  int status = -1;
-  std::string output;
-};
-[[nodiscard]] CommandResult run_command(const std::string& command);
 
 }  // namespace lookback::test

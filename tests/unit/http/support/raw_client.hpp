@@ -32,16 +32,4 @@ class RawClient {
 /// Writes a self-signed certificate for 127.0.0.1 and localhost, and its key.
 void make_certificate(const std::filesystem::path& certificate, const std::filesystem::path& key);
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 }  // namespace lookback::http::test

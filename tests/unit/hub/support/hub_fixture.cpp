@@ -1,25 +1,11 @@
 #include "hub_fixture.hpp"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <catch2/catch.hpp>
 #include <stdexcept>
 
 #include "lookback/base/time.hpp"
 
 namespace lookback::hub::test {
-
-TemporaryDirectory::TemporaryDirectory() {
-  std::string name = (std::filesystem::temp_directory_path() / "lookback-test-XXXXXX").string();
-  REQUIRE(::mkdtemp(name.data()) != nullptr);
-  path_ = name;
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-  std::error_code ec;
-  std::filesystem::remove_all(path_, ec);
-}
 
 // No assertions here: clients are used in threads, where Catch2 allows none. What goes wrong is
 // thrown, and a future brings it to the test.
@@ -89,7 +75,7 @@ HubFixture::HubFixture(HubOptions options, const Clock& clock)
     : options_(std::move(options)), clock_(clock) {
   if (options_.data_dir.empty()) {
     own_directory_ = std::make_unique<TemporaryDirectory>();
-    options_.data_dir = own_directory_->path() / "hub";
+    options_.data_dir = *own_directory_ / "hub";
   }
   options_.listen = "127.0.0.1:0";
   start();

@@ -12,20 +12,11 @@
 #include "lookback/base/json.hpp"
 #include "lookback/http/client.hpp"
 #include "lookback/hub/hub_daemon.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 namespace lookback::hub::test {
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using lookback::test::TemporaryDirectory;
 
 struct Answer {
   int status = 0;

@@ -1,9 +1,8 @@
 #pragma once
-// What the node's tests share: a clock to turn, a directory that goes away, a store with what was recorded in it.
+// What the node's tests share: clocks to turn, and what a store has recorded.
 
 #include <atomic>
 #include <catch2/catch.hpp>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -39,24 +38,6 @@ class ShiftedClock final : public Clock {
 
  private:
   std::atomic<int64_t> shift_;
-};
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory()
-      : path_(std::filesystem::temp_directory_path() / ("lookback-node-" + random_hex(6))) {
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
 };
 
 /// The value of a Result, or the test's end with its message.

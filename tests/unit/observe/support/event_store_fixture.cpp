@@ -1,26 +1,12 @@
 #include "unit/observe/support/event_store_fixture.hpp"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <fstream>
-#include <iterator>
 #include <set>
 
 namespace lookback::observe::testing {
 namespace fs = std::filesystem;
-
-TempDir::TempDir() {
-  static std::atomic<int> number = 0;
-  path_ = fs::temp_directory_path() /
-          ("event-store-" + std::to_string(getpid()) + "-" + std::to_string(++number));
-  fs::remove_all(path_);
-}
-TempDir::~TempDir() {
-  std::error_code error;
-  fs::remove_all(path_, error);
-}
 
 uint64_t disk_usage(const fs::path& directory) {
   std::set<ino_t> seen;
@@ -39,12 +25,6 @@ uint64_t disk_usage(const fs::path& directory) {
 fs::path segment_file(const fs::path& directory, uint64_t sequence) {
   const std::string number = std::to_string(sequence);
   return directory / (std::string(8 - number.size(), '0') + number + ".events");
-}
-
-std::string contents(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  REQUIRE(in);
-  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 void replace_contents(const fs::path& path, const std::string& bytes) {

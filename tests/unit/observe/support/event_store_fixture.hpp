@@ -8,29 +8,22 @@
 #include <string>
 
 #include "lookback/observe/event_store.hpp"
+#include "unit/support/files.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 namespace lookback::observe::testing {
 
 inline constexpr int64_t kStart = 1'700'000'000'000'000'000;
 inline constexpr uint64_t kMiB = 1 << 20;
 
-class TempDir {
- public:
-  TempDir();
-  ~TempDir();
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using test::slurp;
+using test::TemporaryDirectory;
 
 /// As du counts the files below, each inode once; directories left out.
 [[nodiscard]] uint64_t disk_usage(const std::filesystem::path& directory);
 [[nodiscard]] std::filesystem::path segment_file(const std::filesystem::path& directory,
                                                  uint64_t sequence);
-[[nodiscard]] std::string contents(const std::filesystem::path& path);
+/// In place, so for every link to the file.
 void replace_contents(const std::filesystem::path& path, const std::string& bytes);
 
 /// An event store and the events that go into it.

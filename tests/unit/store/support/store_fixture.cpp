@@ -1,7 +1,6 @@
 #include "unit/store/support/store_fixture.hpp"
 
 #include <linux/if_packet.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
@@ -13,17 +12,6 @@
 namespace lookback::store::testing {
 
 namespace fs = std::filesystem;
-
-TempDir::TempDir() {
-  std::string pattern = (fs::temp_directory_path() / "lookback-store-XXXXXX").string();
-  REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-  path_ = pattern;
-}
-
-TempDir::~TempDir() {
-  std::error_code ec;
-  fs::remove_all(path_, ec);
-}
 
 TestPacket marked_packet(uint16_t mark, uint16_t number, size_t bytes, int64_t time_ns) {
   TestPacket packet;

@@ -1,7 +1,6 @@
 #pragma once
-// What the store's tests share: folders that go away, a clock that is told the time, packets that
-// can be told apart, blocks made of them as the kernel and the recorder make them, and what comes
-// back.
+// What the store's tests share: a clock that is told the time, packets that can be told apart,
+// blocks made of them as the kernel and the recorder make them, and what comes back.
 
 #include <cstdint>
 #include <filesystem>
@@ -13,20 +12,11 @@
 #include "lookback/store/compact.hpp"
 #include "lookback/store/store.hpp"
 #include "store/aligned_buffer.hpp"
+#include "unit/support/temporary_directory.hpp"
 
 namespace lookback::store::testing {
 
-class TempDir {
- public:
-  TempDir();
-  ~TempDir();
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using test::TemporaryDirectory;
 
 class FakeClock final : public Clock {
  public:
