@@ -166,7 +166,7 @@ class FrameChooser {
   [[nodiscard]] bool may_match(const PlannedNode& node, const archive::FrameEntry& frame) const {
     if (frame.packets == 0) return false;
     if (std::none_of(node.accepted.begin(), node.accepted.end(), [&](const TimeWindow& window) {
-          return frame.first_ns < window.to_ns && frame.last_ns >= window.from_ns;
+          return window.overlaps(frame.first_ns, frame.last_ns);
         }))
       return false;
     if ((by_filter_any_ && by_network_any_) || frame.summary.empty()) return true;

@@ -186,9 +186,8 @@ FrozenWindow FreezeService::describe(store::Freeze freeze) {
   std::erase_if(freeze.gaps, [&](const store::Gap& gap) {
     // Between the parts of a window that a step tore apart, nothing was asked for.
     return std::none_of(freeze.parts.begin(), freeze.parts.end(), [&](const auto& part) {
-      return std::any_of(part.begin(), part.end(), [&](const TimeWindow& meant) {
-        return gap.start_ns < meant.to_ns && std::max(gap.end_ns, gap.start_ns + 1) > meant.from_ns;
-      });
+      return std::any_of(part.begin(), part.end(),
+                         [&](const TimeWindow& meant) { return gap.touches(meant); });
     });
   });
   if (parts_.observer != nullptr) {

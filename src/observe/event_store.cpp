@@ -217,8 +217,7 @@ Result<> EventStore::freeze(const std::string& id, TimeWindow window) {
   TRY(make_directories(unfinished));
   std::vector<FrozenSegment> frozen;
   for (const auto& segment : segments_) {
-    if (&segment == &segments_.back() || segment.first_ns >= window.to_ns ||
-        segment.last_ns < window.from_ns)
+    if (&segment == &segments_.back() || !window.overlaps(segment.first_ns, segment.last_ns))
       continue;
     fs::create_hard_link(path_of(segment.sequence), unfinished / event_file_name(segment.sequence),
                          error);

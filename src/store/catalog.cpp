@@ -9,10 +9,6 @@ namespace {
 
 constexpr size_t kMaxGapsOfSegment = 1024;
 
-bool touches(const Gap& gap, TimeWindow window) {
-  return gap.start_ns < window.to_ns && std::max(gap.end_ns, gap.start_ns + 1) > window.from_ns;
-}
-
 /// Adds [start, end) cut to the window, if anything is left of it.
 void add_missing(std::vector<Gap>& gaps, TimeWindow window, int64_t start, int64_t end,
                  const char* reason) {
@@ -164,7 +160,7 @@ std::vector<Gap> Catalog::gaps(TimeWindow window,
     }
     if (!counts || counts(sequence)) {
       for (const Gap& gap : segment.gaps)
-        if (touches(gap, window)) found.push_back(gap);
+        if (gap.touches(window)) found.push_back(gap);
     }
     previous = &segment;
     unreadable = false;

@@ -165,8 +165,7 @@ std::vector<Gap> StoreImpl::gaps_of(TimeWindow window,
   const std::lock_guard lock(state_);
   std::vector<Gap> found = catalog_.gaps(window, counts);
   const auto add = [&](const Gap& gap) {
-    if (gap.start_ns < window.to_ns && std::max(gap.end_ns, gap.start_ns + 1) > window.from_ns)
-      found.push_back(gap);
+    if (gap.touches(window)) found.push_back(gap);
   };
   for (const Gap& gap : pending_.gaps) add(gap);
   for (const auto& [sequence, gaps] : damage) {

@@ -24,10 +24,6 @@ namespace {
 constexpr size_t kMaxFreezes = 1024;
 constexpr size_t kMaxExtraBytes = 64 << 10;
 
-bool overlaps(int64_t first, int64_t last, TimeWindow window) {
-  return first < window.to_ns && last >= window.from_ns;
-}
-
 }  // namespace
 
 Result<> StoreImpl::build_freeze_directory(const Freeze& freeze,
@@ -140,7 +136,7 @@ Freeze StoreImpl::with_damage(const FreezeEntry& entry) const {
   for (const auto& [sequence, found] : damage_->all()) {
     if (entry.sequences.count(sequence) == 0) continue;
     for (const Gap& gap : found) {
-      if (overlaps(gap.start_ns, gap.end_ns - 1, freeze.window) &&
+      if (gap.touches(freeze.window) &&
           std::find(freeze.gaps.begin(), freeze.gaps.end(), gap) == freeze.gaps.end())
         freeze.gaps.push_back(gap);
     }

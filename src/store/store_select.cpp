@@ -17,13 +17,9 @@ constexpr int64_t kNoticedAfterNs = 3 * kNsPerSecond, kWrittenAfterNs = 6 * kNsP
 
 using Windows = std::vector<TimeWindow>;
 
-bool overlaps(int64_t first, int64_t last, TimeWindow window) {
-  return first < window.to_ns && last >= window.from_ns;
-}
-
 bool overlaps(int64_t first, int64_t last, const Windows& windows) {
   return std::any_of(windows.begin(), windows.end(),
-                     [&](const TimeWindow& window) { return overlaps(first, last, window); });
+                     [&](const TimeWindow& window) { return window.overlaps(first, last); });
 }
 
 bool inside(int64_t first, int64_t last, const Windows& windows) {
@@ -91,12 +87,10 @@ TimeWindow stamps_before(const ClockEra& era) {
   return {end_ns - kWrittenAfterNs, end_ns + kNoticedAfterNs};
 }
 bool bears_stamps_before(const Chunk& chunk, const ClockEra& era) {
-  const TimeWindow stamps = stamps_before(era);
-  return overlaps(chunk.first_ns, chunk.last_ns, stamps);
+  return stamps_before(era).overlaps(chunk.first_ns, chunk.last_ns);
 }
 bool bears_first_stamps(const Chunk& chunk, const ClockEra& era) {
-  const TimeWindow stamps = first_stamps(era);
-  return overlaps(chunk.first_ns, chunk.last_ns, stamps);
+  return first_stamps(era).overlaps(chunk.first_ns, chunk.last_ns);
 }
 
 /// The chunks next to a step of the clock may have stamps of the other side; next to several, of

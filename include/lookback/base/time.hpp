@@ -19,6 +19,10 @@ struct TimeWindow {
   int64_t to_ns = 0;
   [[nodiscard]] bool contains(int64_t ns) const { return ns >= from_ns && ns < to_ns; }
   [[nodiscard]] bool empty() const { return to_ns <= from_ns; }
+  /// Whether the stretch [first_ns, last_ns], its last nanosecond included, has one in the window.
+  [[nodiscard]] bool overlaps(int64_t first_ns, int64_t last_ns) const {
+    return first_ns < to_ns && last_ns >= from_ns;
+  }
   friend bool operator==(const TimeWindow&, const TimeWindow&) = default;
 };
 

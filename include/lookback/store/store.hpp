@@ -70,6 +70,10 @@ struct Gap {
   uint64_t packets = 0;  ///< 0: not known how many
   std::string reason;    ///< "kernel ring full", "disk full", "not running", "damaged segment",
                          ///< "freeze quota"
+  /// An empty gap counts as the moment where it starts.
+  [[nodiscard]] bool touches(TimeWindow window) const {
+    return window.overlaps(start_ns, end_ns > start_ns ? end_ns - 1 : start_ns);
+  }
   friend bool operator==(const Gap&, const Gap&) = default;
 };
 

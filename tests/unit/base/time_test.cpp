@@ -1,6 +1,7 @@
 #include "lookback/base/time.hpp"
 
 #include <catch2/catch.hpp>
+#include <limits>
 
 using namespace lookback;
 
@@ -50,4 +51,20 @@ TEST_CASE("durations") {
   for (const int64_t ns : {0LL, 1LL, 90LL * kNsPerSecond, 86'400LL * 15 * kNsPerSecond + 5}) {
     REQUIRE(parse_duration(format_duration_compact(ns)).value() == ns);
   }
+}
+
+TEST_CASE("a stretch overlaps a window by its last nanosecond, and not by the window's end") {
+  constexpr TimeWindow kWindow{100, 200};
+  REQUIRE(kWindow.overlaps(120, 130));
+  REQUIRE(kWindow.overlaps(0, 1000));
+  REQUIRE_FALSE(kWindow.overlaps(50, 99));
+  REQUIRE(kWindow.overlaps(50, 100));
+  REQUIRE(kWindow.overlaps(100, 100));
+  REQUIRE(kWindow.overlaps(199, 300));
+  REQUIRE_FALSE(kWindow.overlaps(200, 300));
+  constexpr int64_t kLowest = std::numeric_limits<int64_t>::min(),
+                    kHighest = std::numeric_limits<int64_t>::max();
+  REQUIRE(kWindow.overlaps(kLowest, kHighest));
+  REQUIRE(TimeWindow{kLowest, kHighest}.overlaps(kLowest, kLowest));
+  REQUIRE_FALSE(TimeWindow{kLowest, kHighest}.overlaps(kHighest, kHighest));
 }

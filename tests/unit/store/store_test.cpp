@@ -139,6 +139,19 @@ TEST_CASE("interfaces that change keep their packets apart") {
   CHECK(read.packets[0].interface == read.packets[2].interface);
 }
 
+TEST_CASE("a gap touches a window up to its end, an empty one where it starts") {
+  const auto touches = [](int64_t start_ns, int64_t end_ns) {
+    return Gap{start_ns, end_ns, 0, "disk full"}.touches({100, 200});
+  };
+  CHECK(touches(50, 101));
+  CHECK_FALSE(touches(50, 100));
+  CHECK(touches(199, 300));
+  CHECK_FALSE(touches(200, 300));
+  CHECK(touches(100, 100));
+  CHECK_FALSE(touches(99, 99));
+  CHECK_FALSE(touches(200, 200));
+}
+
 TEST_CASE("gaps and clock samples are kept with the packets") {
   TemporaryDirectory dir;
   FakeClock clock;
