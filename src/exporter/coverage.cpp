@@ -20,7 +20,7 @@ std::vector<archive::Gap> gaps_inside(const archive::NodeEntry& node,
   for (const archive::Gap& gap : node.gaps) {
     const bool touches =
         std::any_of(accepted.begin(), accepted.end(), [&](const TimeWindow& window) {
-          return gap.start_ns < window.to_ns && gap.end_ns >= window.from_ns;
+          return window.overlaps(gap.start_ns, std::max(gap.start_ns, gap.end_ns - 1));
         });
     if (touches) inside.push_back(gap);
   }

@@ -311,7 +311,7 @@ TEST_CASE(
       options.nodes = {"web-2"};
     }
     SECTION("another time") {
-      options.from_ns = kStart + 62'000;
+      options.from_ns = kStart + 61'000;  // where one ends
       options.to_ns = kStart + 98'000;
     }
     const Export other = run_export(archive, options);
