@@ -118,7 +118,9 @@ Command capture_command() {
                "Record only packets that match, see pcap-filter(7)");
   command.number("--snaplen", options->capture.snaplen,
                  "Record at most this many bytes of each packet; by default all of them");
-  command.size("--ring-size", options->capture.ring_bytes, "The kernel's ring; by default 64MiB");
+  command.size("--ring-size", options->capture.ring_bytes,
+               "The kernel's ring; by default 64MiB. Up to half of it is used beside it while the "
+               "disk stalls");
   command.flag("--exclude-self", options->capture.exclude_self,
                "Leave Lookback's own connections out; on by default, =off records them");
   command.text("--ca-file", "FILE", options->capture.ca_file,

@@ -165,7 +165,9 @@ Command standalone_command() {
                "Record only packets that match, see pcap-filter(7)");
   command.number("--snaplen", options->capture.snaplen,
                  "Record at most this many bytes of each packet; by default all of them");
-  command.size("--ring-size", options->capture.ring_bytes, "The kernel's ring; by default 64MiB");
+  command.size("--ring-size", options->capture.ring_bytes,
+               "The kernel's ring; by default 64MiB. Up to half of it is used beside it while the "
+               "disk stalls");
   command
       .text("--token-file", "FILE", options->daemon.token_file,
             "A file with the token that clients need; without one everybody on this machine may do "

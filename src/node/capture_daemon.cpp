@@ -134,7 +134,10 @@ Result<> Daemon::open(const SourceFactory& source) {
   store_options.reserved_bytes =
       event_bytes - std::min(event_bytes, event_store_options().quota_bytes);
   TRY_ASSIGN(store_, store::Store::open(store_options, clock_));
-  TRY_ASSIGN(recorder_, Recorder::start(*ring_, *store_, clock_));
+  RecorderOptions recorder_options;
+  recorder_options.spare_buffers =
+      static_cast<uint32_t>(options_.ring_bytes / 2 / recorder_options.buffer_bytes);
+  TRY_ASSIGN(recorder_, Recorder::start(*ring_, *store_, clock_, recorder_options));
   recorder_->on_failure([this] { stop(); });
 
   TRY(start_observer());

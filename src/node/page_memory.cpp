@@ -20,4 +20,8 @@ Result<PageMemory> PageMemory::allocate(size_t bytes) {
   return memory;
 }
 
+void PageMemory::release(std::span<std::byte> pages) {
+  madvise(pages.data(), pages.size(), MADV_DONTNEED);  // where it fails, the memory is only kept
+}
+
 }  // namespace lookback::node

@@ -20,6 +20,8 @@ class PageMemory {
   ~PageMemory();
   [[nodiscard]] static Result<PageMemory> allocate(size_t bytes);
   [[nodiscard]] std::span<std::byte> bytes() const { return memory_; }
+  /// Gives whole pages of it back to the system until they are written to again; their content is gone.
+  static void release(std::span<std::byte> pages);
 
  private:
   std::span<std::byte> memory_;

@@ -26,19 +26,24 @@ void become(const char* name) {
 }  // namespace
 
 Recorder::Recorder(capture::Ring& ring, store::Store& store, const Clock& clock,
-                   RecorderOptions options, PageMemory memory)
+                   RecorderOptions options, PageMemory memory, PageMemory spare_memory)
     : ring_(ring),
       store_(store),
       clock_(clock),
       options_(options),
+      whole_min_bytes_(ring.block_bytes() / 4),
       memory_(std::move(memory)),
+      spare_memory_(std::move(spare_memory)),
       jobs_(kMaxJobs),
       clock_watch_(clock) {
-  buffers_.reserve(options.buffers);
+  buffers_.reserve(size_t{options.buffers} + options.spare_buffers);
   for (uint32_t i = 0; i < options.buffers; ++i)
     buffers_.emplace_back(
-        memory_.bytes().subspan(size_t{i} * options.buffer_bytes, options.buffer_bytes));
-  for (auto& buffer : buffers_) free_.push_back(&buffer);
+        memory_.bytes().subspan(size_t{i} * options.buffer_bytes, options.buffer_bytes), false);
+  for (uint32_t i = 0; i < options.spare_buffers; ++i)
+    buffers_.emplace_back(
+        spare_memory_.bytes().subspan(size_t{i} * options.buffer_bytes, options.buffer_bytes), true);
+  for (auto& buffer : buffers_) (buffer.spare ? free_spare_ : free_).push_back(&buffer);
 }
 
 Result<std::unique_ptr<Recorder>> Recorder::start(capture::Ring& ring, store::Store& store,
@@ -46,8 +51,14 @@ Result<std::unique_ptr<Recorder>> Recorder::start(capture::Ring& ring, store::St
   LOOKBACK_CHECK(options.buffers >= 2);
   TRY_ASSIGN(PageMemory memory,
              PageMemory::allocate(size_t{options.buffers} * options.buffer_bytes));
+  PageMemory spare_memory;
+  if (options.spare_buffers != 0) {
+    TRY_ASSIGN(spare_memory,
+               PageMemory::allocate(size_t{options.spare_buffers} * options.buffer_bytes));
+  }
   std::unique_ptr<Recorder> recorder(
-      new Recorder(ring, store, clock, options, std::move(memory)));
+      new Recorder(ring, store, clock, options, std::move(memory), std::move(spare_memory)));
+  // Registered memory is always there: the spare buffers are left out.
   TRY(store.register_memory(recorder->memory_.bytes()));
   TRY(store.register_memory(ring.memory()));
   recorder->drops_checked_ns_ = clock.realtime_ns();

@@ -1,9 +1,11 @@
 #pragma once
 // From the ring into the store, with two threads:
 //
-//   drainer  takes blocks from the ring. A block of large packets goes on as it is; small packets are repacked into a buffer.
-//            Never waits for the disk as long as a buffer is free, so that a slow moment of the disk does not fill the ring
-//            (whose blocks are handed over after 20 to 40 ms however little is in them).
+//   drainer  takes blocks from the ring. A block that is a quarter full or more, of large packets, goes on as it is; others are
+//            repacked into a buffer. Never waits for the disk as long as a buffer is free: the kernel hands a block over after
+//            20 to 40 ms however little is in it, and goes through them in turn, so one that waits for the disk ends the ring's
+//            round within half a second. Beside the buffers of every day there are spare ones, which take memory only while the
+//            disk stalls.
 //   writer   the store's recorder thread: appends blocks, interface tables, gaps and clock samples in the order they come.
 //
 // Every packet that is lost is counted in a gap: by the kernel ("kernel ring full"), or by the disk ("disk full").
@@ -37,6 +39,7 @@ namespace lookback::node {
 struct RecorderOptions {
   uint32_t buffer_bytes = 2 << 20;  ///< of one compact block
   uint32_t buffers = 5;
+  uint32_t spare_buffers = 0;  ///< for when the disk stalls
 };
 
 /// Sums since the start.
@@ -77,8 +80,11 @@ class Recorder {
 
  private:
   struct Buffer {
-    explicit Buffer(std::span<std::byte> memory) : block(memory) {}
+    Buffer(std::span<std::byte> bytes, bool is_spare)
+        : memory(bytes), block(bytes), spare(is_spare) {}
+    std::span<std::byte> memory;
     store::CompactBlock block;
+    bool spare;
     int64_t begun_ns = 0;  ///< monotonic, of the first packet
   };
   using Promises = std::vector<std::shared_ptr<std::promise<Result<>>>>;
@@ -98,7 +104,7 @@ class Recorder {
                            store::ClockSample, Seal, Tick>;
 
   Recorder(capture::Ring& ring, store::Store& store, const Clock& clock, RecorderOptions options,
-           PageMemory memory);
+           PageMemory memory, PageMemory spare_memory);
 
   // drainer
   void drain();
@@ -133,7 +139,8 @@ class Recorder {
   store::Store& store_;
   const Clock& clock_;
   const RecorderOptions options_;
-  PageMemory memory_;
+  const uint32_t whole_min_bytes_;  ///< of a block that goes on as it is
+  PageMemory memory_, spare_memory_;
   std::vector<Buffer> buffers_;
   BoundedQueue<Job> jobs_;
 
@@ -151,7 +158,7 @@ class Recorder {
 
   std::mutex free_mutex_;
   std::condition_variable free_ready_;
-  std::vector<Buffer*> free_;
+  std::vector<Buffer*> free_, free_spare_;
 
   void note_clock_step();  // with clock_mutex_ held
   std::mutex clock_mutex_;

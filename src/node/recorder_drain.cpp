@@ -18,7 +18,6 @@ constexpr size_t kWorthAWrite = 64 << 10;
 
 // A block goes to disk as the kernel left it where that costs at most 6 % more than a pcap file of the same packets
 // (16 bytes a packet): padding, kernel headers and the space in front counted.
-constexpr uint32_t kWholeMinBytes = 256 << 10;
 constexpr uint32_t kWholeMinMean = 1200;  // bytes of ring a packet; below it is not worth looking closer
 constexpr uint64_t kPcapRecordBytes = 16;
 constexpr uint32_t kPageBytes = store::kPageBytes;
@@ -90,7 +89,7 @@ Result<> Recorder::drain_step(int timeout_ms) {
 
 void Recorder::take_block(capture::Block block) {
   if (block.packets == 0) return;
-  if (block.used_bytes >= kWholeMinBytes && block.used_bytes / block.packets >= kWholeMinMean &&
+  if (block.used_bytes >= whole_min_bytes_ && block.used_bytes / block.packets >= kWholeMinMean &&
       hand_over_whole(block))
     return;
   repack(block);
@@ -220,9 +219,10 @@ void Recorder::follow_interfaces() {
 
 Recorder::Buffer* Recorder::wait_for_buffer() {
   std::unique_lock lock(free_mutex_);
-  free_ready_.wait(lock, [&] { return !free_.empty(); });
-  Buffer* const buffer = free_.back();
-  free_.pop_back();
+  free_ready_.wait(lock, [&] { return !free_.empty() || !free_spare_.empty(); });
+  auto& from = free_.empty() ? free_spare_ : free_;
+  Buffer* const buffer = from.back();
+  from.pop_back();
   return buffer;
 }
 

@@ -76,8 +76,9 @@ void Recorder::close_disk_gap() {
 
 void Recorder::give_back(Buffer* buffer) {
   buffer->block.clear();
+  if (buffer->spare) PageMemory::release(buffer->memory);
   const std::lock_guard lock(free_mutex_);
-  free_.push_back(buffer);
+  (buffer->spare ? free_spare_ : free_).push_back(buffer);
   free_ready_.notify_one();
 }
 

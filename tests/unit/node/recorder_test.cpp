@@ -7,6 +7,7 @@
 
 #include "unit/node/support/fake_ring.hpp"
 #include "unit/node/support/fixtures.hpp"
+#include "unit/node/support/stalling_store.hpp"
 #include "unit/support/temporary_directory.hpp"
 
 namespace lookback::node {
@@ -189,6 +190,45 @@ TEST_CASE("more than the buffers hold passes through them") {
   }
   CHECK(rig.recorded().size() == sent);
   CHECK(rig.recorder->totals().compact_blocks >= 18);
+}
+
+TEST_CASE("while the disk stalls the ring goes round, and spare buffers take what comes") {
+  test::TemporaryDirectory directory;
+  FakeClock clock;
+  auto store = value_of(
+      store::Store::open({.directory = directory.path(), .quota_bytes = 256ULL << 20}, clock));
+  test::StallingStore disk(*store);
+  FakeRing ring{store::block_reserve(FakeRing::kBlockBytes) - 48};
+  auto recorder = value_of(Recorder::start(
+      ring, disk, clock, {.buffer_bytes = 1 << 20, .buffers = 2, .spare_buffers = 4}));
+  std::vector<FakePacket> all;
+  // Twice: what was spare once is good for another time.
+  for (int round = 0; round < 2; ++round) {
+    disk.stall();
+    // Large packets, but few in a block, and more blocks than the ring has.
+    for (int i = 0; i < 20; ++i) {
+      std::vector<FakePacket> packets;
+      for (int j = 0; j < 130; ++j)
+        packets.push_back({clock.realtime_ns() + static_cast<int64_t>(all.size()) + j,
+                           payload(1400, round * 10'000 + i * 130 + j)});
+      all.insert(all.end(), packets.begin(), packets.end());
+      ring.give(packets);
+      for (int wait = 0; wait < 10'000 && !ring.idle(); ++wait)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      if (!ring.idle()) disk.resume();  // or the recorder could not be ended
+      REQUIRE(ring.idle());
+    }
+    disk.resume();
+    REQUIRE(recorder->barrier());
+  }
+  const auto stored = read_back(*store, kAll);
+  REQUIRE(stored.size() == all.size());
+  for (size_t i = 0; i < stored.size(); ++i) {
+    REQUIRE(stored[i].time_ns == all[i].time_ns);
+    REQUIRE(stored[i].data == all[i].data);
+  }
+  CHECK(recorder->totals().whole_blocks == 0);
+  recorder->stop();
 }
 
 TEST_CASE("a buffer is written after a while, without a barrier") {
