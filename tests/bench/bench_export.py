@@ -3,9 +3,8 @@
 
 Theirs read uncompressed pcap files, ours the archive with all that it decompresses. Runs are interleaved, everybody writes
 a real file in the same folder, and everything has been read once before, so that no disk is measured.
-
-  tests/bench/bench_export.py [RUNS [MEGABYTES A NODE [MEGABYTES FOR SLICES]]]     (default 5, 1500, 5200)
 """
+import argparse
 import contextlib
 import os
 import pathlib
@@ -18,9 +17,12 @@ import time
 import common
 
 GENERATOR = os.environ.get("LOOKBACK_EXPORT_BENCH", str(common.ROOT / "build" / "dev" / "tests" / "bench" / "bench_export"))
-RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-MEGABYTES = int(sys.argv[2]) if len(sys.argv) > 2 else 1500
-SLICE_MEGABYTES = int(sys.argv[3]) if len(sys.argv) > 3 else 5200
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("runs", nargs="?", type=int, default=5, help="rounds (%(default)s)")
+parser.add_argument("megabytes", nargs="?", type=int, default=1500, help="of packets, for each node (%(default)s)")
+parser.add_argument("slice_megabytes", nargs="?", type=int, default=5200, help="of packets to take slices from (%(default)s)")
+options = parser.parse_args()
+RUNS, MEGABYTES, SLICE_MEGABYTES = options.runs, options.megabytes, options.slice_megabytes
 WEB, RARE, EVERYWHERE = "tcp port 80", "host 10.9.200.200", "host 10.1.0.3"
 
 

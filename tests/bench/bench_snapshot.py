@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """(b) Snapshot creation, end to end on one machine, against `tcpdump -r FILE -w - | zstd -1 > file` over the same packets."""
+import argparse
 import json
-import sys
 import time
 
 import common
 
-RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("runs", nargs="?", type=int, default=3, help="snapshots of each mix (%(default)s)")
+RUNS = parser.parse_args().runs
 MIXES = {"mixed sizes": ("64,64,64,64,64,64,64,590,590,590,590,1400", "2500000"), "1400 B": ("1400", "700000")}
 
 

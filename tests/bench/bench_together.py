@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """(e) Recording under load while four snapshots and two exports run: drops because of them, and what they cost each other."""
+import argparse
 import glob
 import json
 import pathlib
-import sys
 import threading
 import time
 
 import common
 
-PPS = sys.argv[1] if len(sys.argv) > 1 else "100000"
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("pps", nargs="?", type=int, default=100_000, help="packets a second (%(default)s)")
+PPS = parser.parse_args().pps
 SIZES = "64,64,64,64,64,64,64,590,590,590,590,1400"
 
 
@@ -34,7 +36,7 @@ def main():
         node.start_capture(storage="8GiB", interface="load1")
         lab.wait_for_nodes()
         start = time.time_ns()
-        common.send(node, "--sizes", SIZES, "--pps", PPS, "--seconds", "10")
+        common.send(node, "--sizes", SIZES, "--pps", str(PPS), "--seconds", "10")
         end = time.time_ns()
         window = ["--from", rfc3339(start), "--to", rfc3339(end)]
 
@@ -51,7 +53,7 @@ def main():
         def phase(jobs):
             """Runs jobs under load: what was dropped and sent, and what recording cost a million packets."""
             before, cpu = node.status(), recording_seconds(node.capture.pid)
-            sender = node.spawn(common.SENDER, "load0", "--sizes", SIZES, "--pps", PPS, "--seconds", "20")
+            sender = node.spawn(common.SENDER, "load0", "--sizes", SIZES, "--pps", str(PPS), "--seconds", "20")
             time.sleep(1)
             threads = [threading.Thread(target=f, args=a) for f, a in jobs]
             for t in threads:
