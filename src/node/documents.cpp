@@ -257,7 +257,9 @@ std::string metrics_text(const DaemonState& state) {
                 "{reason=\"ring_full\"}");
     metrics.sample("lost_os_events_total", state.events->store.lost_events, "{reason=\"disk\"}");
     metrics.sample("lost_os_events_total", state.events->limited, "{reason=\"limit\"}");
-    metrics.sample("lost_os_events_total", state.events->missed, "{reason=\"interrupt\"}");
+    metrics.add("missed_os_event_calls_total", "counter",
+                "Calls that the kernel left out because the same program was interrupted for them.",
+                state.events->missed);
     metrics.add("os_events_recording", "gauge", "1 while events are recorded.",
                 state.events->state == "off" ? 0 : 1);
     metrics.add("os_events_used_bytes", "gauge", "Bytes that events take.",

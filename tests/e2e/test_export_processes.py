@@ -117,6 +117,7 @@ def test_short_connections_of_containers(make_lab, tmp_path):
     assert {int(pid) for pid in re.split(r"[,\s]+", blocks) if pid} == {packet.pid for packet in packets if packet.pid is not None}
     # What the kernel left out, because a program was interrupted for itself, is told: as many as the kernel says.
     missed = kernel_misses(node.capture.popen.pid)
+    print(f"the kernel left out {missed} calls")
     wait_for(lambda: node.status()["layers"]["os_events"]["missed"] >= missed, "status to tell the calls that were missed")
     assert node.status()["layers"]["os_events"]["missed"] <= kernel_misses(node.capture.popen.pid)
 
