@@ -85,7 +85,7 @@ def test_nothing_is_lost_while_the_disk_stalls(make_lab, tmp_path, disk):
     lab.wait_for_nodes()
     start = time.time()
     sender = node.spawn(sys.executable, pathlib.Path(numbered.__file__), "load0", seed, RATE * SECONDS, RATE)
-    time.sleep(1.5)
+    time.sleep(0.5)
     run("fsfreeze", "--freeze", disk)
     time.sleep(3)
     assert sender.popen.poll() is None, "the sender ended before the disk went on"
