@@ -17,6 +17,7 @@
 #include "lookback/packet/kernel_block.hpp"
 #include "lookback/packet/pcapng.hpp"
 #include "unit/capture/support/network_namespace.hpp"
+#include "unit/support/skip.hpp"
 #include "unit/support/temporary_directory.hpp"
 
 namespace lookback::capture {
@@ -146,7 +147,7 @@ void compare(const std::string& interface, const std::vector<const char*>& filte
 bool can_compare() {
   if (!test::can_use_network_namespaces()) return false;
   if (std::system("tcpdump --version >/dev/null 2>&1") == 0) return true;
-  WARN("SKIPPED: no tcpdump here");
+  test::note_skip("tcpdump is not installed");
   return false;
 }
 

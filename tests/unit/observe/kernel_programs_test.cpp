@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "observe/bpf/events.h"
+#include "unit/observe/support/kernel_rights.hpp"
 
 using namespace lookback;
 using namespace lookback::observe;
@@ -43,6 +44,7 @@ size_t records_of(KernelPrograms& programs, uint32_t kind, pid_t pid) {
 }  // namespace
 
 TEST_CASE("this kernel takes every program", "[kernel]") {
+  if (!test::can_load_kernel_programs()) return;
   const auto programs = KernelPrograms::load({});
   REQUIRE(programs);
   for (const auto& part : (*programs)->missing()) FAIL_CHECK(part);
@@ -51,6 +53,7 @@ TEST_CASE("this kernel takes every program", "[kernel]") {
 }
 
 TEST_CASE("a program that the kernel refuses costs no other", "[kernel]") {
+  if (!test::can_load_kernel_programs()) return;
   KernelPrograms::Options options;
   std::vector<const char*> spoiled;
   std::vector<std::string> lost;
@@ -85,6 +88,7 @@ TEST_CASE("a program that the kernel refuses costs no other", "[kernel]") {
 }
 
 TEST_CASE("without what all depends on there is nothing, and it is said why", "[kernel]") {
+  if (!test::can_load_kernel_programs()) return;
   KernelPrograms::Options options;
   options.before_load = [](bpf_object* object) { spoil(object, "on_process_exec"); };
   const auto programs = KernelPrograms::load(options);
@@ -94,6 +98,7 @@ TEST_CASE("without what all depends on there is nothing, and it is said why", "[
 }
 
 TEST_CASE("what a full ring buffer does not take is counted", "[kernel]") {
+  if (!test::can_load_kernel_programs()) return;
   KernelPrograms::Options options;
   options.ring_bytes = 4096;
   const auto programs = KernelPrograms::load(options);

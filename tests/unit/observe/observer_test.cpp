@@ -21,6 +21,7 @@
 #include "lookback/base/fd.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/observe/event_segment.hpp"
+#include "unit/observe/support/kernel_rights.hpp"
 #include "unit/support/temporary_directory.hpp"
 
 using namespace lookback;
@@ -133,6 +134,7 @@ uint16_t local_port(const Fd& socket) {
 }  // namespace
 
 TEST_CASE("processes: fork, exec with its arguments, exit code and signal", "[kernel]") {
+  if (!test::can_load_kernel_programs()) return;
   Recording recording;
   const pid_t execs = in_child([] {
     execl("/bin/sh", "sh", "-c", "exit 7", "an argument", static_cast<char*>(nullptr));
@@ -170,6 +172,7 @@ TEST_CASE("processes: fork, exec with its arguments, exit code and signal", "[ke
 }
 
 TEST_CASE("a connection belongs to who connects and to who accepts", "[kernel]") {
+  if (!test::can_load_kernel_programs()) return;
   const int family = GENERATE(AF_INET, AF_INET6);
   Recording recording;
   const Listener listener(family);
@@ -244,6 +247,7 @@ TEST_CASE("a connection belongs to who connects and to who accepts", "[kernel]")
 }
 
 TEST_CASE("a connection that is refused, and one that nobody reads from", "[kernel]") {
+  if (!test::can_load_kernel_programs()) return;
   Recording recording;
   uint16_t port = 0;
   {
@@ -290,6 +294,7 @@ TEST_CASE("a connection that is refused, and one that nobody reads from", "[kern
 }
 
 TEST_CASE("UDP: first use, counts at the end", "[kernel]") {
+  if (!test::can_load_kernel_programs()) return;
   Recording recording;
   Fd server(::socket(AF_INET, SOCK_DGRAM, 0));
   sockaddr_in address{};
@@ -324,6 +329,7 @@ TEST_CASE("UDP: first use, counts at the end", "[kernel]") {
 }
 
 TEST_CASE("what was there before the start is in the checkpoint", "[kernel]") {
+  if (!test::can_load_kernel_programs()) return;
   const Listener listener;
   const Fd client = listener.connect();
   const Fd accepted(accept4(listener.socket.get(), nullptr, nullptr, SOCK_CLOEXEC));
@@ -354,6 +360,7 @@ TEST_CASE("what was there before the start is in the checkpoint", "[kernel]") {
 }
 
 TEST_CASE("what a ring buffer that is too small loses is counted and told", "[kernel]") {
+  if (!test::can_load_kernel_programs()) return;
   Recording recording(4096);
   const int64_t before = recording.begun_ns;
   for (int round = 0; round < 100 && recording.observer->status().lost == 0; ++round)

@@ -11,6 +11,7 @@
 #include "store/catalog.hpp"
 #include "store/disk_usage.hpp"
 #include "unit/store/support/store_fixture.hpp"
+#include "unit/support/skip.hpp"
 
 using namespace lookback;
 using namespace lookback::store;
@@ -157,7 +158,7 @@ class SmallDisk {
 TEST_CASE("a disk that others fill costs packets, not what is recorded") {
   SmallDisk disk("48m");
   if (!disk.mounted()) {
-    WARN("skipped: a tmpfs cannot be mounted here (needs root)");
+    test::note_skip("mounting a tmpfs needs root");
     return;
   }
   FakeClock clock;
@@ -217,7 +218,7 @@ TEST_CASE("a disk that others fill costs packets, not what is recorded") {
 TEST_CASE("a disk that cannot hold the storage is refused with the way out") {
   SmallDisk disk("40m");
   if (!disk.mounted()) {
-    WARN("skipped: a tmpfs cannot be mounted here (needs root)");
+    test::note_skip("mounting a tmpfs needs root");
     return;
   }
   FakeClock clock;

@@ -12,9 +12,10 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+
+#include "unit/support/skip.hpp"
 
 namespace lookback::test {
 namespace {
@@ -60,10 +61,9 @@ bool can_use_network_namespaces() {
   static const bool able = [] {
     const int fd = socket(AF_PACKET, SOCK_RAW, 0);
     if (fd >= 0) close(fd);
-    const bool root = fd >= 0 && geteuid() == 0;
-    if (!root) std::fprintf(stderr, "SKIPPED: tests on network namespaces need root\n");
-    return root;
+    return fd >= 0 && geteuid() == 0;
   }();
+  if (!able) note_skip("network namespaces need root");
   return able;
 }
 

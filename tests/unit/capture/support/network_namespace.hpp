@@ -10,7 +10,7 @@
 
 namespace lookback::test {
 
-/// True when namespaces and packet sockets are to be had (root); otherwise says so on standard error, once.
+/// Whether namespaces and packet sockets can be had (root). Where not, notes the running test case as skipped; it returns next.
 [[nodiscard]] bool can_use_network_namespaces();
 
 /// Moves the calling thread into a new namespace with loopback up, and back on destruction. Threads that it starts
