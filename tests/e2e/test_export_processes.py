@@ -126,7 +126,11 @@ def kernel_misses(pid):
     """Calls left out of the BPF programs that a process holds."""
     total = 0
     for info in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
-        total += sum(int(n) for n in re.findall(r"^recursion_misses:\s*(\d+)", info.read_text(), re.M))
+        try:
+            text = info.read_text()
+        except FileNotFoundError:  # a connection that ended since the folder was listed; programs stay
+            continue
+        total += sum(int(n) for n in re.findall(r"^recursion_misses:\s*(\d+)", text, re.M))
     return total
 
 

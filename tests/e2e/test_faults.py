@@ -377,6 +377,11 @@ import http.server, json, sys
 good = open(sys.argv[3], "rb").read()
 lie = sys.argv[4]
 frozen = json.load(open(sys.argv[5]))
+# Made ahead: a machine that is busy takes longer for it than the hub's patience lasts.
+huge_list = b""
+if lie == "huge-list":
+    member = dict(frozen["members"][0], content_bytes=16)
+    huge_list = json.dumps([dict(member, index=i) for i in range(200000)]).encode()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *a): pass
@@ -389,8 +394,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         frozen["id"] = body.get("id", frozen["id"])
         if lie == "bad-json": return self.answer(201, b'{"id": [')
         if lie == "huge-list":
-            member = dict(frozen["members"][0], content_bytes=16)
-            return self.answer(201, json.dumps(dict(frozen, members=[dict(member, index=i) for i in range(200000)])).encode())
+            return self.answer(201, json.dumps(dict(frozen, members=[])).encode().replace(b'"members": []', b'"members": ' + huge_list))
         self.answer(201, json.dumps(frozen).encode())
     def do_GET(self):
         if "/members/" not in self.path: return self.answer(200, json.dumps(frozen).encode())
@@ -407,7 +411,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if lie == "silent":
             import time; time.sleep(3600)
         self.answer(200, good, "application/octet-stream")
-http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
+server = http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler)
+print("serving", flush=True)
+server.serve_forever()
 '''
 
 
@@ -430,14 +436,16 @@ def test_a_lying_node(make_lab, tmp_path, lie):
     member.write_bytes(n2.run("curl", "-sf", f"{n2.url}/api/v1/freezes/truth/members/{frozen['members'][0]['index']}", text=False).stdout)
     (tmp_path / "frozen.json").write_text(json.dumps(frozen))
     (tmp_path / "liar.py").write_text(LIAR)
-    n2.spawn(sys.executable, tmp_path / "liar.py", n2.management, "7999", member, lie, tmp_path / "frozen.json")
-    time.sleep(0.5)
+    liar = n2.spawn(sys.executable, tmp_path / "liar.py", n2.management, "7999", member, lie, tmp_path / "frozen.json")
+    wait_for(lambda: "serving" in liar.text(), "the liar")
     # The liar takes the place of n2: it registers under a new name with its own port.
     beat = json.dumps({"version": "0.1.0", "url": f"http://{n2.management}:7999", "port": 7999, "tls": False, "incarnation": "liar",
                        "status": {}, "clock": None, "sent_ns": time.time_ns()})
     lab.in_hub("curl", "-sf", "-X", "POST", f"{lab.hub_url}/api/v1/nodes/liar/heartbeat", "-H", "Content-Type: application/json", "-d", beat)
-    result = lab.client("snapshot", "create", "lied", "--last", "10s", "--node", "n1", "--node", "liar", "--deadline", "4s", "--wait",
-                        check=False, timeout=120)
+    # Only where the lie is to say nothing, or never to end, does the deadline have to pass.
+    deadline = "6s" if lie in ("silent", "endless") else "60s"
+    result = lab.client("snapshot", "create", "lied", "--last", "30s", "--node", "n1", "--node", "liar", "--deadline", deadline, "--wait",
+                        check=False, timeout=200)
     assert result.returncode == 3, (result.returncode, result.stderr)
     nodes = {n["name"]: n for n in lab.snapshot("lied")["nodes"]}
     assert nodes["liar"]["status"] in ("failed", "partial") and nodes["liar"]["reason"], nodes["liar"]
