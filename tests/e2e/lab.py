@@ -127,8 +127,12 @@ class Node:
             return self.run("curl", "-sf", "-o", "/dev/null", f"{self.url}/readyz", check=False).returncode == 0
         wait_for(ready, f"capture on {self.name} to be ready")
 
+    def api(self, path):
+        """The answer of the node's own API to GET /api/v1/PATH."""
+        return json.loads(self.run("curl", "-sf", f"{self.url}/api/v1/{path}").stdout)
+
     def status(self):
-        return json.loads(self.run("curl", "-sf", f"{self.url}/api/v1/status").stdout)
+        return self.api("status")
 
 
 class Lab:
@@ -191,9 +195,12 @@ class Lab:
     def in_hub(self, *args, **kwargs):
         return run("ip", "netns", "exec", self.hub_namespace, *args, **kwargs)
 
+    def client_environment(self):
+        """What a client at the hub's machine needs to find the hub."""
+        return {"LOOKBACK_HUB": self.hub_url}
+
     def client(self, *args, **kwargs):
-        env = dict(os.environ, LOOKBACK_HUB=self.hub_url)
-        return self.in_hub(self.binary, *args, env=env, **kwargs)
+        return self.in_hub(self.binary, *args, env=dict(os.environ, **self.client_environment()), **kwargs)
 
     def client_json(self, *args):
         return json.loads(self.client(*args, "-o", "json").stdout)
