@@ -123,6 +123,7 @@ Result<> Daemon::open(const SourceFactory& source) {
   ring_options.block_reserve =
       store::block_reserve(capture::ring_block_bytes(options_.ring_bytes)) - kKernelBlockHeader;
   // The ring comes before the store: a wrong filter should not leave a data directory behind.
+  const int64_t ring_opened_ns = clock_.realtime_ns();
   TRY_ASSIGN(ring_, source ? source(ring_options) : capture::Ring::open(ring_options));
 
   store::StoreOptions store_options;
@@ -135,6 +136,7 @@ Result<> Daemon::open(const SourceFactory& source) {
       event_bytes - std::min(event_bytes, event_store_options().quota_bytes);
   TRY_ASSIGN(store_, store::Store::open(store_options, clock_));
   RecorderOptions recorder_options;
+  recorder_options.ring_opened_ns = ring_opened_ns;
   recorder_options.spare_buffers =
       static_cast<uint32_t>(options_.ring_bytes / 2 / recorder_options.buffer_bytes);
   TRY_ASSIGN(recorder_, Recorder::start(*ring_, *store_, clock_, recorder_options));

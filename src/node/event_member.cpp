@@ -58,8 +58,7 @@ uint64_t event_content_bound(const observe::FrozenSegment& segment) {
   return std::min(archive::kMaxMemberContent, segment.bytes * kMostGrowth);
 }
 
-Result<std::optional<archive::MemberContent>> event_member(const std::string& segment,
-                                                           TimeWindow window) {
+Result<EventMember> event_member(const std::string& segment, TimeWindow window) {
   TRY_ASSIGN(const auto parsed, observe::parse_event_segment(as_bytes(segment)));
   if (parsed.damaged_bytes != 0)
     log_warning("event segment {}: {} bytes are damaged", parsed.sequence, parsed.damaged_bytes);
@@ -73,8 +72,10 @@ Result<std::optional<archive::MemberContent>> event_member(const std::string& se
   });
   if (left_out != 0)
     log_warning("event segment {}: {} events do not fit", parsed.sequence, left_out);
-  if (builder.size() == 0) return std::nullopt;
-  return builder.finish();
+  EventMember member;
+  member.whole = parsed.damaged_bytes == 0 && left_out == 0;
+  if (builder.size() != 0) member.content = builder.finish();
+  return member;
 }
 
 }  // namespace lookback::node

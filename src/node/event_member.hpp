@@ -19,9 +19,11 @@ inline constexpr uint32_t kFirstEventMember = 50'000'000;
 /// The content that it makes as lines, with room to spare.
 [[nodiscard]] uint64_t event_content_bound(const observe::FrozenSegment& segment);
 
-/// The lines of the window, cut into frames between lines. Nothing where there are none. The same
-/// segment gives the same bytes.
-[[nodiscard]] Result<std::optional<archive::MemberContent>> event_member(const std::string& segment,
-                                                                         TimeWindow window);
+struct EventMember {
+  std::optional<archive::MemberContent> content;  ///< nothing where there are no lines
+  bool whole = true;                              ///< false: some events are not in it
+};
+/// The lines of the window, cut into frames between lines. The same segment gives the same bytes.
+[[nodiscard]] Result<EventMember> event_member(const std::string& segment, TimeWindow window);
 
 }  // namespace lookback::node

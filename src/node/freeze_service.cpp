@@ -178,18 +178,10 @@ Result<> FreezeService::release(const std::string& id) {
 void FreezeService::forget(const std::string& id) {
   const std::lock_guard lock(mutex_);
   estimates_.erase(id);
-  damage_.erase(id);
 }
 
 FrozenWindow FreezeService::describe(store::Freeze freeze) {
   FrozenWindow window;
-  std::erase_if(freeze.gaps, [&](const store::Gap& gap) {
-    // Between the parts of a window that a step tore apart, nothing was asked for.
-    return std::none_of(freeze.parts.begin(), freeze.parts.end(), [&](const auto& part) {
-      return std::any_of(part.begin(), part.end(),
-                         [&](const TimeWindow& meant) { return gap.touches(meant); });
-    });
-  });
   if (parts_.observer != nullptr) {
     window.events = parts_.observer->store().frozen(freeze.id);
     auto status = parts_.observer->status();
@@ -204,8 +196,6 @@ FrozenWindow FreezeService::describe(store::Freeze freeze) {
   }
   {
     const std::lock_guard lock(mutex_);
-    if (const auto found = damage_.find(freeze.id); found != damage_.end())
-      freeze.gaps.insert(freeze.gaps.end(), found->second.begin(), found->second.end());
     if (const auto found = estimates_.find(freeze.id); found != estimates_.end())
       window.estimate = found->second;
   }
@@ -266,11 +256,9 @@ FreezeEstimate FreezeService::estimate(const store::Freeze& freeze, const Addres
 }
 
 void FreezeService::note_damage(const std::string& id, const std::vector<store::Gap>& damage) {
-  if (damage.empty()) return;
-  const std::lock_guard lock(mutex_);
-  auto& known = damage_[id];
-  for (const auto& gap : damage)
-    if (std::find(known.begin(), known.end(), gap) == known.end()) known.push_back(gap);
+  // Should the record not be written, the freeze knows of it all the same until the daemon ends.
+  if (const auto noted = parts_.store->note_damage(id, damage); !noted)
+    log_warning("freeze {}: {}", id, noted.error().message);
 }
 
 Result<std::optional<archive::MemberContent>> FreezeService::any_member(const std::string& id,
@@ -280,7 +268,11 @@ Result<std::optional<archive::MemberContent>> FreezeService::any_member(const st
   for (const auto& segment : parts_.observer->store().frozen(id)) {
     if (event_member_index(segment) != index) continue;
     TRY_ASSIGN(const auto bytes, parts_.observer->store().read(id, segment.sequence));
-    return event_member(bytes, freeze.window);
+    TRY_ASSIGN(auto member, event_member(bytes, freeze.window));
+    // It is told before the member is handed out: whoever has all members asks what they lack.
+    if (!member.whole)
+      note_damage(id, {{segment.first_ns, segment.last_ns + 1, 0, to_string(GapReason::os_events)}});
+    return std::move(member.content);
   }
   return fail(ErrorKind::not_found, "freeze {} has no member {}", id, index);
 }
@@ -304,7 +296,8 @@ Result<std::optional<archive::MemberContent>> FreezeService::member(const std::s
     builder->add(view);
     return true;
   }));
-  note_damage(id, reader->damage());
+  // It is told before the member is handed out: whoever has all members asks what they lack.
+  if (!reader->damage().empty()) note_damage(id, reader->damage());
   if (builder->packets() == 0) return std::nullopt;
   return builder->finish();
 }

@@ -105,7 +105,6 @@ class FreezeService {
   std::mutex mutex_;
   /// By freeze id; made once, forgotten with the freeze.
   std::map<std::string, FreezeEstimate> estimates_;
-  std::map<std::string, std::vector<store::Gap>> damage_;  ///< found while members were read
   std::vector<std::unique_ptr<exporter::MemberBuilder>> builders_;  ///< to be borrowed
   size_t builders_in_use_ = 0;
 };

@@ -61,7 +61,7 @@ Result<std::unique_ptr<Recorder>> Recorder::start(capture::Ring& ring, store::St
   // Registered memory is always there: the spare buffers are left out.
   TRY(store.register_memory(recorder->memory_.bytes()));
   TRY(store.register_memory(ring.memory()));
-  recorder->drops_checked_ns_ = clock.realtime_ns();
+  recorder->drops_checked_ns_ = options.ring_opened_ns != 0 ? options.ring_opened_ns : clock.realtime_ns();
   recorder->drops_checked_monotonic_ns_ = recorder->next_second_ns_ = clock.monotonic_ns();
   recorder->writer_ = std::thread([r = recorder.get()] {
     become("writer");

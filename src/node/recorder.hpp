@@ -40,6 +40,8 @@ struct RecorderOptions {
   uint32_t buffer_bytes = 2 << 20;  ///< of one compact block
   uint32_t buffers = 5;
   uint32_t spare_buffers = 0;  ///< for when the disk stalls
+  /// When the ring was about to be opened: what it dropped until start() came after that. 0: now.
+  int64_t ring_opened_ns = 0;
 };
 
 /// Sums since the start.
@@ -98,8 +100,11 @@ class Recorder {
   };
   struct Seal {
     Promises promises;
+    std::optional<int64_t> complete_ns;  ///< every packet stamped before was pushed
   };
-  struct Tick {};
+  struct Tick {
+    std::optional<int64_t> complete_ns;
+  };
   using Job = std::variant<WriteCompact, WriteWhole, std::vector<packet::Interface>, store::Gap,
                            store::ClockSample, Seal, Tick>;
 
@@ -123,7 +128,11 @@ class Recorder {
   void close_drop_gap();
   void every_second();
   void serve_barriers();
-  void drain_what_is_ready();
+  /// Takes what the kernel has handed over. Returns the time before which every packet that was stamped is taken then; nothing
+  /// where the ring broke.
+  std::optional<int64_t> drain_what_is_ready();
+  /// What was stamped before is in blocks that the kernel has handed over by `now_ns`.
+  [[nodiscard]] int64_t handed_over_at(int64_t now_ns) const;
   Buffer* wait_for_buffer();
   bool push(Job job);
 
@@ -149,6 +158,7 @@ class Recorder {
   InterfacePositions positions_;
   bool all_named_ = false;
   std::optional<store::Gap> drop_gap_;
+  std::optional<int64_t> all_taken_ns_;  ///< as by handed_over_at(), when the ring was last found empty
   int64_t drops_checked_ns_ = 0, drops_checked_monotonic_ns_ = 0, last_drop_monotonic_ns_ = 0;
   int64_t next_second_ns_ = 0, next_tick_ns_ = 0;
   std::optional<Error> ring_error_;

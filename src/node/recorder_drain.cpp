@@ -22,7 +22,9 @@ constexpr uint32_t kWholeMinMean = 1200;  // bytes of ring a packet; below it is
 constexpr uint64_t kPcapRecordBytes = 16;
 constexpr uint32_t kPageBytes = store::kPageBytes;
 
-constexpr int64_t kDropGapSilenceNs = 100 * kMs, kDropGapMaxNs = 1000 * kMs;
+// Blocks that came after a drop may be on disk before its gap is: not for longer than the store allows for when the daemon is
+// killed (a second).
+constexpr int64_t kDropGapSilenceNs = 100 * kMs, kDropGapMaxNs = 500 * kMs;
 
 constexpr size_t kPrefetchAhead = 2048, kCacheLine = 64;
 
@@ -48,10 +50,13 @@ void Recorder::drain() {
     const std::lock_guard lock(barrier_mutex_);
     refuses_barriers_ = true;
   }
+  std::optional<int64_t> complete_ns;
   if (!failure()) {
-    // The block that the kernel is filling is handed over after the retire timeout at the latest.
-    std::this_thread::sleep_for(std::chrono::milliseconds(ring_.retire_timeout_ms() + 5));
-    drain_what_is_ready();
+    // The block that the kernel is filling is handed over after the retire timeout at the latest. What was stamped until now
+    // is in it by then.
+    std::this_thread::sleep_for(std::chrono::milliseconds(ring_.retire_timeout_ms() + 5) +
+                                std::chrono::nanoseconds(capture::kMaxStampDelayNs));
+    complete_ns = drain_what_is_ready();
   }
   check_drops();
   close_drop_gap();
@@ -61,7 +66,7 @@ void Recorder::drain() {
     const std::lock_guard lock(barrier_mutex_);
     waiting.swap(barriers_);
   }
-  push(Seal{std::move(waiting)});
+  push(Seal{std::move(waiting), complete_ns});
 }
 
 Result<capture::Block> Recorder::next_block(int timeout_ms) {
@@ -73,15 +78,21 @@ Result<capture::Block> Recorder::next_block(int timeout_ms) {
 }
 
 Result<> Recorder::drain_step(int timeout_ms) {
+  const int64_t before_ns = clock_.realtime_ns();
   TRY_ASSIGN(capture::Block block, next_block(timeout_ms));
-  if (block) take_block(std::move(block));
+  all_taken_ns_.reset();
+  if (block)
+    take_block(std::move(block));
+  else
+    all_taken_ns_ = handed_over_at(before_ns);
   check_drops();
   if (clock_.monotonic_ns() >= next_second_ns_) every_second();
   serve_barriers();
   flush_if_due();
   if (const int64_t now = clock_.monotonic_ns(); now >= next_tick_ns_ && !tick_waits_.exchange(true)) {
     next_tick_ns_ = now + kTickNs;
-    push(Tick{});
+    const bool all_pushed = (current_ == nullptr || current_->block.empty()) && !drop_gap_;
+    push(Tick{all_pushed ? all_taken_ns_ : std::nullopt});
   }
   if (ring_error_) return tl::make_unexpected(*ring_error_);
   return {};
@@ -165,8 +176,8 @@ void Recorder::repack(const capture::Block& block) {
   if (packets < block.packets) {
     log_warning("a block of the kernel's ring ends early: {} of {} packets could be read", packets,
                 block.packets);
-    push(store::Gap{block.first_ns, block.last_ns + 1, block.packets - packets,
-                    "damaged kernel block"});
+    push(store::Gap{block.first_ns - capture::kMaxStampDelayNs, block.last_ns + capture::kMaxStampDelayNs,
+                    block.packets - packets, to_string(GapReason::damaged_ring_block)});
     dropped_.fetch_add(block.packets - packets, std::memory_order_relaxed);
   }
 }
@@ -246,7 +257,8 @@ void Recorder::check_drops() {
   stalls_.fetch_add(drops.stalls, std::memory_order_relaxed);
   if (drops.dropped != 0) {
     dropped_.fetch_add(drops.dropped, std::memory_order_relaxed);
-    if (!drop_gap_) drop_gap_ = store::Gap{drops_checked_ns_, now, 0, "kernel ring full"};
+    if (!drop_gap_)
+      drop_gap_ = store::Gap{drops_checked_ns_ - capture::kMaxStampDelayNs, now, 0, to_string(GapReason::ring_full)};
     drop_gap_->packets += drops.dropped;
     drop_gap_->end_ns = std::max(drop_gap_->end_ns, now);
     last_drop_monotonic_ns_ = monotonic;
@@ -275,18 +287,24 @@ void Recorder::every_second() {
   note_clock_step();
 }
 
-void Recorder::drain_what_is_ready() {
+int64_t Recorder::handed_over_at(int64_t now_ns) const {
+  return now_ns - ring_.retire_timeout_ms() * kMs - capture::kMaxStampDelayNs;
+}
+
+std::optional<int64_t> Recorder::drain_what_is_ready() {
+  const int64_t begun_ns = clock_.realtime_ns();
   // Under full load there is always one more: no more than the ring had when we began.
   const size_t limit = ring_.memory().size() / std::max<uint32_t>(ring_.block_bytes(), 1);
   for (size_t i = 0; i <= limit; ++i) {
     auto block = next_block(0);
     if (!block) {
       ring_error_ = block.error();
-      return;
+      return std::nullopt;
     }
-    if (!*block) return;
+    if (!*block) break;
     take_block(std::move(*block));
   }
+  return handed_over_at(begun_ns);
 }
 
 void Recorder::serve_barriers() {
@@ -296,11 +314,11 @@ void Recorder::serve_barriers() {
     waiting.swap(barriers_);
   }
   if (waiting.empty()) return;
-  drain_what_is_ready();
+  const auto complete_ns = drain_what_is_ready();
   check_drops();
   close_drop_gap();
   flush();
-  push(Seal{std::move(waiting)});
+  push(Seal{std::move(waiting), complete_ns});
 }
 
 }  // namespace lookback::node

@@ -31,12 +31,15 @@ void Recorder::write() {
                    [&](store::ClockSample& sample) { store_.add_clock_sample(sample); },
                    [&](Seal& seal) {
                      close_disk_gap();
+                     if (seal.complete_ns) store_.set_complete_until(*seal.complete_ns);
                      const auto sealed = store_.seal();
                      for (const auto& promise : seal.promises) promise->set_value(sealed);
                      if (!sealed) log_error("{}", sealed.error().message);
                    },
-                   [&](Tick&) {
+                   [&](Tick& tick) {
                      tick_waits_.store(false);
+                     // What the disk did not take is not told yet.
+                     if (tick.complete_ns && !disk_gap_) store_.set_complete_until(*tick.complete_ns);
                      store_.tick();
                    },
                },
@@ -52,6 +55,7 @@ void Recorder::append(std::span<std::byte> block, const store::BlockInfo& info) 
     if (disk_gap_) {
       log_info("the disk takes packets again");
       close_disk_gap();
+      store_.tick();  // on disk before the next packets are
     }
     disk_failing_.store(false, std::memory_order_relaxed);
     return;
@@ -60,11 +64,13 @@ void Recorder::append(std::span<std::byte> block, const store::BlockInfo& info) 
   (full ? disk_full_packets_ : disk_error_packets_).fetch_add(info.packets, std::memory_order_relaxed);
   if (!disk_failing_.exchange(true, std::memory_order_relaxed))
     log_error("packets are lost: {}", appended.error().message);
-  const char* const reason = full ? "disk full" : "disk error";
+  const std::string reason = to_string(full ? GapReason::disk_full : GapReason::disk_error);
+  const int64_t slack_ns = info.kind == store::BlockKind::kernel ? capture::kMaxStampDelayNs : 0;
+  const int64_t start_ns = info.first_ns - slack_ns, end_ns = info.last_ns + slack_ns + 1;
   if (disk_gap_ && disk_gap_->reason != reason) close_disk_gap();
-  if (!disk_gap_) disk_gap_ = store::Gap{info.first_ns, info.last_ns + 1, 0, reason};
-  disk_gap_->start_ns = std::min(disk_gap_->start_ns, info.first_ns);
-  disk_gap_->end_ns = std::max(disk_gap_->end_ns, info.last_ns + 1);
+  if (!disk_gap_) disk_gap_ = store::Gap{start_ns, end_ns, 0, reason};
+  disk_gap_->start_ns = std::min(disk_gap_->start_ns, start_ns);
+  disk_gap_->end_ns = std::max(disk_gap_->end_ns, end_ns);
   disk_gap_->packets += info.packets;
 }
 

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "store/catalog.hpp"
+#include "store/time_slack.hpp"
 
 namespace lookback::store {
 
@@ -19,12 +20,6 @@ namespace {
 /// come.
 constexpr int64_t kStepSlackNs = 2 * kNsPerSecond;
 constexpr int64_t kNowSlackNs = 1'000'000;
-
-int64_t plus(int64_t a, int64_t b) {
-  int64_t sum = 0;
-  if (!__builtin_add_overflow(a, b, &sum)) return sum;
-  return b < 0 ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
-}
 
 bool before(int64_t time_ns, const ClockSample& sample) {
   return time_ns < sample.time_ns;
@@ -40,7 +35,7 @@ class TimeLine {
  public:
   void lay(const ClockEra& era) {
     if (era.samples.empty()) return;
-    const int64_t until = plus(std::max(era.end_ns, era.samples.back().time_ns), 1);
+    const int64_t until = saturating_add(std::max(era.end_ns, era.samples.back().time_ns), 1);
     std::optional<ClockSample> resumed;
     if (!line_.empty() && reach_ns_ > until) {
       const auto after = std::upper_bound(line_.begin(), line_.end(), until, before);
@@ -67,7 +62,7 @@ class TimeLine {
     if (!line_.empty() && keeps_from == line_.begin()) {
       // What came first still decides for all that lies before.
       ClockSample first = line_.front();
-      first.time_ns = plus(laid.front().time_ns, -kNsPerSecond);
+      first.time_ns = saturating_add(laid.front().time_ns, -kNsPerSecond);
       first.step_ns = 0;
       laid.insert(laid.begin(), first);
     }
@@ -115,7 +110,7 @@ ClockEras Catalog::clock_eras(int64_t now_ns, const std::vector<ClockSample>& wa
     const bool steps = sample.step_ns != 0;
     if (steps)
       begin(sample.time_ns, sample.step_ns,
-            plus(plus(sample.time_ns, -sample.step_ns), kStepSlackNs));
+            saturating_add(saturating_add(sample.time_ns, -sample.step_ns), kStepSlackNs));
     eras.all.back().samples.push_back(sample);
     return steps;
   };
@@ -137,7 +132,7 @@ ClockEras Catalog::clock_eras(int64_t now_ns, const std::vector<ClockSample>& wa
     last = nullptr;
   }
   for (const ClockSample& sample : waiting) add(sample);
-  eras.all.back().end_ns = plus(now_ns, kNowSlackNs);
+  eras.all.back().end_ns = saturating_add(now_ns, kNowSlackNs);
   return eras;
 }
 
@@ -152,7 +147,7 @@ TimeWindow ClockEras::reach(size_t era) const {
       int64_t started_ns = next.begin_ns;
       if (!all[era].samples.empty() && !next.samples.empty())
         started_ns =
-            plus(started_ns, all[era].samples.back().offset_ns - next.samples.front().offset_ns);
+            saturating_add(started_ns, all[era].samples.back().offset_ns - next.samples.front().offset_ns);
       reach.to_ns = std::max(reach.to_ns, started_ns);
     }
   }

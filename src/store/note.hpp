@@ -18,6 +18,8 @@ struct Note {
       interfaces;  ///< the whole table, valid from here on
   std::vector<Gap> gaps;
   std::vector<ClockSample> clock;
+  std::optional<int64_t> complete_ns;  ///< see Store::set_complete_until
+  /// Nothing that is worth a block: complete_ns goes along with the rest.
   [[nodiscard]] bool empty() const { return !interfaces && gaps.empty() && clock.empty(); }
 };
 

@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "lookback/store/compact.hpp"
+#include "store/catalog.hpp"
+#include "store/time_slack.hpp"
 
 namespace lookback::store {
 
@@ -13,12 +15,6 @@ namespace {
 /// A kernel packet this far from its block's time is no packet but misread bytes. Generous: the
 /// clock may have been set meanwhile.
 constexpr int64_t kKernelPlausibleNs = 24 * 3600 * kNsPerSecond;
-
-int64_t saturating_add(int64_t a, int64_t b) {
-  int64_t sum;
-  if (!__builtin_add_overflow(a, b, &sum)) return sum;
-  return b > 0 ? std::numeric_limits<int64_t>::max() : std::numeric_limits<int64_t>::min();
-}
 
 bool plausible(const CompactRecord& record, const BlockHeader& header) {
   const auto time = static_cast<int64_t>(record.time_ns);
@@ -61,12 +57,7 @@ Result<bool> SegmentRunReader::next_block() {
     TRY_ASSIGN(block_, load_block(source_.file, source_.epoch, start, end_));
     if (!block_) {
       TRY_ASSIGN(offset_, find_block(source_.file, source_.epoch, start, end_));
-      int64_t until = source_.last_ns;
-      if (offset_ < end_) {
-        TRY_ASSIGN(const auto following, load_header(source_.file, source_.epoch, offset_, end_));
-        if (following) until = following->first_ns;
-      }
-      report(last_seen_ns_, until, 0);
+      TRY(report_lost(start, offset_));
       continue;
     }
     const BlockHeader& header = block_->header;
@@ -92,13 +83,50 @@ Result<bool> SegmentRunReader::next_block() {
   return false;
 }
 
+Result<> SegmentRunReader::report_lost(uint64_t from, uint64_t to) {
+  if (!index_) {
+    // The index knows what stood there; where there is none, the blocks around tell.
+    index_.emplace();
+    if (auto contents = read_segment(source_.file); contents && contents->sealed)
+      index_ = std::move(contents->blocks);
+  }
+  TimeWindow bounds{std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()};
+  uint64_t packets = 0;
+  for (const IndexEntry& entry : *index_) {
+    const uint64_t offset = uint64_t{entry.page} * kPageBytes;
+    if (offset < from || offset >= to) continue;
+    const TimeWindow one = block_bounds(entry);
+    bounds = {std::min(bounds.from_ns, one.from_ns), std::max(bounds.to_ns, one.to_ns)};
+    packets += entry.packets;
+  }
+  if (!bounds.empty()) {
+    report(bounds.from_ns, saturating_add(bounds.to_ns, -1), packets);
+    return {};
+  }
+  int64_t until = source_.last_ns;
+  if (to < end_) {
+    TRY_ASSIGN(const auto following, load_header(source_.file, source_.epoch, to, end_));
+    if (following) until = later_by_slack(following->first_ns);
+  }
+  report(earlier_by_slack(last_seen_ns_), until, 0);
+  return {};
+}
+
 void SegmentRunReader::end_block() {
   const BlockHeader& header = block_->header;
   const bool whole =
       delivered_ == header.packets && !block_->torn && (walker_ || at_ == header.used_bytes);
   if (!whole) {
-    const int64_t start = delivered_ > 0 ? last_seen_ns_ : header.first_ns;
-    report(start, header.last_ns, header.packets - std::min(delivered_, header.packets));
+    // What is left of it begins where the last packet was, give or take; a compact block knows best.
+    IndexEntry entry;
+    entry.kind = header.kind;
+    entry.first_ns = header.first_ns;
+    entry.last_ns = header.last_ns;
+    const TimeWindow bounds = block_bounds(entry);
+    const int64_t start =
+        delivered_ > 0 ? std::max(bounds.from_ns, earlier_by_slack(last_seen_ns_)) : bounds.from_ns;
+    report(start, saturating_add(bounds.to_ns, -1),
+           header.packets - std::min(delivered_, header.packets));
   }
   last_seen_ns_ = std::max(last_seen_ns_, header.last_ns);
   block_.reset();
@@ -108,7 +136,7 @@ void SegmentRunReader::end_block() {
 void SegmentRunReader::report(int64_t start_ns, int64_t end_ns, uint64_t packets) {
   ++damaged_blocks_;
   const Gap gap{std::min(start_ns, end_ns), saturating_add(std::max(start_ns, end_ns), 1), packets,
-                "damaged segment"};
+                to_string(GapReason::damaged_segment)};
   damage_.push_back(gap);
   if (source_.on_damage) source_.on_damage(gap);
 }

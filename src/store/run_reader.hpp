@@ -37,6 +37,8 @@ class SegmentRunReader final : public RunReader {
  private:
   /// Moves on to the next block with packets; false at the end of the run.
   [[nodiscard]] Result<bool> next_block();
+  /// Tells of blocks between two places of the file that are none.
+  [[nodiscard]] Result<> report_lost(uint64_t from, uint64_t to);
   [[nodiscard]] std::optional<packet::PacketView> next_kernel();
   [[nodiscard]] std::optional<packet::PacketView> next_compact();
   void end_block();
@@ -54,6 +56,7 @@ class SegmentRunReader final : public RunReader {
   uint32_t at_ = 0;                                  ///< in a compact block
   uint32_t delivered_ = 0;                           ///< of this block
   int64_t last_seen_ns_;
+  std::optional<std::vector<IndexEntry>> index_;  ///< of the file, once something is damaged
 
   std::vector<packet::Interface> table_;            ///< as recorded
   std::vector<std::optional<uint32_t>> positions_;  ///< of table_ in used_

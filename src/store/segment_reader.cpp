@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "lookback/base/fd.hpp"
 #include "lookback/base/hash.hpp"
 #include "store/block_codec.hpp"
+#include "store/time_slack.hpp"
 
 namespace lookback::store {
 
@@ -72,6 +74,19 @@ Result<bool> read_index(BlockWindow& file, uint64_t file_bytes, SegmentContents&
   return true;
 }
 
+/// What lies between the last packets before some lost blocks and the block behind them. Packets of
+/// the lost ones may be older than what was stored before, and newer than what was stored after.
+Gap lost_between(const std::vector<IndexEntry>& before, const BlockHeader& behind) {
+  const auto is_note = [](uint16_t kind) { return kind == static_cast<uint16_t>(BlockKind::note); };
+  Gap gap{kStartNotKnown, 0, 0, to_string(GapReason::damaged_segment)};
+  const auto last = std::find_if(before.rbegin(), before.rend(),
+                                 [&](const IndexEntry& entry) { return !is_note(entry.kind); });
+  if (last != before.rend()) gap.start_ns = earlier_by_slack(last->last_ns);
+  gap.end_ns = is_note(behind.kind) ? behind.first_ns : later_by_slack(behind.first_ns);
+  gap.end_ns = saturating_add(std::max(gap.start_ns, gap.end_ns), 1);
+  return gap;
+}
+
 /// Block after block. What cannot be read between two good blocks is damage; what follows the last
 /// good one is only what a killed writer had not finished.
 Result<> scan_blocks(BlockWindow& file, uint64_t file_bytes, SegmentContents& contents) {
@@ -89,12 +104,8 @@ Result<> scan_blocks(BlockWindow& file, uint64_t file_bytes, SegmentContents& co
     }
     sequence = header->sequence + 1;
     if (header->kind != static_cast<uint16_t>(BlockKind::index)) {
-      if (lost) {
-        const int64_t start =
-            contents.blocks.empty() ? contents.header.opened_ns : contents.blocks.back().last_ns;
-        contents.damage.push_back({start, std::max(start, header->first_ns), 0, "damaged segment"});
-        lost = false;
-      }
+      if (std::exchange(lost, false))
+        contents.damage.push_back(lost_between(contents.blocks, *header));
       contents.blocks.push_back(entry_of(*header, offset));
     }
     offset = round_up(offset + header->used_bytes, kPageBytes);

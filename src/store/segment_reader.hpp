@@ -3,6 +3,7 @@
 // single blocks. Takes any bytes for a file: what is wrong is left out and said.
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -24,6 +25,8 @@ struct SegmentContents {
   uint64_t end = kPageBytes;  ///< of the last block (the index block's where there is one)
   std::vector<Gap> damage;    ///< blocks that stood between others and cannot be read
 };
+/// The start of damage in front of all packets of a segment: what came before it is elsewhere.
+inline constexpr int64_t kStartNotKnown = std::numeric_limits<int64_t>::min();
 
 /// Kind corrupt: not a segment, or its header is damaged. failed: it cannot be read.
 [[nodiscard]] Result<SegmentHeader> read_segment_header(BlockWindow& file);

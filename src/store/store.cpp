@@ -22,8 +22,10 @@ void DamageLedger::add(uint64_t sequence, const Gap& gap) {
   const std::lock_guard lock(mutex_);
   auto& gaps = gaps_[sequence];
   // The same place is found again at every reading.
-  if (gaps.size() < kMaxDamagePerSegment && std::find(gaps.begin(), gaps.end(), gap) == gaps.end())
-    gaps.push_back(gap);
+  if (std::any_of(gaps.begin(), gaps.end(), [&](const Gap& known) { return known.covers(gap); }))
+    return;
+  gaps.push_back(gap);
+  shorten_gaps(gaps, kMaxDamagePerSegment);
 }
 
 void DamageLedger::forget(uint64_t sequence) {
@@ -71,11 +73,15 @@ StoreImpl::~StoreImpl() {
     const std::lock_guard lock(state_);
     gaps_wait = !pending_.gaps.empty();
   }
-  if (!writer_ && gaps_wait) {
+  if (!writer_ && (gaps_wait || complete_ns_)) {
     if (const auto opened = open_segment(0); !opened)
-      log_warning("the last gaps are not kept: {}", opened.error().message);
+      log_warning("the last gaps, and how far all is there, are not kept: {}",
+                  opened.error().message);
   }
-  if (writer_) close_segment();
+  if (writer_) {
+    note_completeness();
+    close_segment();
+  }
   ::unlink((packets_path_ / file_names::kPrepared).c_str());
 }
 
@@ -159,19 +165,16 @@ std::vector<Gap> StoreImpl::gaps(TimeWindow window) const {
   return gaps_of(window, {});
 }
 
-std::vector<Gap> StoreImpl::gaps_of(TimeWindow window,
-                                    const std::function<bool(uint64_t)>& counts) const {
+std::vector<Gap> StoreImpl::gaps_of(TimeWindow window, const Catalog::Asked& asked) const {
   const auto damage = damage_->all();
   const std::lock_guard lock(state_);
-  std::vector<Gap> found = catalog_.gaps(window, counts);
-  const auto add = [&](const Gap& gap) {
-    if (gap.touches(window)) found.push_back(gap);
+  std::vector<Gap> found = catalog_.gaps(window, asked, pending_.clock);
+  const auto add = [&](uint64_t sequence, const Gap& gap) {
+    if (gap.touches(window) && (!asked || asked(sequence, gap))) found.push_back(gap);
   };
-  for (const Gap& gap : pending_.gaps) add(gap);
-  for (const auto& [sequence, gaps] : damage) {
-    if (counts && !counts(sequence)) continue;
-    for (const Gap& gap : gaps) add(gap);
-  }
+  for (const Gap& gap : pending_.gaps) add(0, gap);
+  for (const auto& [sequence, gaps] : damage)
+    for (const Gap& gap : gaps) add(sequence, gap);
   std::stable_sort(found.begin(), found.end(),
                    [](const Gap& a, const Gap& b) { return a.start_ns < b.start_ns; });
   return found;

@@ -24,6 +24,15 @@ namespace {
 constexpr size_t kMaxFreezes = 1024;
 constexpr size_t kMaxExtraBytes = 64 << 10;
 
+/// False where it was known.
+bool add_news(std::vector<Gap>& gaps, const Gap& gap) {
+  if (std::any_of(gaps.begin(), gaps.end(), [&](const Gap& known) { return known.covers(gap); }))
+    return false;
+  gaps.push_back(gap);
+  shorten_gaps(gaps, kMaxGapsOfFreeze);
+  return true;
+}
+
 }  // namespace
 
 Result<> StoreImpl::build_freeze_directory(const Freeze& freeze,
@@ -110,8 +119,13 @@ Result<Freeze> StoreImpl::freeze(const FreezeRequest& request) {
     // Making room may have cost one of its own segments, where everything was frozen.
     const auto lost = [&](uint64_t sequence) { return catalog_.segments.count(sequence) == 0; };
     if (std::any_of(selection.sequences.begin(), selection.sequences.end(), lost)) {
-      for (FrozenRun& run : freeze.runs)
-        run.given_up = run.given_up || lost(*file_names::segment_sequence(run.segment));
+      for (FrozenRun& run : freeze.runs) {
+        if (run.given_up || !lost(*file_names::segment_sequence(run.segment))) continue;
+        run.given_up = true;
+        freeze.gaps.push_back(
+            {run.first_ns, run.last_ns + 1, run.packets, to_string(GapReason::freeze_quota)});
+      }
+      shorten_gaps(freeze.gaps, kMaxGapsOfFreeze);
       std::erase_if(selection.sequences, lost);
       json = freeze_to_json(freeze);
     }
@@ -136,12 +150,30 @@ Freeze StoreImpl::with_damage(const FreezeEntry& entry) const {
   for (const auto& [sequence, found] : damage_->all()) {
     if (entry.sequences.count(sequence) == 0) continue;
     for (const Gap& gap : found) {
-      if (gap.touches(freeze.window) &&
-          std::find(freeze.gaps.begin(), freeze.gaps.end(), gap) == freeze.gaps.end())
-        freeze.gaps.push_back(gap);
+      if (gap.touches(freeze.window)) add_news(freeze.gaps, gap);
     }
   }
   return freeze;
+}
+
+Result<> StoreImpl::note_damage(const std::string& id, const std::vector<Gap>& damage) {
+  const std::lock_guard structure(structure_);
+  std::string json;
+  {
+    const std::lock_guard state(state_);
+    const auto it = freezes_.find(id);
+    if (it == freezes_.end() || !alive(it->second.freeze))
+      return fail(ErrorKind::not_found, "there is no freeze {}", id);
+    auto& gaps = it->second.freeze.gaps;
+    bool news = false;
+    for (const Gap& gap : damage)
+      if (gap.touches(it->second.freeze.window)) news = add_news(gaps, gap) || news;
+    if (!news) return {};
+    json = freeze_to_json(it->second.freeze);
+    unsynced_freezes_.push_back(id);
+    wake_.notify_one();
+  }
+  return write_freeze(freeze_path(id), json);
 }
 
 Result<Freeze> StoreImpl::find_freeze(const std::string& id) const {
@@ -264,7 +296,8 @@ Result<std::unique_ptr<RunReader>> StoreImpl::read_run(const std::string& freeze
     if (note && note->interfaces)
       source.interfaces = std::move(*note->interfaces);
     else
-      source.on_damage({run.first_ns, run.first_ns + 1, 0, "damaged segment"});
+      source.on_damage(
+          {run.first_ns, run.first_ns + 1, 0, to_string(GapReason::damaged_segment)});
   }
   return std::unique_ptr<RunReader>(std::make_unique<SegmentRunReader>(std::move(source)));
 }

@@ -45,6 +45,7 @@ class StoreImpl final : public Store {
   void set_interfaces(const std::vector<packet::Interface>& interfaces) override;
   void add_gap(const Gap& gap) override;
   void add_clock_sample(const ClockSample& sample) override;
+  void set_complete_until(int64_t time_ns) override;
   std::vector<ClockSample> clock_history() const override;
   void tick() override;
   [[nodiscard]] Result<> seal() override;
@@ -56,6 +57,8 @@ class StoreImpl final : public Store {
   [[nodiscard]] TimeWindow window_of(const FreezeRequest& request) const override;
   [[nodiscard]] Result<Freeze> find_freeze(const std::string& id) const override;
   [[nodiscard]] std::vector<Freeze> freezes() const override;
+  [[nodiscard]] Result<> note_damage(const std::string& id,
+                                     const std::vector<Gap>& damage) override;
   [[nodiscard]] Result<> renew_freeze(const std::string& id, int64_t time_to_live_ns) override;
   [[nodiscard]] Result<> release_freeze(const std::string& id) override;
   [[nodiscard]] Result<std::unique_ptr<RunReader>> read_run(const std::string& freeze_id,
@@ -80,6 +83,7 @@ class StoreImpl final : public Store {
   [[nodiscard]] bool open_segment_is_empty() const;
   void close_segment();  ///< seals it, or removes it where nothing is in it
   [[nodiscard]] Result<> write_note_if_due(bool everything);
+  void note_completeness();  ///< before a segment is sealed for good
   [[nodiscard]] bool note_is_due() const;
   void publish(const IndexEntry& entry);
   void note_written(const Note& note, const std::optional<IndexEntry>& entry);
@@ -104,8 +108,7 @@ class StoreImpl final : public Store {
     std::vector<ClockSample> clock;
   };
   [[nodiscard]] Result<Selection> select_locked(const FreezeRequest& request);
-  [[nodiscard]] std::vector<Gap> gaps_of(TimeWindow window,
-                                         const std::function<bool(uint64_t)>& counts) const;
+  [[nodiscard]] std::vector<Gap> gaps_of(TimeWindow window, const Catalog::Asked& asked) const;
 
   // store_freeze.cpp
   [[nodiscard]] Result<> build_freeze_directory(const Freeze& freeze,
@@ -137,6 +140,7 @@ class StoreImpl final : public Store {
   std::vector<packet::Interface> interfaces_;
   bool interfaces_changed_ = false;
   std::optional<ClockSample> last_sample_;
+  std::optional<int64_t> complete_ns_;  ///< said by the recorder, and not noted yet
   int64_t last_note_monotonic_ns_ = 0;
   bool asked_for_next_ = false;
 

@@ -30,11 +30,23 @@ void judge_last_block(BlockWindow& file, const SegmentContents& contents, Segmen
       load_block(file, contents.header.epoch, uint64_t{last.page} * kPageBytes, contents.end);
   if (!block || !*block || !(*block)->torn) return;
   segment.damaged = true;
-  segment.add_gap({last.first_ns, last.last_ns + 1, last.packets, "damaged segment"});
+  const TimeWindow bounds = block_bounds(last);
+  segment.add_gap(
+      {bounds.from_ns, bounds.to_ns, last.packets, to_string(GapReason::damaged_segment)});
 }
 
-/// Fills in what the file says. An error: it says nothing.
-Result<> read_into(const fs::path& path, Segment& segment) {
+/// Up to where everything is there in front of a segment of its run: nothing is known of blocks
+/// that were lost before its first one.
+int64_t complete_before(const Segment* previous, const SegmentHeader& header) {
+  const bool same_run = previous != nullptr && previous->run_id == header.run_id &&
+                        previous->sequence + 1 == header.sequence;
+  return same_run && previous->complete_ns
+             ? std::min(*previous->complete_ns, header.opened_ns)
+             : earlier_by_slack(std::min(header.run_started_ns, header.opened_ns));
+}
+
+/// Fills in what the file says; `previous` is the segment in front of it. An error: it says nothing.
+Result<> read_into(const fs::path& path, const Segment* previous, Segment& segment) {
   segment.disk_bytes = cost_of(path);
   TRY_ASSIGN(BlockWindow file, BlockWindow::open(path, 0));
   TRY_ASSIGN(const SegmentContents contents, read_segment(file));
@@ -45,19 +57,32 @@ Result<> read_into(const fs::path& path, Segment& segment) {
   segment.run_id = contents.header.run_id;
   segment.run_started_ns = contents.header.run_started_ns;
   segment.opened_ns = segment.ended_ns = contents.header.opened_ns;
+  segment.indexed = contents.sealed;
   segment.damaged = !contents.damage.empty();
-  for (const Gap& gap : contents.damage) segment.add_gap(gap);
+  const int64_t before_ns = complete_before(previous, contents.header);
+  for (Gap gap : contents.damage) {
+    if (gap.start_ns == kStartNotKnown) gap.start_ns = std::min(before_ns, gap.end_ns);
+    segment.add_gap(gap);
+  }
   for (const IndexEntry& entry : contents.blocks) {
     segment.add_block(entry);
     segment.ended_ns = std::max(segment.ended_ns, entry.last_ns);
     if (entry.kind != static_cast<uint16_t>(BlockKind::note)) continue;
     const auto note = load_note(file, segment.epoch, uint64_t{entry.page} * kPageBytes);
     if (!note) {
+      // What it told of came before it, and after the last block or a little earlier.
       segment.damaged = true;
+      const int64_t start_ns = segment.complete_ns.value_or(before_ns);
+      segment.add_gap({std::min(start_ns, entry.first_ns), saturating_add(entry.last_ns, 1), 0,
+                       to_string(GapReason::damaged_segment)});
       continue;
     }
     for (const Gap& gap : note->gaps) segment.add_gap(gap);
     segment.add_clock(note->clock);
+    if (note->complete_ns) {
+      segment.complete_ns = note->complete_ns;
+      segment.kept = true;
+    }
     if (note->interfaces) segment.table_pages.push_back(entry.page);
   }
   if (contents.sealed) {
@@ -151,11 +176,12 @@ Result<> StoreImpl::load_segments() {
     return fail(ErrorKind::failed, "cannot list {}: {}", packets_path_.string(), ec.message());
   std::sort(sequences.begin(), sequences.end());
   const std::lock_guard lock(state_);
+  Segment* previous = nullptr;
   for (const uint64_t sequence : sequences) {
     Segment segment;
     segment.sequence = sequence;
     segment.sealed = true;
-    if (const auto read = read_into(segment_path(sequence), segment); !read) {
+    if (const auto read = read_into(segment_path(sequence), previous, segment); !read) {
       log_warning("segment {} cannot be read and is left out: {}", sequence, read.error().message);
       const uint64_t cost = segment.disk_bytes;
       segment = Segment{};
@@ -163,12 +189,21 @@ Result<> StoreImpl::load_segments() {
       segment.disk_bytes = cost;
       segment.sealed = segment.damaged = true;
       segment.readable = false;
-    } else if (sequence == sequences.back() && segment.chunks.empty() && segment.gaps.empty()) {
+    } else if (sequence == sequences.back() && segment.empty()) {
       // Begun and never written to; its number is used again.
       ::unlink(segment_path(sequence).c_str());
       continue;
     }
-    catalog_.segments.emplace(sequence, std::move(segment));
+    // A run goes on behind a segment that it sealed: without an index, the last blocks may be lost.
+    if (previous != nullptr && segment.readable && !previous->indexed &&
+        previous->run_id == segment.run_id && previous->sequence + 1 == sequence) {
+      const int64_t end_ns = segment.nothing_lost_from_ns();
+      previous->damaged = true;
+      previous->add_gap({std::min(previous->complete_ns.value_or(previous->run_started_ns), end_ns),
+                         saturating_add(end_ns, 1), 0, to_string(GapReason::damaged_segment)});
+    }
+    const auto at = catalog_.segments.emplace(sequence, std::move(segment)).first;
+    if (at->second.readable) previous = &at->second;
   }
   for (auto& [id, entry] : freezes_) {
     for (const uint64_t sequence : entry.sequences) {
@@ -226,10 +261,12 @@ void StoreImpl::adopt_freeze(const fs::path& directory, Freeze freeze) {
     }
     if (!run.given_up && absent.count(run.segment) != 0) {
       run.given_up = changed = true;
-      freeze.gaps.push_back({run.first_ns, run.last_ns + 1, run.packets, "freeze quota"});
+      freeze.gaps.push_back(
+          {run.first_ns, run.last_ns + 1, run.packets, to_string(GapReason::freeze_quota)});
     }
   }
   if (changed) {
+    shorten_gaps(freeze.gaps, kMaxGapsOfFreeze);
     if (const auto written = write_freeze(directory, freeze_to_json(freeze)); !written)
       log_warning("freeze {}: {}", freeze.id, written.error().message);
   }

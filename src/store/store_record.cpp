@@ -59,6 +59,8 @@ void StoreImpl::add_gap(const Gap& gap) {
   shorten_gaps(pending_.gaps, kMaxPendingGaps);
 }
 
+void StoreImpl::set_complete_until(int64_t time_ns) { complete_ns_ = time_ns; }
+
 void StoreImpl::add_clock_sample(const ClockSample& sample) {
   // A measurement that says what the last one said is not kept: there may be one every few seconds,
   // for months.
@@ -94,6 +96,7 @@ bool StoreImpl::note_is_due() const {
 Note StoreImpl::pending_note(bool with_table) const {
   Note note;
   if (with_table) note.interfaces = interfaces_;
+  note.complete_ns = complete_ns_;
   const std::lock_guard lock(state_);
   note.gaps = pending_.gaps;
   note.clock = pending_.clock;
@@ -106,6 +109,10 @@ void StoreImpl::note_written(const Note& note, const std::optional<IndexEntry>& 
   Segment& segment = catalog_.segments.at(writer_->header().sequence);
   for (const Gap& gap : note.gaps) segment.add_gap(gap);
   segment.add_clock(note.clock);
+  if (note.complete_ns) {
+    segment.complete_ns = note.complete_ns;
+    complete_ns_.reset();
+  }
   if (note.interfaces && entry) segment.table_pages.push_back(entry->page);
   // Only this thread adds to them, so what was written is all that waited.
   pending_ = {};
@@ -120,6 +127,23 @@ Result<> StoreImpl::write_note_if_due(bool everything) {
   interfaces_changed_ = false;
   note_written(note, entry);
   return {};
+}
+
+void StoreImpl::note_completeness() {
+  const Note note = pending_note(interfaces_changed_);
+  const std::string json = note_to_json(note);
+  // Where it cannot be noted, the gap after this segment begins earlier.
+  if (complete_ns_ && writer_->has_room(0, SegmentWriter::note_bytes(json.size()))) {
+    if (const auto entry = writer_->append_note(json, clock_.realtime_ns(), scratch_)) {
+      interfaces_changed_ = false;
+      note_written(note, *entry);
+    } else {
+      log_warning("a note waits: {}", entry.error().message);
+    }
+  }
+  const std::lock_guard lock(state_);
+  Segment& segment = catalog_.segments.at(writer_->header().sequence);
+  segment.kept = segment.complete_ns.has_value();
 }
 
 Result<> StoreImpl::open_segment(uint64_t block_bytes) {
@@ -228,14 +252,16 @@ void StoreImpl::publish(const IndexEntry& entry) {
 
 Result<> StoreImpl::seal() {
   // An empty segment goes on being the open one.
-  if (writer_ && !open_segment_is_empty()) close_segment();
+  if (writer_ && !open_segment_is_empty()) {
+    note_completeness();
+    close_segment();
+  }
   return {};
 }
 
 bool StoreImpl::open_segment_is_empty() const {
   const std::lock_guard lock(state_);
-  const Segment& segment = catalog_.segments.at(writer_->header().sequence);
-  return segment.chunks.empty() && segment.gaps.empty() && pending_.gaps.empty();
+  return catalog_.segments.at(writer_->header().sequence).empty() && pending_.gaps.empty();
 }
 
 void StoreImpl::close_segment() {

@@ -231,14 +231,22 @@ Result<StoreImpl::Selection> StoreImpl::select_locked(const FreezeRequest& reque
   selection.window = hull_of(meant);
   const auto is_meant = [&](size_t era) { return !meant[era].empty(); };
   selection.clock = samples_for(eras.history(is_meant), selection.window);
-  selection.gaps = gaps_of(selection.window, [&](uint64_t sequence) {
-    const auto found = eras.of_segment.find(sequence);
-    if (found == eras.of_segment.end()) return true;
-    const auto& [first, begin_at] = found->second;
-    for (size_t era = first; era <= first + begin_at.size(); ++era)
-      if (is_meant(era)) return true;
+  // What is missing was asked for where it touches what is meant, in any era that it may be told by
+  // the clock of; whether anything was recorded there does not matter.
+  selection.gaps = gaps_of(selection.window, [&](uint64_t sequence, const Gap& gap) {
+    size_t first = 0, last = meant.size() - 1;
+    if (const auto found = eras.of_segment.find(sequence); found != eras.of_segment.end()) {
+      // It may have been noted after a step that it came before, or the other way round.
+      first = found->second.first - std::min<size_t>(found->second.first, 1);
+      last = std::min(last, found->second.first + found->second.begin_at.size() + 1);
+    }
+    for (size_t era = first; era <= last; ++era)
+      if (std::any_of(meant[era].begin(), meant[era].end(),
+                      [&](const TimeWindow& window) { return gap.touches(window); }))
+        return true;
     return false;
   });
+  shorten_gaps(selection.gaps, kMaxGapsOfFreeze);
 
   mark_steps(chunks, eras);
   struct Part {

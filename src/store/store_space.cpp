@@ -17,7 +17,6 @@
 namespace lookback::store {
 
 namespace {
-constexpr size_t kMaxGapsOfFreeze = 4096;
 /// What is lent leaves recording the open segment, the next one, and the one that is kept free.
 constexpr uint64_t kSegmentsOfRecording = 3;
 }  // namespace
@@ -151,7 +150,7 @@ void StoreImpl::remove_segment_locked(uint64_t sequence) {
     for (auto& [id, entry] : freezes_) {
       if (entry.sequences.erase(sequence) == 0) continue;
       Gap gap{std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min(), 0,
-              "freeze quota"};
+              to_string(GapReason::freeze_quota)};
       for (FrozenRun& run : entry.freeze.runs) {
         if (run.segment != name || run.given_up) continue;
         run.given_up = true;

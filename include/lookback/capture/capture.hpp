@@ -40,6 +40,10 @@ struct RingDrops {
   uint64_t stalls = 0;     ///< times the ring was full (tp_freeze_q_cnt)
 };
 
+/// A packet that is let through reaches the ring at most this long after it was stamped: a queue of the kernel lies in between.
+/// What is said to be lost, or to be all there, allows for that.
+inline constexpr int64_t kMaxStampDelayNs = 100'000'000;
+
 /// One block that the kernel handed over. Destroying it gives it back, in any order and from any thread.
 ///
 /// The memory is the holder's to change, with one exception: the lowest bit of the status word (bytes 8 to 11, struct

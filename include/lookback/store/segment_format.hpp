@@ -8,7 +8,8 @@
 //   page boundary tag-table = one u16 for each tagged sector payload  = kernel: a TPACKET_V3 chain
 //   as the kernel left it (linux/if_packet.h); its first header at payload_offset
 //            | compact: CompactRecord data, back to back, unpadded (compact.hpp)
-//            | note: one JSON object, checksummed (members: interfaces, gaps, clock; all optional)
+//            | note: one JSON object, checksummed (members: interfaces, gaps, clock,
+//            complete_ns; all optional)
 //            | index: IndexEntry*, zeros, IndexTrailer; checksummed, its end is the end of the file
 //
 // Only a sealed segment has an index block; a segment without one (its writer was killed) is read

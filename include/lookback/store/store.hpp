@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "lookback/base/clock.hpp"
+#include "lookback/base/gap_reason.hpp"
 #include "lookback/base/result.hpp"
 #include "lookback/base/time.hpp"
 #include "lookback/packet/packet.hpp"
@@ -68,11 +69,15 @@ struct BlockInfo {
 struct Gap {
   int64_t start_ns = 0, end_ns = 0;
   uint64_t packets = 0;  ///< 0: not known how many
-  std::string reason;    ///< "kernel ring full", "disk full", "not running", "damaged segment",
-                         ///< "freeze quota"
+  std::string reason;    ///< the name of a GapReason
   /// An empty gap counts as the moment where it starts.
   [[nodiscard]] bool touches(TimeWindow window) const {
     return window.overlaps(start_ns, end_ns > start_ns ? end_ns - 1 : start_ns);
+  }
+  /// Whether it tells all that the other one does.
+  [[nodiscard]] bool covers(const Gap& other) const {
+    return start_ns <= other.start_ns && end_ns >= other.end_ns && packets >= other.packets &&
+           reason == other.reason;
   }
   friend bool operator==(const Gap&, const Gap&) = default;
 };
@@ -178,6 +183,10 @@ class Store {
   virtual void set_interfaces(const std::vector<packet::Interface>& interfaces) = 0;
   virtual void add_gap(const Gap& gap) = 0;
   virtual void add_clock_sample(const ClockSample& sample) = 0;
+  /// Every packet that was stamped before is in what was appended. Kept with the notes, so that the
+  /// time after a stop or a kill begins as a gap here; without it, the gap begins in front of the
+  /// last stored packet by as much as processors may queue packets out of order.
+  virtual void set_complete_until(int64_t time_ns) = 0;
   /// Housekeeping between blocks, a few times a second: notes that wait, freezes past their time.
   /// Cheap; the work is a background thread's.
   virtual void tick() = 0;
@@ -208,6 +217,9 @@ class Store {
   [[nodiscard]] virtual Result<Freeze> find_freeze(const std::string& id) const = 0;
   [[nodiscard]] virtual std::vector<Freeze> freezes() const = 0;
   [[nodiscard]] virtual Result<> renew_freeze(const std::string& id, int64_t time_to_live_ns) = 0;
+  /// Keeps with the freeze what turned out to be missing from it while it was read.
+  [[nodiscard]] virtual Result<> note_damage(const std::string& id,
+                                             const std::vector<Gap>& damage) = 0;
   [[nodiscard]] virtual Result<> release_freeze(
       const std::string& id) = 0;  ///< done when it is absent
   /// Reads around the page cache's good content (drops what it read). not_found for a run that was

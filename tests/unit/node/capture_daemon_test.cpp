@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "lookback/archive/member.hpp"
@@ -227,6 +229,53 @@ TEST_CASE("a freeze's networks filter its members, after a restart too") {
   daemon = value_of(CaptureDaemon::start(options, Clock::system(), source));
   Api api(*daemon);
   CHECK(api.raw("GET", "/api/v1/freezes/f/members/0").body == bodies[0]);
+}
+
+TEST_CASE("what is found damaged while members are read is told by the freeze from then on") {
+  test::TemporaryDirectory directory;
+  CaptureOptions options;
+  options.node = "n1";
+  options.listen = "127.0.0.1:0";
+  options.data_dir = directory.path();
+  options.storage_bytes = 128ULL << 20;
+  options.os_events = false;
+  FakeRing* ring = nullptr;
+  const auto source = [&](const capture::RingOptions& given) -> Result<std::unique_ptr<capture::Ring>> {
+    auto made = std::make_unique<FakeRing>(given.block_reserve);
+    ring = made.get();
+    return made;
+  };
+  auto daemon = value_of(CaptureDaemon::start(options, Clock::system(), source));
+  const int64_t start = Clock::system().realtime_ns();
+  ring->give({{start, udp_text(1, 2, "first")}, {start + 1, udp_text(1, 2, "second")}});
+  {
+    Api api(*daemon);
+    auto freeze = api.freeze("f", start, Clock::system().realtime_ns());
+    CHECK(freeze["complete"] == true);
+    CHECK(freeze["gaps"].empty());
+    // The only block of packets: header page and note in front of it.
+    for (const auto& item : std::filesystem::directory_iterator(directory.path() / "freezes" / "f")) {
+      if (item.path().extension() != ".lbs") continue;
+      std::fstream file(item.path(), std::ios::in | std::ios::out | std::ios::binary);
+      file.seekp(2 * 4096 + 20);
+      file.put('x');
+    }
+    CHECK(api.raw("GET", "/api/v1/freezes/f/members/0").status == 204);
+  }
+  for (int run = 0; run < 2; ++run) {
+    Api api(*daemon);
+    const auto freeze = api.json("GET", "/api/v1/freezes/f");
+    CHECK(freeze["complete"] == false);
+    CHECK(freeze["reason"] == "damaged segment (2 packets lost)");
+    REQUIRE(freeze["gaps"].size() == 1);
+    CHECK(freeze["gaps"][0]["packets"] == 2);
+    CHECK(freeze["gaps"][0]["start"] == format_time_ns(start));
+    CHECK(freeze["gaps"][0]["end"] == format_time_ns(start + 2));
+    if (run == 0) {
+      daemon.reset();
+      daemon = value_of(CaptureDaemon::start(options, Clock::system(), source));
+    }
+  }
 }
 
 TEST_CASE("a window that ends a little ahead is awaited, as the clocks are not quite the same") {

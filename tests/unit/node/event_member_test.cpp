@@ -32,20 +32,22 @@ std::string segment(size_t events) {
 
 TEST_CASE("a member of events holds what it declares, in frames that end with a line") {
   const std::string bytes = segment(60'000);
-  const auto member = event_member(bytes, {0, INT64_MAX});
+  const auto made = event_member(bytes, {0, INT64_MAX});
+  REQUIRE(made);
+  CHECK(made->whole);
+  const auto& member = made->content;
   REQUIRE(member);
-  REQUIRE(*member);
   archive::MemberChecker checker;
-  CHECK(checker.check(**member));
-  CHECK((*member)->packets == 0);
-  REQUIRE((*member)->frames.size() > 2);
-  CHECK((*member)->size <= event_content_bound({7, bytes.size(), 0, 0}));
+  CHECK(checker.check(*member));
+  CHECK(member->packets == 0);
+  REQUIRE(member->frames.size() > 2);
+  CHECK(member->size <= event_content_bound({7, bytes.size(), 0, 0}));
   archive::FrameDecoder decoder;
   size_t at = 0;
   int64_t last = 0;
-  for (const auto& frame : (*member)->frames) {
+  for (const auto& frame : member->frames) {
     std::vector<std::byte> content(frame.content_bytes);
-    REQUIRE(decoder.decode(std::span((*member)->compressed).subspan(at, frame.compressed_bytes),
+    REQUIRE(decoder.decode(std::span(member->compressed).subspan(at, frame.compressed_bytes),
                            content));
     at += frame.compressed_bytes;
     const auto text = as_text(content);
@@ -55,17 +57,27 @@ TEST_CASE("a member of events holds what it declares, in frames that end with a 
     CHECK(frame.last_ns > frame.first_ns);
     last = frame.last_ns;
   }
-  CHECK((*member)->frames.front().first_ns == kStart);
+  CHECK(member->frames.front().first_ns == kStart);
   CHECK(last == kStart + 60'000);
   // Again the same.
-  CHECK((*event_member(bytes, {0, INT64_MAX}))->sha256 == (*member)->sha256);
+  CHECK(event_member(bytes, {0, INT64_MAX})->content->sha256 == member->sha256);
 }
 
 TEST_CASE("a window before the segment has no member of it; what is no segment is an error") {
   const auto none = event_member(segment(1), {0, kStart});
   REQUIRE(none);
-  CHECK_FALSE(*none);
+  CHECK(none->whole);
+  CHECK_FALSE(none->content);
   CHECK_FALSE(event_member("nonsense", {0, INT64_MAX}));
+}
+
+TEST_CASE("a member of a damaged segment says that it is not whole") {
+  std::string bytes = segment(1000);
+  bytes[bytes.size() / 2] ^= 4;
+  const auto made = event_member(bytes, {0, INT64_MAX});
+  REQUIRE(made);
+  CHECK_FALSE(made->whole);
+  CHECK(made->content);
 }
 
 TEST_CASE("indexes of members: those of events are apart from those of packets, in order") {

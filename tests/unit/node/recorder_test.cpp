@@ -3,6 +3,7 @@
 #include <linux/if_packet.h>
 
 #include <chrono>
+#include <filesystem>
 #include <future>
 
 #include "unit/node/support/fake_ring.hpp"
@@ -288,10 +289,81 @@ TEST_CASE("drops become gaps with their number and interval") {
   REQUIRE(gaps.size() == 1);
   CHECK(gaps[0].packets == 50);
   CHECK(gaps[0].reason == "kernel ring full");
-  CHECK(gaps[0].start_ns >= before);
+  CHECK(gaps[0].start_ns >= before - capture::kMaxStampDelayNs);
   CHECK(gaps[0].start_ns < rig.now());
   CHECK(gaps[0].end_ns == rig.now());
   CHECK(rig.recorder->totals().stalls == 2);
+}
+
+TEST_CASE("what the ring dropped before recording began is told from when it was opened") {
+  test::TemporaryDirectory directory;
+  FakeClock clock;
+  const int64_t opened = clock.realtime_ns();
+  FakeRing ring(store::block_reserve(FakeRing::kBlockBytes) - 48);
+  clock.advance(2 * kNsPerSecond);  // a large store is read
+  auto store = value_of(store::Store::open({.directory = directory.path(), .quota_bytes = 64ULL << 20}, clock));
+  ring.drop(300);
+  auto recorder = value_of(Recorder::start(
+      ring, *store, clock, {.buffer_bytes = 1 << 20, .buffers = 2, .ring_opened_ns = opened}));
+  wait_until([&] { return recorder->totals().dropped == 300; });
+  REQUIRE(recorder->barrier());
+  bool told = false;
+  for (const auto& gap : store->gaps({opened, clock.realtime_ns() + kMs}))
+    told |= gap.packets == 300 && gap.reason == "kernel ring full" && gap.start_ns <= opened &&
+            gap.end_ns >= clock.realtime_ns();
+  CHECK(told);
+  recorder->stop();
+  recorder.reset();
+  store.reset();
+}
+
+TEST_CASE("a clean stop has everything up to when it was asked for, and says so") {
+  test::TemporaryDirectory directory;
+  const Clock& clock = Clock::system();
+  const store::StoreOptions options{.directory = directory.path(), .quota_bytes = 64ULL << 20};
+  auto store = value_of(store::Store::open(options, clock));
+  FakeRing ring(store::block_reserve(FakeRing::kBlockBytes) - 48);
+  auto recorder = value_of(Recorder::start(ring, *store, clock, {.buffer_bytes = 1 << 20, .buffers = 2}));
+  const bool busy = GENERATE(true, false);
+  const int64_t begun = clock.realtime_ns();
+  if (busy) {
+    ring.give({{begun, payload(60, 0)}});
+    REQUIRE(recorder->barrier());
+    ring.give({{clock.realtime_ns(), payload(60, 1)}});
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const int64_t asked = clock.realtime_ns();
+  recorder->stop();
+  const int64_t stopped = clock.realtime_ns();
+  recorder.reset();
+  store.reset();
+  store = value_of(store::Store::open(options, clock));
+  const int64_t again = clock.realtime_ns();
+  CHECK(store->gaps({begun, asked}).empty());
+  const auto gaps = store->gaps({begun, again});
+  REQUIRE(gaps.size() == 1);
+  CHECK(gaps[0].reason == "not running");
+  CHECK(gaps[0].start_ns >= asked);
+  CHECK(gaps[0].start_ns < stopped);
+  store.reset();
+}
+
+TEST_CASE("a freeze followed by a kill: what the kernel still held is in the gap") {
+  Rig rig;
+  rig.ring.give({{rig.now(), payload(60, 0)}});
+  REQUIRE(rig.recorder->barrier());
+  const int64_t sealed = rig.now();
+  test::TemporaryDirectory killed;
+  std::filesystem::copy(rig.directory.path(), killed.path(), std::filesystem::copy_options::recursive);
+  rig.clock.advance(5 * kNsPerSecond);
+  const auto again = value_of(store::Store::open({.directory = killed.path(), .quota_bytes = 256ULL << 20}, rig.clock));
+  const auto gaps = again->gaps({sealed, rig.now()});
+  REQUIRE(gaps.size() == 1);
+  // Stamped just before the seal, and in a block that the kernel had not handed over.
+  CHECK(gaps[0].start_ns <= sealed);
+  CHECK(gaps[0].end_ns == rig.now());
+  CHECK(again->gaps({sealed - kNsPerSecond, rig.now()})[0].start_ns <
+        sealed - rig.ring.retire_timeout_ms() * kMs);
 }
 
 TEST_CASE("a damaged kernel block loses only its rest, counted") {

@@ -11,6 +11,7 @@
 #include "store/run_reader.hpp"
 #include "store/segment_reader.hpp"
 #include "store/segment_writer.hpp"
+#include "store/time_slack.hpp"
 #include "unit/store/support/store_fixture.hpp"
 
 using namespace lookback;
@@ -313,8 +314,8 @@ TEST_CASE("a damaged block header costs that block, and the others stand") {
   CHECK(contents->sealed == sealed);
   if (!sealed) {
     REQUIRE(contents->damage.size() == 1);
-    CHECK(contents->damage[0].start_ns == sample.blocks[0].last_ns);
-    CHECK(contents->damage[0].end_ns == sample.blocks[2].first_ns);
+    CHECK(contents->damage[0].start_ns == sample.blocks[0].last_ns - kKernelTimeSlackNs);
+    CHECK(contents->damage[0].end_ns == sample.blocks[2].first_ns + kKernelTimeSlackNs + 1);
   }
 }
 

@@ -42,6 +42,7 @@ class StallingStore final : public store::Store {
   void add_clock_sample(const store::ClockSample& sample) override {
     behind_.add_clock_sample(sample);
   }
+  void set_complete_until(int64_t time_ns) override { behind_.set_complete_until(time_ns); }
   void tick() override { behind_.tick(); }
   Result<> seal() override { return behind_.seal(); }
   uint64_t set_reserved(uint64_t bytes) override { return behind_.set_reserved(bytes); }
@@ -60,6 +61,9 @@ class StallingStore final : public store::Store {
   std::vector<store::Freeze> freezes() const override { return behind_.freezes(); }
   Result<> renew_freeze(const std::string& id, int64_t time_to_live_ns) override {
     return behind_.renew_freeze(id, time_to_live_ns);
+  }
+  Result<> note_damage(const std::string& id, const std::vector<store::Gap>& damage) override {
+    return behind_.note_damage(id, damage);
   }
   Result<> release_freeze(const std::string& id) override { return behind_.release_freeze(id); }
   Result<std::unique_ptr<store::RunReader>> read_run(const std::string& freeze_id,
