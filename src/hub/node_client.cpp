@@ -61,10 +61,10 @@ Result<> check_sums(const std::vector<FrozenMember>& members, uint64_t estimate)
   return {};
 }
 
-Result<> read_freeze(std::string_view body, const FreezeOrder& order, NodeRecord& node) {
+Result<> read_freeze(std::string_view body, const std::string& expected_id, NodeRecord& node) {
   TRY_ASSIGN(const Json json, parse_json(body, "the freeze"));
   TRY_ASSIGN(const std::string id, json_get<std::string>(json, "id"));
-  if (id != order.id) return fail(ErrorKind::corrupt, "it froze '{}' instead", id.substr(0, 64));
+  if (id != expected_id) return fail(ErrorKind::corrupt, "it froze '{}' instead", id.substr(0, 64));
   NodeRecord read;
   read.url = node.url;
   read.entry.name = node.entry.name;
@@ -73,8 +73,8 @@ Result<> read_freeze(std::string_view body, const FreezeOrder& order, NodeRecord
   TRY_ASSIGN(read.entry.reason, json_get_or<std::string>(json, "reason", ""));
   clip(read.entry.reason);
   TRY_ASSIGN(const std::optional<int64_t> oldest, json_time_or_none(json, "oldest"));
-  TRY_ASSIGN(const TimeWindow window, window_of(json));
-  read.entry.coverage = coverage_of(window, oldest);
+  TRY_ASSIGN(read.window, window_of(json));
+  read.entry.coverage = coverage_of(read.window, oldest);
   TRY_ASSIGN(read.entry.gaps, gaps_from_json(json));
   TRY_ASSIGN(read.entry.clock, clock_samples_from_json(json));
   TRY_ASSIGN(read.entry.interfaces, interfaces_from_json(json));
@@ -126,7 +126,22 @@ Result<> NodeClient::freeze(const FreezeOrder& order, NodeRecord& node,
                            &cancelled));
   if (response.status >= 400)
     return tl::make_unexpected(http::Client::error_of(response, "the node"));
-  if (auto read = read_freeze(as_text(body), order, node); !read)
+  if (auto read = read_freeze(as_text(body), order.id, node); !read)
+    return fail(ErrorKind::corrupt, "the node's freeze cannot be used: {}", read.error().message);
+  return {};
+}
+
+Result<> NodeClient::describe(const std::string& freeze_id, NodeRecord& node,
+                              const std::atomic<bool>& cancelled) {
+  std::vector<std::byte> body;
+  TRY_ASSIGN(const http::ClientResponse response,
+             client_.fetch("GET", freeze_path(freeze_id), {}, kMaxFreezeAnswer, body, &cancelled));
+  if (response.status >= 400) {
+    Error error = http::Client::error_of(response, "the node");
+    if (response.status >= 500) error.kind = ErrorKind::unreachable;
+    return tl::make_unexpected(std::move(error));
+  }
+  if (auto read = read_freeze(as_text(body), freeze_id, node); !read)
     return fail(ErrorKind::corrupt, "the node's freeze cannot be used: {}", read.error().message);
   return {};
 }

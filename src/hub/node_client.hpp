@@ -43,6 +43,9 @@ class NodeClient {
   /// (its message); corrupt: its answer cannot be used; unreachable.
   [[nodiscard]] Result<> freeze(const FreezeOrder& order, NodeRecord& node,
                                 const std::atomic<bool>& cancelled);
+  /// The freeze as the node describes it now, with what it found missing since; fills in as freeze() does. not_found: it is gone.
+  [[nodiscard]] Result<> describe(const std::string& freeze_id, NodeRecord& node,
+                                  const std::atomic<bool>& cancelled);
   [[nodiscard]] Result<> renew(const std::string& freeze_id);
   [[nodiscard]] Result<> release(const std::string& freeze_id);
   /// corrupt: more bytes than `wire_limit`; unreachable: try again, also after a 5xx.

@@ -249,6 +249,7 @@ Result<> SnapshotJob::transfer() {
   }
   sync_until_done(working);
   for (std::thread& thread : threads) thread.join();
+  if (!ended_) confirm_members();
   if (!cancelled_) {
     const auto synced = store_->sync();
     if (!synced) end_with(synced.error());
@@ -305,41 +306,6 @@ void SnapshotJob::release_freezes() {
       log_warning("the freeze of snapshot {} on node {} is left to expire: {}", name_,
                   node.entry.name, released.error().message);
   });
-}
-
-archive::NodeEntry SnapshotJob::final_entry(size_t i) const {
-  const NodeRecord& node = record_.nodes[i];
-  archive::NodeEntry entry = node.entry;
-  if (!node.frozen) {
-    entry.status = "failed";
-    return entry;
-  }
-  const TransferTotals totals = transfers_[i]->totals();
-  entry.packets = totals.packets;
-  entry.bytes = totals.content_bytes;
-  const uint64_t missing = totals.members_total - totals.members_done;
-  std::string reason;
-  const auto add = [&](std::string text) {
-    if (!reason.empty()) reason += "; ";
-    reason += text;
-  };
-  if (totals.given_up_because) add(*totals.given_up_because);
-  if (missing > 0)
-    add(fmt::format("{} of {} members were not transferred", missing, totals.members_total));
-  if (totals.given_up > 0)
-    add(fmt::format("the node gave up {} of {} members to keep recording", totals.given_up,
-                    totals.members_total));
-  if (totals.dropped > 0)
-    add(fmt::format("{} of {} members were damaged and are left out ({})", totals.dropped,
-                    totals.members_total, totals.first_drop));
-  const bool lacks = missing + totals.given_up + totals.dropped > 0 || totals.given_up_because;
-  if (!node.covers_window)
-    add(node.entry.reason.empty() ? "the node did not have all of the window" : node.entry.reason);
-  entry.reason = reason;
-  entry.status = !lacks && node.covers_window  ? "complete"
-                 : lacks && totals.stored == 0 ? "failed"
-                                               : "partial";
-  return entry;
 }
 
 Result<> SnapshotJob::publish() {

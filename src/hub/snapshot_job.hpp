@@ -93,6 +93,9 @@ class SnapshotJob final : public MemberSink {
   void run();
   [[nodiscard]] Result<> transfer();
   void sync_until_done(const std::atomic<size_t>& working);
+  /// Asks the nodes what turned out to be missing from their freezes while members were read.
+  void confirm_members();
+  [[nodiscard]] Result<NodeRecord> ask_again(const NodeRecord& node, bool patient);
   void renew_freezes();
   void release_freezes();
   [[nodiscard]] Result<> publish();
@@ -102,12 +105,15 @@ class SnapshotJob final : public MemberSink {
   void close_store();
   void set_state(State state);
   [[nodiscard]] archive::NodeEntry final_entry(size_t node) const;
+  [[nodiscard]] std::vector<archive::Gap> final_gaps(size_t node) const;
   [[nodiscard]] bool cancelled() const { return cancelled_; }
 
   JobEnvironment& env_;
   const std::string name_, id_;
   SnapshotRecord record_;  // nodes: fixed once in_progress; the rest under mutex_
   std::vector<std::unique_ptr<NodeTransfer>> transfers_;
+  /// By node, once it was asked after its last member: what it said, or that it did not.
+  std::vector<std::optional<Result<NodeRecord>>> confirmed_;  // under mutex_
   std::shared_ptr<MemberStore>
       store_;  // set and reset under mutex_; the threads of transfer() use it as it is
   std::thread thread_;

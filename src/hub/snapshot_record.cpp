@@ -7,7 +7,7 @@ namespace lookback::hub {
 
 namespace {
 
-constexpr size_t kMaxText = 1024, kMaxGaps = 10'000, kMaxClockSamples = 100'000,
+constexpr size_t kMaxText = 1024, kMaxClockSamples = 100'000,
                  kMaxInterfaces = 10'000, kMaxLayers = 16;
 constexpr size_t kMaxMembers = 1'000'000;
 constexpr uint32_t kMaxMemberIndex = 99'999'999;  // eight digits in the archive
@@ -42,12 +42,18 @@ Json node_to_json(const NodeRecord& node) {
   for (const archive::InterfaceEntry& one : node.entry.interfaces)
     interfaces.push_back({{"name", one.name}, {"link_type", one.link_type}, {"mac", one.mac}});
   Json members = Json::array();
-  for (const FrozenMember& one : node.members)
-    members.push_back({{"index", one.index},
+  for (const FrozenMember& one : node.members) {
+    Json member = {{"index", one.index},
                        {"kind", one.os_events ? "os-events" : "packets"},
                        {"packets", one.packets},
                        {"content_bytes", one.content_bytes},
-                       {"state", one.given_up ? "given_up" : "available"}});
+                       {"state", one.given_up ? "given_up" : "available"}};
+    if (one.stamps) {
+      member["first"] = time_json(one.stamps->from_ns);
+      member["last"] = time_json(one.stamps->to_ns - 1);
+    }
+    members.push_back(std::move(member));
+  }
   return {{"name", node.entry.name},
           {"version", node.entry.version},
           {"status", node.entry.status},
@@ -59,6 +65,7 @@ Json node_to_json(const NodeRecord& node) {
           {"layers", layers_json(node.entry.layers)},
           {"url", node.url},
           {"frozen", node.frozen},
+          {"window", coverage_json(node.window)},
           {"covers_window", node.covers_window},
           {"content_bytes", node.content_bytes},
           {"compressed_bytes", node.compressed_bytes},
@@ -85,6 +92,10 @@ Result<NodeRecord> node_from_json(const Json& json) {
   TRY_ASSIGN(node.url, json_get<std::string>(json, "url"));
   TRY_ASSIGN(node.frozen, json_get<bool>(json, "frozen"));
   TRY_ASSIGN(node.covers_window, json_get<bool>(json, "covers_window"));
+  if (const auto window = json.find("window"); window != json.end() && window->is_object()) {
+    TRY_ASSIGN(node.window.from_ns, json_time(*window, "from"));
+    TRY_ASSIGN(node.window.to_ns, json_time(*window, "to"));
+  }
   TRY_ASSIGN(node.content_bytes, json_get<uint64_t>(json, "content_bytes"));
   TRY_ASSIGN(node.compressed_bytes, json_get<uint64_t>(json, "compressed_bytes"));
   TRY_ASSIGN(node.members, members_from_json(json));
@@ -196,6 +207,10 @@ Result<std::vector<FrozenMember>> members_from_json(const Json& object) {
                    if (kind != "packets" && kind != "os-events")
                      return fail(ErrorKind::corrupt, "a member of kind '{}'", kind.substr(0, 32));
                    member.os_events = kind == "os-events";
+                   TRY_ASSIGN(const auto first, json_time_or_none(json, "first"));
+                   TRY_ASSIGN(const auto last, json_time_or_none(json, "last"));
+                   if (first && last && *last < INT64_MAX)
+                     member.stamps = TimeWindow{*first, *last + 1};
                    if (member.index > kMaxMemberIndex)
                      return fail(ErrorKind::corrupt, "member {} is beyond {}", member.index,
                                  kMaxMemberIndex);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,12 +15,16 @@
 
 namespace lookback::hub {
 
+/// No node tells of more gaps.
+inline constexpr size_t kMaxGaps = 10'000;
+
 /// A member that a node offers; the figures are upper bounds.
 struct FrozenMember {
   uint32_t index = 0;
   uint64_t packets = 0, content_bytes = 0;
   bool given_up = false;
   bool os_events = false;  ///< of events, not of packets
+  std::optional<TimeWindow> stamps;  ///< what they lie in, node time; nothing: anywhere in the window
 };
 
 struct NodeRecord {
@@ -27,6 +32,7 @@ struct NodeRecord {
   std::string url;
   bool frozen = false;
   bool covers_window = false;                        ///< the node had all of the window
+  TimeWindow window;                                 ///< node time, once frozen
   uint64_t content_bytes = 0, compressed_bytes = 0;  ///< estimates
   std::vector<FrozenMember> members;
 };

@@ -28,12 +28,14 @@ NodeTransfer::NodeTransfer(const NodeRecord& node, std::string freeze_id, int64_
     : node_(node),
       freeze_id_(std::move(freeze_id)),
       deadline_(deadline_ns),
-      states_(node.members.size(), State::waiting) {
+      states_(node.members.size(), State::waiting),
+      lost_(node.members.size()) {
   for (size_t i = 0; i < node.members.size(); ++i) {
     ++totals_.members_total;
     totals_.bound_total += node.members[i].content_bytes;
     if (!node.members[i].given_up) continue;
     states_[i] = State::done;
+    lost_[i] = GapReason::freeze_quota;
     ++totals_.members_done;
     ++totals_.given_up;
     totals_.bound_done += node.members[i].content_bytes;
@@ -87,9 +89,11 @@ void NodeTransfer::finish(size_t position, MemberOutcome outcome, const std::str
     case MemberOutcome::empty:
       break;
     case MemberOutcome::given_up:
+      lost_[position] = GapReason::freeze_quota;
       ++totals_.given_up;
       break;
     case MemberOutcome::dropped:
+      lost_[position] = GapReason::damaged_member;
       ++totals_.dropped;
       if (totals_.first_drop.empty())
         totals_.first_drop = fmt::format("member {}: {}", node_.members[position].index, reason);
@@ -112,6 +116,18 @@ TransferTotals NodeTransfer::totals() const {
   TransferTotals totals = totals_;
   totals.ended = totals.members_done == totals.members_total || totals.given_up_because.has_value();
   return totals;
+}
+
+std::vector<LostMember> NodeTransfer::lost() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<LostMember> lost;
+  for (size_t i = 0; i < states_.size(); ++i) {
+    if (states_[i] != State::done)
+      lost.push_back({node_.members[i], GapReason::not_transferred});
+    else if (lost_[i])
+      lost.push_back({node_.members[i], *lost_[i]});
+  }
+  return lost;
 }
 
 void NodeTransfer::run(MemberSink& sink, TransferSlots& slots, const NodeAccess& access) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "journal.hpp"
+#include "losses.hpp"
 #include "lookback/archive/member.hpp"
 #include "node_client.hpp"
 #include "snapshot_record.hpp"
@@ -59,6 +60,8 @@ class NodeTransfer {
   void run(MemberSink& sink, TransferSlots& slots, const NodeAccess& access);
 
   [[nodiscard]] TransferTotals totals() const;
+  /// Members that are not in the archive, and those that have not come yet.
+  [[nodiscard]] std::vector<LostMember> lost() const;
   [[nodiscard]] const NodeRecord& record() const { return node_; }
 
  private:
@@ -83,6 +86,7 @@ class NodeTransfer {
   const std::chrono::nanoseconds deadline_;
   mutable std::mutex mutex_;
   std::vector<State> states_;
+  std::vector<std::optional<GapReason>> lost_;  ///< by position, once done
   size_t cursor_ = 0;
   TransferTotals totals_;
   std::chrono::steady_clock::time_point last_progress_;

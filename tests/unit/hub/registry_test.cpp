@@ -201,13 +201,16 @@ TEST_CASE("a snapshot's record survives its file") {
   node.frozen = true;
   node.covers_window = true;
   node.compressed_bytes = 7;
-  node.members = {{0, 1, 2, false}, {5, 6, 7, true}};
+  node.members = {{0, 1, 2, false, false, {}}, {5, 6, 7, true, true, TimeWindow{8, 9}}};
+  node.window = {3, 11};
   record.nodes.push_back(node);
   const auto read = SnapshotRecord::from_json(record.to_json());
   REQUIRE(read);
   CHECK(read->to_json() == record.to_json());
   CHECK(read->nodes[0].entry == node.entry);
   CHECK(read->nodes[0].members[1].given_up);
+  CHECK(read->nodes[0].members[1].stamps == TimeWindow{8, 9});
+  CHECK(read->nodes[0].window == TimeWindow{3, 11});
   const std::string text = record.to_json();
   for (size_t cut = 0; cut + 2 < text.size(); cut += 7)
     CHECK_FALSE(SnapshotRecord::from_json(text.substr(0, cut)));

@@ -113,6 +113,8 @@ void FakeNode::start(uint16_t port) {
     response.status = 204;
     return response;
   });
+  server_->add_upload("GET", "/api/v1/freezes/{id}",
+                      [this](http::Request& request) { return describe(request); });
   server_->add_upload("GET", "/api/v1/freezes/{id}/members/{index}",
                       [this](http::Request& request) { return member(request); });
   REQUIRE(server_->start());
@@ -199,9 +201,24 @@ http::Response FakeNode::freeze(const http::Request& request) {
                  {"members", members}};
   if (change_freeze) change_freeze(answer);
   const std::lock_guard lock(mutex_);
-  freezes_.insert(id);
+  freezes_[id] = answer;
   last_freeze_ = *json;
   return http::Response::json(answer.dump(), 201);
+}
+
+http::Response FakeNode::describe(const http::Request& request) {
+  wait_while_hanging();
+  Json answer;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = freezes_.find(request.parameters.at("id"));
+    if (found == freezes_.end())
+      return http::Response::problem({ErrorKind::not_found, "no such freeze"});
+    answer = found->second;
+  }
+  if (change_description && !change_description(answer))
+    return http::Response::problem({ErrorKind::failed, "the disk cannot be read"}, 500);
+  return http::Response::json(answer.dump());
 }
 
 http::Response FakeNode::member(const http::Request& request) {

@@ -48,6 +48,8 @@ class FakeNode {
   std::set<uint32_t> given_up;  ///< listed as given up
   MemberHook hook;
   std::function<void(Json&)> change_freeze;
+  /// Changes what GET …/freezes/{id} answers once members were fetched; false: nothing of use is answered.
+  std::function<bool(Json&)> change_description;
   uint64_t compressed_estimate = 0;  ///< 0: what it is
   uint64_t quota_bytes = 0;          ///< of its storage, told in heartbeats; 0: not told
 
@@ -60,6 +62,7 @@ class FakeNode {
 
  private:
   [[nodiscard]] http::Response freeze(const http::Request& request);
+  [[nodiscard]] http::Response describe(const http::Request& request);
   [[nodiscard]] http::Response member(const http::Request& request);
   void wait_while_hanging() const;
 
@@ -68,7 +71,7 @@ class FakeNode {
   std::vector<uint64_t> announced_;
   std::unique_ptr<http::Server> server_;
   mutable std::mutex mutex_;
-  std::set<std::string> freezes_;
+  std::map<std::string, Json> freezes_;  ///< as answered
   Json last_freeze_;
   std::map<uint32_t, int> gets_, whole_;
   std::atomic<bool> stopping_{false};
