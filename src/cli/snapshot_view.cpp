@@ -7,6 +7,7 @@
 #include "cli/exit_status.hpp"
 #include "cli/json_text.hpp"
 #include "cli/table.hpp"
+#include "lookback/base/gap_reason.hpp"
 #include "lookback/base/size.hpp"
 #include "lookback/base/time.hpp"
 
@@ -57,7 +58,7 @@ std::string lost_packets(const Json& gaps) {
   bool unknown = false;
   for (const Json& gap : gaps) {
     packets += number_of(gap, "packets");
-    unknown |= number_of(gap, "packets") == 0;
+    unknown |= number_of(gap, "packets") == 0 && costs_packets(text_of(gap, "reason"));
   }
   return grouped(static_cast<uint64_t>(packets)) + (unknown ? "+" : "");
 }
@@ -223,7 +224,9 @@ std::string snapshot_page(const Json& snapshot) {
                           exact_time_of(gap, "start"), exact_time_of(gap, "end"),
                           printable(text_of(gap, "reason")),
                           packets != 0 ? counted(static_cast<uint64_t>(packets), "packet") + " lost"
-                                       : std::string("not known how many packets"));
+                          : costs_packets(text_of(gap, "reason"))
+                              ? std::string("not known how many packets")
+                              : std::string("no packets"));
     }
   }
   if (!table.empty()) page += "\n" + table.render(style);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "exporter/bytes.hpp"
+#include "lookback/base/gap_reason.hpp"
 #include "lookback/base/version.hpp"
 #include "lookback/packet/pcapng.hpp"
 
@@ -281,7 +282,7 @@ Result<> CaptureOutput::write_statistics() {
     bool counted = node.entry->status == "complete";
     for (const PlannedGap& gap : node.gaps) {
       lost += gap.gap.packets;
-      if (gap.gap.packets == 0) counted = false;
+      if (gap.gap.packets == 0 && costs_packets(gap.gap.reason)) counted = false;
     }
     if (counted && (lost == 0 || node.entry->interfaces.size() == 1)) statistics.dropped = lost;
     if (tells_gaps) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "lookback/base/gap_reason.hpp"
+
 namespace lookback::exporter {
 
 namespace {
@@ -35,7 +37,11 @@ std::vector<std::string> missing_from(const archive::NodeEntry& node, const Cloc
   } else if (node.status != "complete") {
     lines.push_back(describe(node, "has only a part of the window"));
   }
-  const std::vector<archive::Gap> gaps = gaps_inside(node, clock.to_node(hub_window));
+  std::vector<archive::Gap> gaps = gaps_inside(node, clock.to_node(hub_window));
+  const size_t others = std::erase_if(gaps, [](const auto& gap) { return !costs_packets(gap.reason); });
+  if (others != 0)
+    lines.push_back(fmt::format("node {} lacks some of what its processes did: {}", node.name,
+                                name_of(GapReason::os_events)));
   if (!gaps.empty()) {
     uint64_t packets = 0;
     bool counted = true;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "lookback/base/gap_reason.hpp"
 #include "lookback/base/names.hpp"
 
 namespace lookback::exporter {
@@ -113,7 +114,7 @@ void ImportNodes::add_gap(Node& node, int64_t until_ns, uint64_t packets) {
   node.entry.status = "partial";
   if (node.entry.reason.empty()) node.entry.reason = "the capture file counts lost packets";
   if (gaps.size() < kMaxGaps) {
-    gaps.push_back({from_ns, until_ns, packets, "lost by the recorder of the capture file"});
+    gaps.push_back({from_ns, until_ns, packets, to_string(GapReason::imported_loss)});
     return;
   }
   archive::Gap& last = gaps.back();  // so many gaps are told in one

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "exporter/coverage.hpp"
+#include "lookback/base/gap_reason.hpp"
 #include "lookback/base/names.hpp"
 #include "lookback/packet/summary.hpp"
 
@@ -286,8 +287,11 @@ std::string link_type_name(uint16_t link_type) {
 }
 
 std::string describe_gap(const Plan& plan, const PlannedNode& node, const archive::Gap& gap) {
-  return fmt::format("lost {} packets between {} and {}: {}",
-                     gap.packets == 0 ? "an unknown number of" : fmt::to_string(gap.packets),
+  const std::string what =
+      !costs_packets(gap.reason) ? "has no packets missing"
+      : gap.packets == 0         ? "lost an unknown number of packets"
+                                 : fmt::format("lost {} packets", gap.packets);
+  return fmt::format("{} between {} and {}: {}", what,
                      format_time(plan.written_time(node, gap.start_ns)),
                      format_time(plan.written_time(node, gap.end_ns)), gap.reason);
 }
