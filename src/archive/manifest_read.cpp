@@ -63,6 +63,14 @@ Result<InterfaceEntry> interface_from_json(const Json& json) {
   TRY_ASSIGN(interface.name, json_get<std::string>(json, "name"));
   TRY_ASSIGN(interface.link_type, json_get<uint16_t>(json, "link_type"));
   TRY_ASSIGN(interface.mac, json_get_or<std::string>(json, "mac", ""));
+  TRY_ASSIGN(interface.same_name, json_get_or<uint32_t>(json, "same_name", 0));
+  TRY_ASSIGN(interface.description, json_get_or<std::string>(json, "description", ""));
+  TRY_ASSIGN(interface.filter, json_get_or<std::string>(json, "filter", ""));
+  TRY_ASSIGN(interface.os, json_get_or<std::string>(json, "os", ""));
+  TRY_ASSIGN(interface.options, json_get_or<std::string>(json, "options", ""));
+  if (json.contains("dropped")) {
+    TRY_ASSIGN(interface.dropped, json_get<uint64_t>(json, "dropped"));
+  }
   return interface;
 }
 
@@ -96,6 +104,8 @@ Result<NodeEntry> node_from_json(const Json& json) {
   TRY(read_array(json, "gaps", node.gaps, gap_from_json));
   TRY(read_array(json, "clock", node.clock, clock_from_json));
   TRY(read_array(json, "interfaces", node.interfaces, interface_from_json));
+  TRY_ASSIGN(node.origin, json_get_or<std::string>(json, "origin", ""));
+  TRY_ASSIGN(node.losses_counted, json_get_or<bool>(json, "losses_counted", true));
   if (const auto layers = json.find("layers"); layers != json.end()) {
     if (!layers->is_object()) return fail(ErrorKind::corrupt, "'layers' is not an object");
     for (const auto& [name, value] : layers->items()) {

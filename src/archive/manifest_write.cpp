@@ -74,8 +74,19 @@ void put_node(std::string& out, const NodeEntry& node) {
     put_text(out, "name", interface.name);
     put(out, ", \"link_type\": {}", interface.link_type);
     put_text(out, "mac", interface.mac);
+    if (interface.same_name != 0) put(out, ", \"same_name\": {}", interface.same_name);
+    if (!interface.description.empty()) put_text(out, "description", interface.description);
+    if (!interface.filter.empty()) put_text(out, "filter", interface.filter);
+    if (!interface.os.empty()) put_text(out, "os", interface.os);
+    if (!interface.options.empty()) put_text(out, "options", interface.options);
+    if (interface.dropped) put(out, ", \"dropped\": {}", *interface.dropped);
     out += '}';
   });
+  if (!node.origin.empty()) {
+    out += ",\n     \"origin\": ";
+    append_json_string(out, node.origin);
+  }
+  if (!node.losses_counted) out += ",\n     \"losses_counted\": false";
   if (!node.layers.empty()) {
     out += ",\n     \"layers\": {";
     for (const LayerEntry& layer : node.layers) {

@@ -32,7 +32,7 @@ namespace fs = std::filesystem;
 struct Options {
   HubSettings hub;
   std::vector<std::string> files;
-  std::string name, output;
+  std::string name, output, node;
 };
 
 /// A folder of our own for an archive on its way to the hub. It can be large, hence not /tmp, which
@@ -104,18 +104,18 @@ Result<exporter::ImportReport> convert(const Options& options, const fs::path& a
   exporter::ImportOptions import;
   import.created_by = fmt::format("lookback {}", version());
   import.created_ns = Clock::system().realtime_ns();
-  import.progress = [&](uint64_t done, uint64_t total) { progress.update(done, total, "read");
-};
-import.cancelled = &interrupt.flag();
-const std::vector<fs::path> files(options.files.begin(), options.files.end());
-auto report = exporter::import_captures(files, options.name, archive, import);
-// The command line is right (the name was checked): what a file holds is not, and that is no wrong
-// usage.
-if (!report && report.error().kind == ErrorKind::invalid) {
-  return fail(ErrorKind::corrupt, "{}", report.error().message);
+  import.progress = [&](uint64_t done, uint64_t total) { progress.update(done, total, "read"); };
+  import.cancelled = &interrupt.flag();
+  import.node = options.node;
+  const std::vector<fs::path> files(options.files.begin(), options.files.end());
+  auto report = exporter::import_captures(files, options.name, archive, import);
+  // The command line is right (the name was checked): what a file holds is not, and that is no wrong
+  // usage.
+  if (!report && report.error().kind == ErrorKind::invalid) {
+    return fail(ErrorKind::corrupt, "{}", report.error().message);
+  }
+  return report;
 }
-return report;
-}  // namespace
 
 Result<int> finish(const Options& options, const exporter::ImportReport& report,
                    const std::string& where) {
@@ -124,7 +124,7 @@ Result<int> finish(const Options& options, const exporter::ImportReport& report,
                         counted(report.packets, "packet"), counted(report.nodes, "node"),
                         format_size(report.archive_bytes), where)));
   if (report.complete) return kExitDone;
-  report_note(fmt::format("snapshot {} is not complete: some of its files are not", options.name));
+  report_note(fmt::format("snapshot {} is not complete, as told above", options.name));
   return kExitIncomplete;
 }
 
@@ -137,6 +137,10 @@ Result<HubClient> connect(const Options& options) {
 }
 
 Result<int> import_archive(const Options& options) {
+  if (!options.node.empty()) {
+    return fail(ErrorKind::invalid, "{} is an archive, whose nodes have names: leave --node away",
+                options.files.front());
+  }
   if (!options.output.empty()) {
     return fail(ErrorKind::invalid,
                 "{} is an archive already: copy it, or leave --output away to give it to the hub",
@@ -163,6 +167,7 @@ Result<int> import_files(const Options& options) {
   if (options.name.empty())
     return fail(ErrorKind::invalid, "captures have no name of their own: give --name NAME");
   TRY(check_snapshot_name(options.name));
+  if (!options.node.empty()) TRY(check_node_name(options.node));
   if (!options.output.empty()) {
     const Interrupt interrupt;
     const auto report = convert(options, options.output, interrupt);
@@ -195,21 +200,27 @@ Command snapshot_import_command() {
   Command command("import", "make a snapshot of captures or of an archive made elsewhere");
   auto options = std::make_shared<Options>();
   command.description =
-      "Captures are pcap or pcapng files, plain or in gzip or zstd; each becomes a node named "
-      "after its file, and what an export of "
-      "Lookback says of its nodes is kept. An archive file is verified by the hub and taken as it "
-      "is. The exit status is 3 "
-      "where a capture ends in the middle: what it has is imported. Comments on packets and "
-      "decryption secrets of pcapng files are not kept; how many, is told.";
-  command.arguments("FILE", options->files, "Captures, or one archive");
+      "Captures are pcap or pcapng files, plain or in gzip or zstd, or folders of them. Each becomes a "
+      "node named after its file; files of one ring, whose names differ only in a time or in the number "
+      "that tcpdump -C or dumpcap -b gave them, become one node. What an export of Lookback says of its "
+      "nodes is kept, and so are the options of packets and interfaces, processes among them. What is "
+      "left out is told with its count. An archive file is verified by the hub and taken as it is. The "
+      "exit status is 3 where a capture ends in the middle (what it has is imported), where one of "
+      "several cannot be read, where one counts lost packets, and where a time stamp cannot be kept: an "
+      "archive holds nanoseconds from 1970 to 2261.";
+  command.arguments("FILE", options->files, "Captures or folders, or one archive");
   command.text("--name", "NAME", options->name,
                "What to call the snapshot; an archive may keep its own name");
+  command.text("--node", "NAME", options->node,
+               "Put the captures into one node of this name; nodes that an export names stay");
   command.text("-o,--output", "FILE", options->output,
                "Write an archive file in place of giving it to the hub; no hub is needed then");
   add_hub_options(command, options->hub);
   command.examples = {
       {"lookback snapshot import web-1.pcap db-1.pcapng.gz --name incident-0",
        "Two captures as one snapshot of two nodes."},
+      {"lookback snapshot import /var/ring --node web-1 --name yesterday",
+       "All files of a ring buffer, as one node."},
       {"lookback snapshot import incident-1.tar.zst --name again", "An archive, back to a hub."},
       {"lookback snapshot import *.pcap --name old -o old.tar.zst",
        "An archive file, without a hub."}};

@@ -25,7 +25,8 @@ Json gap_object(const archive::Gap& gap) {
 Json node_object(const archive::NodeEntry& node, uint64_t members) {
   Json object = {{"name", node.name},        {"version", node.version}, {"status", node.status},
                  {"reason", node.reason},    {"packets", node.packets}, {"bytes", node.bytes},
-                 {"members_total", members}, {"members_done", members}, {"coverage", nullptr}};
+                 {"members_total", members}, {"members_done", members}, {"coverage", nullptr},
+                 {"losses_counted", node.losses_counted}};
   if (node.coverage) {
     object["coverage"] = {{"from", format_time_ns(node.coverage->from_ns)},
                           {"to", format_time_ns(node.coverage->to_ns)}};
@@ -52,15 +53,22 @@ Colour status_colour(const std::string& status) {
   return status == "incomplete" || status == "partial" ? Colour::yellow : Colour::none;
 }
 
-/// Packets known to be lost, "+" where a gap does not know how many.
-std::string lost_packets(const Json& gaps) {
+/// Packets known to be lost, "+" where there may be more; "-" where nothing is known.
+std::string lost_packets(const Json& gaps, bool counted) {
+  if (gaps.empty()) return counted ? "0" : "-";
   int64_t packets = 0;
-  bool unknown = false;
+  bool unknown = !counted;
   for (const Json& gap : gaps) {
     packets += number_of(gap, "packets");
     unknown |= number_of(gap, "packets") == 0 && costs_packets(text_of(gap, "reason"));
   }
   return grouped(static_cast<uint64_t>(packets)) + (unknown ? "+" : "");
+}
+
+/// Where nothing is said, losses are counted: recorders do.
+bool losses_counted(const Json& node) {
+  const Json& counted = member_of(node, "losses_counted");
+  return !counted.is_boolean() || counted.get<bool>();
 }
 
 /// The last sample tells the offset at the end of the window.
@@ -213,7 +221,7 @@ std::string snapshot_page(const Json& snapshot) {
                grouped(static_cast<uint64_t>(number_of(node, "packets"))),
                format_size(static_cast<uint64_t>(number_of(node, "bytes"))),
                std::to_string(list.size()),
-               list.empty() ? "0" : lost_packets(list),
+               lost_packets(list, losses_counted(node)),
                node_clock(node)});
     if (const std::string reason = text_of(node, "reason"); !reason.empty()) {
       reasons += fmt::format("  {}: {}\n", printable(text_of(node, "name")), printable(reason));

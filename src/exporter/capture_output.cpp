@@ -6,6 +6,7 @@
 
 #include "exporter/bytes.hpp"
 #include "lookback/base/gap_reason.hpp"
+#include "exporter/interface_texts.hpp"
 #include "lookback/base/version.hpp"
 #include "lookback/packet/pcapng.hpp"
 
@@ -18,9 +19,6 @@ constexpr size_t kBufferBytes = 1 << 20;
 constexpr size_t kDirectBytes = 256 << 10;
 constexpr uint32_t kPcapSnaplen = 262144;  // the most that readers of classic pcap take
 constexpr size_t kLongestComment = 16 << 10;
-/// Of so many processes the number of their block is remembered; then all begins anew, and they get
-/// another.
-constexpr size_t kMostProcessBlocks = 100'000;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 void append_option(packet::Buffer& out, uint16_t code, std::string_view text) {
@@ -58,6 +56,11 @@ std::string CaptureOutput::section_comment() const {
   if (plan_.dedup) comment += ", copies seen on further interfaces left out";
   if (!plan_.interfaces->filter().empty()) comment += ", filter: " + plan_.interfaces->filter();
   if (!plan_.processes.empty()) comment += ", only " + plan_.processes;
+  for (const PlannedNode& node : plan_.nodes) {
+    const std::string& origin = node.entry->origin;
+    if (origin.empty() || comment.size() + origin.size() > kLongestComment / 2) continue;
+    comment += fmt::format("\nnode {} was captured by: {}", node.entry->name, origin);
+  }
   for (const std::string& warning : plan_.warnings) {
     if (comment.size() + warning.size() > kLongestComment) return comment + "\n…";
     comment += "\n" + warning;
@@ -86,15 +89,19 @@ Result<> CaptureOutput::write_interfaces() {
   packet::Buffer blocks;
   for (size_t number = interfaces_.size(); number < plan_.interfaces->size(); ++number) {
     const OutputInterface& interface = plan_.interfaces->at(static_cast<uint32_t>(number));
+    // The filter of a recording node is not known; the export's own stands in the section comment.
     packet::append_interface(
-        blocks,
-        {.name = interface.shown_name,
-         .description = "node " + plan_.nodes[interface.node].entry->name,
-         .link_type = interface.link_type,
-         .snaplen = 0,
-         .filter =
-             {},  // that of the recording is not known; the export's stands in the section comment
-         .os = {}});
+        blocks, {.name = interface.shown_name,
+                 .description = describe_interface(
+                     plan_.nodes[interface.node].entry->name,
+                     interface.entry != nullptr ? interface.entry->description : std::string()),
+                 .link_type = interface.link_type,
+                 .snaplen = 0,
+                 .filter = interface.entry != nullptr ? interface.entry->filter : std::string(),
+                 .os = interface.entry != nullptr ? interface.entry->os : std::string(),
+                 .same_name = interface.same_name,
+                 .options = interface.entry != nullptr ? options_from_text(interface.entry->options)
+                                                       : packet::Buffer()});
     interfaces_.emplace_back();
   }
   return blocks.empty() ? Result<>{} : write_records(blocks);
@@ -116,7 +123,13 @@ Result<> CaptureOutput::admit(const FrameBatch& batch) {
     }
     interfaces_[number].packets = true;
   }
-  return {};
+  return plan_.format == Format::pcapng ? write_new_processes() : Result<>{};
+}
+
+Result<> CaptureOutput::write_new_processes() {
+  packet::Buffer blocks;
+  plan_.process_blocks->take_new(blocks);
+  return blocks.empty() ? Result<>{} : write_records(blocks);
 }
 
 Result<> CaptureOutput::write(const FrameBatch& batch, uint32_t node, size_t first, size_t last) {
@@ -186,22 +199,9 @@ Result<> CaptureOutput::write_annotated(const FrameBatch& batch, uint32_t node, 
 /// its view of the file's blocks. Readers that know neither pass them over.
 Result<uint32_t> CaptureOutput::process_block(const PacketOwners& owners, uint32_t node) {
   const context::Owner& owner = owners.sender != nullptr ? *owners.sender : *owners.receiver;
-  if (process_blocks_.size() >= kMostProcessBlocks) process_blocks_.clear();
-  const auto [at, fresh] = process_blocks_.try_emplace(
-      fmt::format("{} {} {}", node, owner.pid, owner.comm), process_blocks_written_);
-  if (!fresh) return at->second;
-  ++process_blocks_written_;
-  block_.assign(3 * sizeof(uint32_t), std::byte{0});
-  store(block_.data(), packet::kPcapngProcess);
-  store(block_.data() + 8, owner.pid);
-  append_option(block_, packet::kProcessName, owner.comm);
-  constexpr size_t kEnd = 4;  // opt_endofopt
-  const auto length = static_cast<uint32_t>(block_.size() + kEnd + sizeof(uint32_t));
-  block_.resize(length);
-  store(block_.data() + 4, length);
-  store(block_.data() + length - 4, length);
-  TRY(write_records(block_));
-  return at->second;
+  const uint32_t number = plan_.process_blocks->number_of(node, {owner.pid, owner.comm});
+  TRY(write_new_processes());
+  return number;
 }
 
 /// The same block with comments and the process before its other options.
@@ -278,13 +278,7 @@ Result<> CaptureOutput::write_statistics() {
         std::max<int64_t>(0, plan_.written_time(node, node.accepted.front().from_ns));
     statistics.end_ns = std::max<int64_t>(0, plan_.written_time(node, node.accepted.back().to_ns));
     statistics.time_ns = statistics.end_ns;
-    uint64_t lost = 0;
-    bool counted = node.entry->status == "complete";
-    for (const PlannedGap& gap : node.gaps) {
-      lost += gap.gap.packets;
-      if (gap.gap.packets == 0 && costs_packets(gap.gap.reason)) counted = false;
-    }
-    if (counted && (lost == 0 || node.entry->interfaces.size() == 1)) statistics.dropped = lost;
+    statistics.dropped = known_losses(plan_.interfaces->at(number));
     if (tells_gaps) {
       constexpr size_t kMost = 100;
       for (size_t i = 0; i < std::min(kMost, node.gaps.size()); ++i) {
@@ -303,6 +297,27 @@ Result<> CaptureOutput::write_statistics() {
     packet::append_statistics(blocks, statistics);
   }
   return blocks.empty() ? Result<>{} : write_records(blocks);
+}
+
+/// A loss of nothing is a claim as well, so it is made where losses were counted, and for this window.
+std::optional<uint64_t> CaptureOutput::known_losses(const OutputInterface& interface) const {
+  const PlannedNode& node = plan_.nodes[interface.node];
+  if (interface.entry != nullptr && interface.entry->dropped) {
+    // A capture file counts from its start to its end.
+    const std::optional<TimeWindow>& coverage = node.entry->coverage;
+    const bool whole = coverage && std::any_of(node.accepted.begin(), node.accepted.end(), [&](const TimeWindow& window) {
+      return window.from_ns <= coverage->from_ns && window.to_ns >= coverage->to_ns;
+    });
+    return whole ? interface.entry->dropped : std::nullopt;
+  }
+  if (node.entry->status != "complete" || !node.entry->losses_counted) return std::nullopt;
+  uint64_t lost = 0;
+  for (const PlannedGap& gap : node.gaps) {
+    if (gap.gap.packets == 0 && costs_packets(gap.gap.reason)) return std::nullopt;
+    lost += gap.gap.packets;
+  }
+  if (lost != 0 && node.entry->interfaces.size() != 1) return std::nullopt;
+  return lost;
 }
 
 Result<> CaptureOutput::finish() {

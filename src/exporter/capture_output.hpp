@@ -4,9 +4,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "exporter/attribution.hpp"
@@ -50,6 +50,8 @@ class CaptureOutput final : public MergeSink {
   [[nodiscard]] Result<> write_with_options(std::span<const std::byte> block,
                                             const PacketOwners& owners);
   [[nodiscard]] Result<uint32_t> process_block(const PacketOwners& owners, uint32_t node);
+  [[nodiscard]] Result<> write_new_processes();
+  [[nodiscard]] std::optional<uint64_t> known_losses(const OutputInterface& interface) const;
   [[nodiscard]] Result<> write_statistics();
   [[nodiscard]] Result<> flush();
   [[nodiscard]] std::string section_comment() const;
@@ -60,8 +62,6 @@ class CaptureOutput final : public MergeSink {
   Attribution* const attribution_;
   std::vector<std::string> comments_;  ///< for the packet that is being written
   packet::Buffer block_;
-  std::unordered_map<std::string, uint32_t> process_blocks_;  ///< node, pid and name to number
-  uint32_t process_blocks_written_ = 0;
   std::vector<std::byte> buffer_;
   size_t filled_ = 0;
   std::vector<Used> interfaces_;  ///< those that the output has, by number

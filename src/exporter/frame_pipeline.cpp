@@ -43,7 +43,7 @@ class FramePipeline::Worker {
   Worker(const Plan& plan, const KeyedHash& hash) : scanner(plan, &hash) {}
   archive::FrameDecoder decoder;
   FrameScanner scanner;
-  std::vector<std::byte> compressed, head;
+  std::vector<std::byte> compressed, head, head_part;
   std::unique_ptr<FrameBatch> batch;
 };
 
@@ -149,17 +149,33 @@ Result<FramePipeline::Interfaces> FramePipeline::interfaces_of(const FrameUnit& 
   lock.unlock();
   auto parsed = [&]() -> Result<Interfaces> {
     if (unit.frame != 0) {
-      ++frames_read_;
-      TRY(archive_.read_frame(*unit.member, 0, worker.decoder, worker.compressed, worker.head));
+      TRY(read_head(*unit.member, worker));
       content = worker.head;
     }
-    const std::string& node = plan_.nodes[unit.node].entry->name;
-    auto interfaces = read_member_interfaces(content, unit.node, node, *plan_.interfaces);
+    auto interfaces = read_member_interfaces(content, unit.node, plan_);
     if (!interfaces) return in_frame(interfaces.error(), *unit.member, 0);
     return std::make_shared<const MemberInterfaces>(std::move(*interfaces));
   }();
   publish(unit.member_number, parsed);
   return parsed;
+}
+
+/// The frames up to the first that has packets: only a member with very many interfaces has more than one.
+Result<> FramePipeline::read_head(const archive::MemberEntry& member, Worker& worker) {
+  constexpr size_t kMostBytes = 64 << 20;
+  worker.head.clear();
+  for (size_t frame = 0; frame < member.frames.size(); ++frame) {
+    ++frames_read_;
+    std::vector<std::byte>& part = frame == 0 ? worker.head : worker.head_part;
+    TRY(archive_.read_frame(member, frame, worker.decoder, worker.compressed, part));
+    if (frame != 0) worker.head.insert(worker.head.end(), part.begin(), part.end());
+    if (member.frames[frame].packets != 0) break;
+    if (worker.head.size() > kMostBytes) {
+      return in_frame(Error{ErrorKind::corrupt, "too much stands before the first packet"}, member,
+                      frame);
+    }
+  }
+  return {};
 }
 
 void FramePipeline::publish(uint32_t member, Result<Interfaces> interfaces) {

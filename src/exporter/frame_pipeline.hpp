@@ -53,6 +53,7 @@ class FramePipeline {
   [[nodiscard]] Result<Interfaces> interfaces_of(const FrameUnit& unit,
                                                  std::span<const std::byte> content,
                                                  Worker& worker);
+  [[nodiscard]] Result<> read_head(const archive::MemberEntry& member, Worker& worker);
   [[nodiscard]] std::unique_ptr<FrameBatch> empty_batch();
   void publish(uint32_t member, Result<Interfaces> interfaces);
 

@@ -10,23 +10,46 @@
 
 namespace lookback::exporter {
 
-Result<MemberInterfaces> read_member_interfaces(std::span<const std::byte> first_frame,
-                                                uint32_t node, const std::string& node_name,
-                                                InterfaceTable& table) {
-  packet::SectionWalker walker(first_frame);
+Result<MemberInterfaces> read_member_interfaces(std::span<const std::byte> head, uint32_t node,
+                                                const Plan& plan) {
+  packet::SectionWalker walker(head);
   packet::RawPacket first_packet;
   if (!walker.next(first_packet) && walker.error()) return tl::make_unexpected(*walker.error());
-  MemberInterfaces interfaces;
-  interfaces.described = walker.interfaces();
-  for (const packet::PcapngInterface& described : interfaces.described) {
-    MemberInterface& interface = interfaces.table.emplace_back();
+  const std::string& node_name = plan.nodes[node].entry->name;
+  MemberInterfaces member;
+  member.table.reserve(walker.interfaces().size());
+  for (const packet::PcapngInterface& described : walker.interfaces()) {
+    MemberInterface& interface = member.table.emplace_back();
     interface.link_type = described.link_type;
-    interface.output = table.resolve(node, node_name, described.name, described.link_type);
+    interface.output = plan.interfaces->resolve(node, node_name, described.name,
+                                                described.link_type, described.same_name);
     if (interface.output != InterfaceTable::kNotExported)
-      interface.filter = table.at(interface.output).filter.get();
+      interface.filter = plan.interfaces->at(interface.output).filter.get();
   }
-  return interfaces;
+  if (plan.format == Format::pcapng) {
+    for (const packet::PcapngProcess& process : walker.processes())
+      member.processes.push_back(plan.process_blocks->number_of(node, process));
+  }
+  return member;
 }
+
+namespace {
+
+/// Puts the number of the output's process block in place of the member's.
+Result<> renumber_process(std::byte* block, size_t size, uint32_t captured,
+                          const std::vector<uint32_t>& numbers) {
+  const size_t options = epb::kData + ((size_t{captured} + 3) & ~size_t{3});
+  std::byte* const number = packet::SectionWalker::find_process(
+      std::span(block, size).subspan(options, size - options - sizeof(uint32_t)));
+  if (number == nullptr) return {};
+  const auto process = load<uint32_t>(number);
+  if (process >= numbers.size())
+    return fail(ErrorKind::corrupt, "a packet of a process that was not described");
+  store(number, numbers[process]);
+  return {};
+}
+
+}  // namespace
 
 bool FrameScanner::wanted(const MemberInterface& interface, std::span<const std::byte> data,
                           uint32_t original_length) const {
@@ -119,7 +142,7 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
   uint32_t last_interface = 0;
 
   auto walker = unit.frame == 0 ? packet::SectionWalker(content)
-                                : packet::SectionWalker(content, interfaces.described);
+                                : packet::SectionWalker(content, interfaces.table.size());
   for (packet::RawPacket packet; walker.next(packet);) {
     __builtin_prefetch(packet.block.data() + packet.block.size() + epb::kData);
     const packet::PacketView& view = packet.view;
@@ -158,6 +181,10 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
     const auto offset = static_cast<uint32_t>(packet.block.data() - bytes);
     std::byte* const block = bytes + offset;
     store(block + epb::kInterface, interface.output);
+    if (!interfaces.processes.empty()) {
+      TRY(renumber_process(block, packet.block.size(), static_cast<uint32_t>(view.data.size()),
+                           interfaces.processes));
+    }
     if (restamp) {
       store(block + epb::kTimeHigh, static_cast<uint32_t>(static_cast<uint64_t>(time) >> 32));
       store(block + epb::kTimeLow, static_cast<uint32_t>(time));

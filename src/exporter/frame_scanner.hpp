@@ -19,16 +19,16 @@ struct MemberInterface {
   const packet::Filter* filter = nullptr;  ///< null: nothing of it is exported
 };
 
+/// What a member says before its packets.
 struct MemberInterfaces {
-  std::vector<packet::PcapngInterface> described;
-  std::vector<MemberInterface> table;  ///< the same, as far as the export needs them
+  std::vector<MemberInterface> table;
+  std::vector<uint32_t> processes;  ///< numbers in the output, by those that the member's packets bear
 };
 
-/// Reads the section header and interface blocks at the head of a member; corrupt where they are
-/// not as our writer writes them.
-[[nodiscard]] Result<MemberInterfaces> read_member_interfaces(
-    std::span<const std::byte> first_frame, uint32_t node, const std::string& node_name,
-    InterfaceTable& table);
+/// Reads the section header, the interface and the process blocks at the head of a member: its frames up
+/// to the first that has packets. Corrupt where they are not as our writer writes them.
+[[nodiscard]] Result<MemberInterfaces> read_member_interfaces(std::span<const std::byte> head,
+                                                              uint32_t node, const Plan& plan);
 
 /// One thread each; keeps scratch space.
 class FrameScanner {

@@ -98,6 +98,10 @@ class GzipFile final : public InputFile {
         return 0;
       }
       const auto bytes = raw_.buffered();
+      if (!inside_ && members_ > 0 && bytes.front() == std::byte{0}) {
+        TRY(pass_padding());
+        return 0;
+      }
       // zlib does not write to its input.
       stream_.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(bytes.data()));
       stream_.avail_in = static_cast<uInt>(bytes.size());
@@ -106,8 +110,11 @@ class GzipFile final : public InputFile {
       raw_.consume(bytes.size() - stream_.avail_in);
       if (status == Z_STREAM_END) {
         inside_ = false;  // another member may follow
+        ++members_;
         LOOKBACK_CHECK(::inflateReset(&stream_) == Z_OK);
       } else if (status != Z_OK && status != Z_BUF_ERROR) {
+        if (members_ > 0 && stream_.total_out == 0)
+          return fail(ErrorKind::corrupt, "behind the gzip data stand bytes that are none, at about byte {}", raw_.position());
         return fail(ErrorKind::corrupt, "the gzip file is damaged at about byte {} ({})", raw_.position(),
                     stream_.msg != nullptr ? stream_.msg : "unknown");
       }
@@ -117,9 +124,22 @@ class GzipFile final : public InputFile {
   [[nodiscard]] uint64_t position() const override { return raw_.position(); }
 
  private:
+  /// Zeros up to the end, as tapes and block devices fill up with, are no damage (gzip, "get_method").
+  Result<> pass_padding() {
+    for (;;) {
+      TRY_ASSIGN(const bool more, raw_.fill());
+      if (!more) return {};
+      const auto bytes = raw_.buffered();
+      if (std::any_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte != std::byte{0}; }))
+        return fail(ErrorKind::corrupt, "behind the gzip data stand bytes that are none, at about byte {}", raw_.position());
+      raw_.consume(bytes.size());
+    }
+  }
+
   RawFile raw_;
   z_stream stream_{};
   bool inside_ = true;
+  uint64_t members_ = 0;  ///< that have ended
 };
 
 class ZstdFile final : public InputFile {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "lookback/packet/pcapng.hpp"
 #include "lookback/packet/summary.hpp"
@@ -43,12 +44,14 @@ class Arena {
 struct MemberBuilder::Impl {
   std::string node_name;
   std::vector<packet::Interface> interfaces;
+  std::vector<uint32_t> same_names;                  ///< of those that have one, by interface; may be shorter
+  std::map<packet::PcapngProcess, uint32_t> processes;  ///< of this member, to their numbers
   std::string application;
 
   archive::FrameEncoder encoder;
   packet::SummaryBuilder summary;
   Sha256 hash;
-  /// What comes before the packets: parts of a frame each, but for the last, which the first packets share one with.
+  /// What comes before the packets: parts of a frame each, but for the last, which the first packets may share one with.
   std::vector<packet::Buffer> fronts;
   size_t front_bytes = 0;
   Arena content;                           ///< kHeadroom, then the packets' blocks
@@ -60,26 +63,54 @@ struct MemberBuilder::Impl {
     ended.clear();
     frame = {};
     packets = 0;
+    if (!processes.empty()) {
+      processes.clear();
+      describe_all();
+    }
     content.clear();
     content.extend(kHeadroom);
   }
 
-  void describe() {
+  packet::Buffer& front_for_block() {
+    if (fronts.back().size() > archive::kMaxFrameContent / 4) fronts.emplace_back();
+    return fronts.back();
+  }
+
+  void describe(const packet::Interface& interface, uint32_t same_name) {
+    packet::PcapngInterface described;
+    described.name = interface.name;
+    described.description = "node " + node_name;
+    described.link_type = interface.link_type;
+    described.same_name = same_name;
+    packet::Buffer& front = front_for_block();
+    const size_t before = front.size();
+    packet::append_interface(front, described);
+    front_bytes += front.size() - before;
+  }
+
+  void describe_all() {
     fronts.assign(1, {});
     packet::append_section_header(fronts.back(), application);
-    for (const packet::Interface& interface : interfaces) {
-      packet::PcapngInterface described;
-      described.name = interface.name;
-      described.description = "node " + node_name;
-      described.link_type = interface.link_type;
-      // So many interfaces do not exist; if they ever do, they fill frames of their own.
-      if (fronts.back().size() > archive::kMaxFrameContent / 2) fronts.emplace_back();
-      packet::append_interface(fronts.back(), described);
-    }
-    if (fronts.back().size() > kHeadroom) fronts.emplace_back();
-    front_bytes = 0;
-    for (const packet::Buffer& front : fronts) front_bytes += front.size();
+    front_bytes = fronts.back().size();
+    for (size_t i = 0; i < interfaces.size(); ++i) describe(interfaces[i], i < same_names.size() ? same_names[i] : 0);
   }
+
+  /// The options of a packet with the number of its process block behind them.
+  std::span<const std::byte> with_process(std::span<const std::byte> options, const packet::PcapngProcess& process) {
+    const auto [at, fresh] = processes.try_emplace(process, static_cast<uint32_t>(processes.size()));
+    if (fresh) {
+      packet::Buffer& front = front_for_block();
+      const size_t before = front.size();
+      packet::append_process(front, process);
+      front_bytes += front.size() - before;
+    }
+    const uint32_t words[2] = {packet::kEpbProcessBlock | 4u << 16, at->second};
+    const auto bytes = std::as_bytes(std::span(words));
+    options_with_process.assign(options.begin(), options.end());
+    options_with_process.insert(options_with_process.end(), bytes.begin(), bytes.end());
+    return options_with_process;
+  }
+  packet::Buffer options_with_process;
 
   void end_frame() {
     frame.summary = summary.take().to_text();
@@ -110,21 +141,32 @@ MemberBuilder& MemberBuilder::operator=(MemberBuilder&&) noexcept = default;
 
 void MemberBuilder::set_interfaces(std::vector<packet::Interface> interfaces) {
   impl_->interfaces = std::move(interfaces);
-  impl_->describe();
+  impl_->same_names.clear();
+  impl_->describe_all();
 }
 
-void MemberBuilder::add(const packet::PacketView& given) {
+void MemberBuilder::add_interface(packet::Interface interface, uint32_t same_name) {
+  Impl& impl = *impl_;
+  impl.describe(interface, same_name);
+  impl.interfaces.push_back(std::move(interface));
+  if (same_name == 0) return;
+  impl.same_names.resize(impl.interfaces.size());
+  impl.same_names.back() = same_name;
+}
+
+void MemberBuilder::add(const packet::PacketView& given, std::span<const std::byte> options, const packet::PcapngProcess* process) {
   Impl& impl = *impl_;
   LOOKBACK_CHECK(given.interface < impl.interfaces.size());
   packet::PacketView packet = given;
   packet.time_ns = std::max<int64_t>(packet.time_ns, 0);
   packet.data = packet.data.first(std::min<size_t>(packet.data.size(), kMaxPacketBytes));
+  if (process != nullptr) options = impl.with_process(options, *process);
 
   archive::FrameEntry& frame = impl.frame;
-  const size_t block = packet::packet_block_size(packet);
+  const size_t block = packet::packet_block_size(packet, options);
   const uint64_t room = kMemberFrameBytes - (impl.ended.empty() ? kHeadroom : 0);
   if (frame.packets > 0 && frame.content_bytes + block > room) impl.end_frame();
-  packet::write_packet(impl.content.extend(block), packet);
+  packet::write_packet(impl.content.extend(block), packet, options);
   frame.content_bytes += block;
   if (frame.packets++ == 0) frame.first_ns = frame.last_ns = packet.time_ns;
   frame.first_ns = std::min(frame.first_ns, packet.time_ns);
@@ -134,6 +176,7 @@ void MemberBuilder::add(const packet::PacketView& given) {
 }
 
 uint64_t MemberBuilder::content_bytes() const { return impl_->front_bytes + impl_->content.size() - kHeadroom; }
+uint64_t MemberBuilder::packet_bytes() const { return impl_->content.size() - kHeadroom; }
 uint64_t MemberBuilder::packets() const { return impl_->packets; }
 
 void MemberBuilder::clear() {
@@ -149,12 +192,15 @@ archive::MemberContent MemberBuilder::finish() {
   // Packets shrink to a third or less as a rule; what does not costs a move.
   member.compressed.reserve(content_bytes() / 5 * 2 + 4096);
   const std::string nothing_in_it = impl.summary.take().to_text();
-  for (size_t i = 0; i + 1 < impl.fronts.size(); ++i) {
+  // The last part shares a frame with the first packets, where there is room for it in front of them.
+  const packet::Buffer nothing;
+  const bool shares = impl.fronts.back().size() <= kHeadroom;
+  for (size_t i = 0; i < impl.fronts.size() - (shares ? 1 : 0); ++i) {
     archive::FrameEntry alone;
     alone.summary = nothing_in_it;
     impl.put_frame(member, std::move(alone), impl.fronts[i]);
   }
-  const packet::Buffer& front = impl.fronts.back();
+  const packet::Buffer& front = shares ? impl.fronts.back() : nothing;
   std::byte* at = impl.content.data() + kHeadroom - front.size();
   if (!front.empty()) std::memcpy(at, front.data(), front.size());
   if (impl.ended.empty() && !front.empty()) {

@@ -99,7 +99,8 @@ Result<> choose_interfaces(const ExportOptions& options, Plan& plan) {
   for (uint32_t number = 0; number < plan.nodes.size(); ++number) {
     const archive::NodeEntry& node = *plan.nodes[number].entry;
     for (const archive::InterfaceEntry& interface : node.interfaces) {
-      (void)plan.interfaces->resolve(number, node.name, interface.name, interface.link_type);
+      (void)plan.interfaces->resolve(number, node.name, interface.name, interface.link_type,
+                                     interface.same_name, &interface);
     }
   }
   return {};
@@ -149,6 +150,20 @@ Result<> check_format(const Plan& plan) {
               "a classic pcap file holds one link type, but there are {}: choose with --interface, "
               "or write pcapng",
               text);
+}
+
+/// Seconds of classic pcap are an unsigned 32-bit number, which ends in 2106.
+Result<> check_stamps(const Plan& plan) {
+  constexpr int64_t kEnd = (int64_t{UINT32_MAX} + 1) * kNsPerSecond;
+  if (plan.format != Format::pcap || plan.window.to_ns <= kEnd) return {};
+  for (const FrameUnit& unit : plan.units) {
+    if (unit.member->frames[unit.frame].last_ns < kEnd) continue;
+    return fail(ErrorKind::invalid,
+                "a classic pcap file cannot say times from {} on, and node {} has such: choose with --to, "
+                "or write pcapng",
+                format_time(kEnd), unit.member->node);
+  }
+  return {};
 }
 
 /// What decides about a frame without reading it.
@@ -310,20 +325,23 @@ std::shared_ptr<const packet::Filter> InterfaceTable::filter_of(uint16_t link_ty
 }
 
 uint32_t InterfaceTable::resolve(uint32_t node, const std::string& node_name,
-                                 const std::string& name, uint16_t link_type) {
+                                 const std::string& name, uint16_t link_type,
+                                 uint32_t same_name, const archive::InterfaceEntry* entry) {
   if (!matches_any(patterns_, name)) return kNotExported;
   const std::lock_guard lock(mutex_);
-  const auto [entry, added] =
-      numbers_.try_emplace({node, name, link_type}, static_cast<uint32_t>(interfaces_.size()));
-  if (!added) return entry->second;
+  const auto [at, added] = numbers_.try_emplace({node, name, link_type, same_name},
+                                                static_cast<uint32_t>(interfaces_.size()));
+  if (!added) return at->second;
   auto interface = std::make_unique<OutputInterface>();
   interface->node = node;
   interface->name = name;
   interface->shown_name = several_nodes_ ? node_name + "/" + name : name;
   interface->link_type = link_type;
+  interface->same_name = same_name;
+  interface->entry = entry;
   interface->filter = filter_of(link_type);
   interfaces_.push_back(std::move(interface));
-  return entry->second;
+  return at->second;
 }
 
 size_t InterfaceTable::size() const {
@@ -359,6 +377,7 @@ Result<Plan> make_plan(const archive::Manifest& manifest, const ExportOptions& o
   TRY(check_format(plan));
   TRY(choose_processes(manifest, options, plan));
   choose_frames(manifest, options.filter, plan);
+  TRY(check_stamps(plan));
   return plan;
 }
 

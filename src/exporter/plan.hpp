@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "exporter/clock_map.hpp"
+#include "exporter/process_table.hpp"
 #include "lookback/archive/archive.hpp"
 #include "lookback/exporter/exporter.hpp"
 #include "lookback/packet/filter.hpp"
@@ -40,6 +41,8 @@ struct OutputInterface {
   std::string name;        ///< as recorded
   std::string shown_name;  ///< if_name of the output
   uint16_t link_type = 1;
+  uint32_t same_name = 0;  ///< as archive::InterfaceEntry has it
+  const archive::InterfaceEntry* entry = nullptr;  ///< null: the manifest does not name it
   /// Null: no packet of this link type can match, or the filter has no meaning on it; its packets
   /// are left out.
   std::shared_ptr<const packet::Filter> filter;
@@ -57,7 +60,9 @@ class InterfaceTable {
 
   /// The number of this interface, or kNotExported where the options leave it out.
   [[nodiscard]] uint32_t resolve(uint32_t node, const std::string& node_name,
-                                 const std::string& name, uint16_t link_type);
+                                 const std::string& name, uint16_t link_type,
+                                 uint32_t same_name = 0,
+                                 const archive::InterfaceEntry* entry = nullptr);
   [[nodiscard]] size_t size() const;
   [[nodiscard]] const OutputInterface& at(uint32_t number) const;
   [[nodiscard]] size_t link_types() const;
@@ -73,7 +78,7 @@ class InterfaceTable {
   const bool several_nodes_;
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<const OutputInterface>> interfaces_;
-  std::map<std::tuple<uint32_t, std::string, uint16_t>, uint32_t> numbers_;
+  std::map<std::tuple<uint32_t, std::string, uint16_t, uint32_t>, uint32_t> numbers_;
   std::map<uint16_t, std::shared_ptr<const packet::Filter>> filters_;
   std::map<uint16_t, Error> filter_errors_;
 };
@@ -92,6 +97,7 @@ struct Plan {
   TimeWindow window;               ///< hub time, cut to the snapshot's
   std::vector<PlannedNode> nodes;  ///< in manifest order
   std::unique_ptr<InterfaceTable> interfaces;
+  std::unique_ptr<ProcessTable> process_blocks = std::make_unique<ProcessTable>();
   std::vector<FrameUnit> units;  ///< by lower_ns
   uint32_t members = 0;
   uint64_t frames_skipped = 0;

@@ -19,7 +19,8 @@ Json node_object(const archive::NodeEntry& node, uint64_t members_total, uint64_
                  {"bytes", node.bytes},
                  {"layers", layers_json(node.layers)},
                  {"members_total", members_total},
-                 {"members_done", members_done}};
+                 {"members_done", members_done},
+                 {"losses_counted", node.losses_counted}};
   if (!full) return object;
   object["gaps"] = gaps_json(node.gaps);
   object["clock"] = clock_samples_json(node.clock);

@@ -18,6 +18,7 @@ class ByteStream {
   /// Makes `bytes` available at data(); false when the source ends before.
   [[nodiscard]] Result<bool> fill(size_t bytes);
   [[nodiscard]] const std::byte* data() const { return buffer_.get() + begin_; }
+  [[nodiscard]] std::byte* data() { return buffer_.get() + begin_; }
   [[nodiscard]] size_t available() const { return end_ - begin_; }
   [[nodiscard]] uint64_t offset() const { return offset_; }  ///< of data() in the source
   void consume(size_t bytes) {
@@ -40,7 +41,10 @@ class FormatReader {
   [[nodiscard]] virtual Result<std::optional<ReadPacket>> next() = 0;
 
   std::vector<PcapngInterface> interfaces;
-  uint64_t secrets_passed_over = 0;
+  std::vector<std::optional<ReadStatistics>> statistics;
+  std::vector<PcapngProcess> processes;
+  std::vector<std::string> origins;
+  LeftOut left_out;
 };
 
 /// The largest block or record, and the most interfaces, that a file may have.

@@ -42,8 +42,20 @@ const std::vector<PcapngInterface>& CaptureReader::interfaces() const {
   return impl_->format->interfaces;
 }
 
-uint64_t CaptureReader::secrets_passed_over() const {
-  return impl_->format->secrets_passed_over;
+const std::vector<PcapngProcess>& CaptureReader::processes() const {
+  return impl_->format->processes;
+}
+
+const std::vector<std::optional<ReadStatistics>>& CaptureReader::statistics() const {
+  return impl_->format->statistics;
+}
+
+const std::vector<std::string>& CaptureReader::origins() const {
+  return impl_->format->origins;
+}
+
+const LeftOut& CaptureReader::left_out() const {
+  return impl_->format->left_out;
 }
 
 bool CaptureReader::is_pcapng() const {

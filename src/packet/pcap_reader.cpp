@@ -4,6 +4,7 @@
 #include "lookback/base/time.hpp"
 #include "packet/byte_stream.hpp"
 #include "packet/pcapng_blocks.hpp"
+#include "packet/pseudo_header.hpp"
 
 namespace lookback::packet {
 
@@ -72,11 +73,14 @@ class PcapReader final : public FormatReader {
                   captured, stream_.offset());
     TRY_ASSIGN(const bool whole, stream_.fill(record_header_ + captured));
     if (!whole) return cut();
-    const std::byte* record = stream_.data();
+    std::byte* const record = stream_.data();
     ReadPacket packet;
+    // Seconds are unsigned: 1970 to 2106.
     packet.view.time_ns =
         int64_t{order_.u32(record)} * kNsPerSecond + int64_t{order_.u32(record + 4)} * tick_ns_;
-    packet.view.data = {record + record_header_, captured};
+    const std::span<std::byte> data(record + record_header_, captured);
+    if (order_.swapped) swap_pseudo_header(interfaces.front().link_type, data);
+    packet.view.data = data;
     packet.view.original_length = original;
     pending_ = record_header_ + captured;
     return std::optional(packet);
@@ -86,10 +90,20 @@ class PcapReader final : public FormatReader {
   enum class Lengths { straight, exchanged, perhaps_exchanged };
 
   static tl::unexpected<Error> unknown(uint32_t first_bytes) {
-    constexpr uint32_t kGzip = 0x1f8b, kZstd = 0x28b52ffd;
-    if (first_bytes >> 16 == kGzip || first_bytes == kZstd)
-      return fail(ErrorKind::invalid, "the file is compressed; unpack it first with {} -d",
-                  first_bytes == kZstd ? "zstd" : "gzip");
+    struct Packing {
+      uint32_t first_bytes, mask;
+      const char* program;
+    };
+    constexpr Packing kPackings[] = {{0x1f8b0000, 0xffff0000, "gzip"},
+                                     {0x28b52ffd, 0xffffffff, "zstd"},
+                                     {0xfd377a58, 0xffffffff, "xz"},
+                                     {0x04224d18, 0xffffffff, "lz4"},
+                                     {0x425a6800, 0xffffff00, "bzip2"}};
+    for (const Packing& packing : kPackings) {
+      if ((first_bytes & packing.mask) == packing.first_bytes)
+        return fail(ErrorKind::invalid, "the file is compressed; unpack it first with {} -d",
+                    packing.program);
+    }
     return fail(ErrorKind::invalid,
                 "no capture file: pcap and pcapng can be read, this begins with {:08x}",
                 first_bytes);

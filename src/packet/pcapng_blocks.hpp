@@ -3,9 +3,12 @@
 // take apart.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "lookback/base/result.hpp"
 #include "lookback/packet/pcapng.hpp"
@@ -49,22 +52,41 @@ class OptionReader {
   bool damaged_ = false;
 };
 
-/// From an interface's time stamps to nanoseconds (if_tsresol, if_tsoffset).
-struct TimeScale {
-  uint8_t resolution = 6;  ///< bit 7: power of 2, otherwise of 10; the rest is the negated exponent
-  int64_t offset_seconds = 0;
-  friend bool operator==(const TimeScale&, const TimeScale&) = default;
-  /// Clamped to what an int64_t can hold.
-  [[nodiscard]] int64_t to_ns(uint64_t ticks) const;
+/// A stamp in nanoseconds, and how well that says it.
+struct Moment {
+  int64_t ns = 0;  ///< clamped to what an int64_t can hold
+  StampState state = StampState::exact;
 };
+[[nodiscard]] Moment moment_of(const RawStamp& stamp);
+
+/// The comment of an interface block that tells PcapngInterface::same_name.
+[[nodiscard]] std::string same_name_comment(uint32_t same_name);
 
 struct InterfaceBlock {
   PcapngInterface interface;
-  TimeScale scale;
+  RawStamp scale;  ///< without ticks
 };
 
 /// `body` is what stands between the two lengths. Kind corrupt.
 [[nodiscard]] Result<InterfaceBlock> parse_interface_block(std::span<const std::byte> body,
-                                                           ByteOrder order);
+                                                           ByteOrder order, LeftOut& left_out);
+
+/// An Interface Statistics Block: the number of the interface in its section, and what is counted.
+struct StatisticsBlock {
+  uint32_t interface = 0;
+  ReadStatistics counts;
+};
+/// `scale_of` gives the time scale of an interface number, or null where there is none. Kind corrupt.
+[[nodiscard]] Result<StatisticsBlock> parse_statistics_block(
+    std::span<const std::byte> body, ByteOrder order,
+    const std::function<const RawStamp*(uint32_t)>& scale_of, LeftOut& left_out);
+
+/// A process block (kPcapngProcess). Kind corrupt.
+[[nodiscard]] Result<PcapngProcess> parse_process_block(std::span<const std::byte> body,
+                                                        ByteOrder order);
+
+/// What a section header says of its writer, each at most once in `origins`. Kind corrupt.
+[[nodiscard]] Result<> parse_origins(std::span<const std::byte> options, ByteOrder order,
+                                     std::vector<std::string>& origins, LeftOut& left_out);
 
 }  // namespace lookback::packet

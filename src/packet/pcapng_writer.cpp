@@ -3,14 +3,12 @@
 
 #include "lookback/base/result.hpp"
 #include "lookback/packet/pcapng.hpp"
-#include "packet/load.hpp"
+#include "packet/pcapng_blocks.hpp"
 
 namespace lookback::packet {
 
 namespace {
 
-constexpr uint32_t kByteOrderMagic = 0x1A2B3C4D;
-constexpr uint16_t kOptEnd = 0;
 constexpr uint16_t kShbUserApplication = 4;
 constexpr uint16_t kIfName = 2, kIfDescription = 3, kIfTsresol = 9, kIfFilter = 11, kIfOs = 12;
 constexpr uint16_t kIsbStart = 2, kIsbEnd = 3, kIsbReceived = 4, kIsbDropped = 5;
@@ -156,6 +154,9 @@ void append_interface(Buffer& out, const PcapngInterface& interface) {
     put_option(out, kIfFilter, option_text(std::string(1, '\0') + interface.filter));
   }
   put_text_option(out, kIfOs, interface.os);
+  if (interface.same_name != 0)
+    put_text_option(out, kOptComment, same_name_comment(interface.same_name));
+  put_bytes(out, interface.options.data(), interface.options.size());
   put_end_of_options(out);
   end_block(out, start);
 }
@@ -185,6 +186,38 @@ void write_packet(std::byte* out, const PacketView& packet) {
   std::memcpy(out + packet.data.size(), ends.tail, ends.tail_end);
 }
 
+void write_packet(std::byte* out, const PacketView& packet, std::span<const std::byte> options) {
+  if (options.empty()) return write_packet(out, packet);
+  const size_t total = packet_block_size(packet, options);
+  LOOKBACK_CHECK(total <= UINT32_MAX && options.size() % 4 == 0);
+  PacketView without_flags = packet;
+  without_flags.direction = Direction::unknown;
+  without_flags.reception = Reception::unspecified;
+  const PacketEnds ends(without_flags, static_cast<uint32_t>(total), true);
+  const auto put = [&out](const void* from, size_t bytes) {
+    if (bytes != 0) std::memcpy(out, from, bytes);
+    out += bytes;
+  };
+  put(ends.header, sizeof ends.header);
+  put(packet.data.data(), packet.data.size());
+  put(ends.tail, ends.flags_end);  // padding
+  put(options.data(), options.size());
+  put(ends.tail + ends.flags_end, ends.tail_end - ends.flags_end);
+}
+
+void append_packet_comment(Buffer& options, const PacketView& packet, std::string_view comment) {
+  if (options.empty() && flags_word(packet) != 0) {
+    put(options, uint32_t{kEpbFlags} | 4u << 16);
+    put(options, flags_word(packet));
+  }
+  put_option(options, kOptComment, option_text(comment));
+}
+
+size_t packet_block_size(const PacketView& packet, std::span<const std::byte> options) {
+  if (options.empty()) return packet_block_size(packet);
+  return packet_block_size(packet.data.size(), false) + options.size() + kEndOfOptions;
+}
+
 size_t packet_block_size(const PacketView& packet) {
   return packet_block_size(packet.data.size(), flags_word(packet) != 0);
 }
@@ -192,6 +225,14 @@ size_t packet_block_size(const PacketView& packet) {
 size_t packet_block_size(size_t captured_length, bool with_flags) {
   return kPacketHeader + padded(captured_length) + (with_flags ? kFlagsOption + kEndOfOptions : 0) +
          kTrailer;
+}
+
+void append_process(Buffer& out, const PcapngProcess& process) {
+  const size_t start = begin_block(out, kPcapngProcess);
+  put(out, process.pid);
+  put_text_option(out, kProcessName, process.name);
+  put_end_of_options(out);
+  end_block(out, start);
 }
 
 void append_statistics(Buffer& out, const PcapngStatistics& statistics) {

@@ -30,17 +30,32 @@ bool SectionWalker::other_block(uint32_t type, uint32_t length) {
     return true;
   }
   if (type == kPcapngInterface) {
-    auto block = parse_interface_block({at_ + 8, length - kSmallestBlock}, ByteOrder{});
+    LeftOut ignored;
+    auto block = parse_interface_block({at_ + 8, length - kSmallestBlock}, ByteOrder{}, ignored);
     if (!block) return damage(block.error().message);
-    if (block->scale != TimeScale{9, 0})
+    if (block->scale.resolution != 9 || block->scale.offset_seconds != 0)
       return damage("an interface whose times are not in nanoseconds");
     interfaces_.push_back(std::move(block->interface));
-    interface_count_ = interfaces_.size();
+    ++interface_count_;
+  }
+  if (type == kPcapngProcess) {
+    auto process = parse_process_block({at_ + 8, length - kSmallestBlock}, ByteOrder{});
+    if (!process) return damage(process.error().message);
+    processes_.push_back(std::move(*process));
   }
   constexpr uint32_t kOldPacket = 2;
   if (type == kPcapngSimplePacket || type == kOldPacket)
     return damage("a packet in a kind of block that this program does not write");
   return true;  // statistics, names and what later versions may add
+}
+
+std::byte* SectionWalker::find_process(std::span<std::byte> options) {
+  OptionReader reader(options, ByteOrder{});
+  while (const auto option = reader.next()) {
+    if (option->code == kEpbProcessBlock && option->value.size() == 4)
+      return options.data() + (option->value.data() - options.data());
+  }
+  return nullptr;
 }
 
 bool SectionWalker::find_flags(std::span<const std::byte> options, uint32_t& flags) {

@@ -32,6 +32,13 @@ struct InterfaceEntry {
   std::string name;
   uint16_t link_type = 1;
   std::string mac;
+  /// How many interfaces of the same name and link type stand before this one, where a capture file had several.
+  uint32_t same_name = 0;
+  /// What a capture file said of it: its description, its capture filter, its system, and in hex further pcapng options
+  /// (little-endian, without an end marker).
+  std::string description{}, filter{}, os{}, options{};
+  /// Packets that the recorder of a capture file lost on it; absent: the file does not say. Nodes' own losses are gaps alone.
+  std::optional<uint64_t> dropped{};
   friend bool operator==(const InterfaceEntry&, const InterfaceEntry&) = default;
 };
 
@@ -55,6 +62,8 @@ struct NodeEntry {
   std::vector<ClockSample> clock;
   std::vector<InterfaceEntry> interfaces;
   std::vector<LayerEntry> layers;     ///< by name
+  std::string origin;                 ///< what captured an imported file, as it says itself: hardware, system, application, comment
+  bool losses_counted = true;         ///< false: packets may be missing that no gap tells, as in captures that do not count them
   friend bool operator==(const NodeEntry&, const NodeEntry&) = default;
 };
 

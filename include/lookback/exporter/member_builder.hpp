@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "lookback/archive/member.hpp"
 #include "lookback/packet/packet.hpp"
+#include "lookback/packet/pcapng.hpp"
 
 namespace lookback::exporter {
 
@@ -23,19 +25,25 @@ inline constexpr uint64_t kMaxPacketBytes = 1 << 20;
 /// the next one, and the compressed member. One thread.
 class MemberBuilder {
  public:
-  /// Every interface is described in the first frame, as "node NAME". `application` is named as the file's writer.
+  /// Every interface is described in front of the packets, as "node NAME"; where there are so many that a frame does not hold
+  /// them, in frames of their own. `application` is named as the file's writer.
   MemberBuilder(std::string node_name, std::vector<packet::Interface> interfaces, std::string application);
   ~MemberBuilder();
   MemberBuilder(MemberBuilder&&) noexcept;
   MemberBuilder& operator=(MemberBuilder&&) noexcept;
 
-  /// Those given before, and further ones: for who learns of interfaces as packets come. Describes them all the same in the first
-  /// frame.
+  /// Those given before, and further ones: for who learns of interfaces as packets come. Describes them all the same in front.
   void set_interfaces(std::vector<packet::Interface> interfaces);
+  /// One more, with how many of its name and link type stand before it.
+  void add_interface(packet::Interface interface, uint32_t same_name);
   /// `packet.interface` indexes the interfaces given. Times before 1970 are taken as 1970, as pcapng cannot say them.
-  void add(const packet::PacketView& packet);
+  void add(const packet::PacketView& packet) { add(packet, {}, nullptr); }
+  /// The same with options as packet::write_packet() takes them, and a process that the packet bears (null: none).
+  void add(const packet::PacketView& packet, std::span<const std::byte> options, const packet::PcapngProcess* process);
   /// Content so far, the section's header and interfaces included.
   [[nodiscard]] uint64_t content_bytes() const;
+  /// Content of the packets alone.
+  [[nodiscard]] uint64_t packet_bytes() const;
   [[nodiscard]] uint64_t packets() const;
   /// Ends the member: frames with bounds and summaries, SHA-256, sums. The builder then starts the next one of the same interfaces.
   [[nodiscard]] archive::MemberContent finish();

@@ -28,17 +28,12 @@ struct RawPacket {
 class SectionWalker {
  public:
   /// The first part of a section, from its section header block on.
-  explicit SectionWalker(std::span<const std::byte> bytes) : SectionWalker(bytes, {}) {
+  explicit SectionWalker(std::span<const std::byte> bytes) : SectionWalker(bytes, 0) {
     expect_section_header_ = true;
   }
-  /// A later part, which starts at a block boundary. `interfaces` are those of the parts before it:
-  /// usually interfaces() of a walker over the first part.
-  SectionWalker(std::span<const std::byte> bytes, std::vector<PcapngInterface> interfaces)
-      : start_(bytes.data()),
-        at_(bytes.data()),
-        left_(bytes.size()),
-        interface_count_(interfaces.size()),
-        interfaces_(std::move(interfaces)) {}
+  /// A later part, which starts at a block boundary, behind so many described interfaces.
+  SectionWalker(std::span<const std::byte> bytes, size_t interfaces)
+      : start_(bytes.data()), at_(bytes.data()), left_(bytes.size()), interface_count_(interfaces) {}
 
   /// The next packet; false at the end or at damage (then error() says what and where).
   [[nodiscard]] bool next(RawPacket& packet) {
@@ -89,12 +84,16 @@ class SectionWalker {
     }
   }
 
-  /// Of the section so far; grows when next() passes an interface block.
+  /// Those that the part describes, so far; grow when next() passes an interface or a process block.
   [[nodiscard]] const std::vector<PcapngInterface>& interfaces() const { return interfaces_; }
+  [[nodiscard]] const std::vector<PcapngProcess>& processes() const { return processes_; }
   /// Set when the walk ended before the bytes did; kind corrupt.
   [[nodiscard]] const std::optional<Error>& error() const { return error_; }
   /// Bytes walked over.
   [[nodiscard]] size_t offset() const { return static_cast<size_t>(at_ - start_); }
+
+  /// The value of a packet's process block option among its options, or null.
+  [[nodiscard]] static std::byte* find_process(std::span<std::byte> options);
 
   /// Bits 0-1 direction, 2-4 reception; reserved values count as unknown.
   static void set_flags(uint32_t flags, PacketView& view) {
@@ -124,6 +123,7 @@ class SectionWalker {
   size_t interface_count_;
   bool expect_section_header_ = false;
   std::vector<PcapngInterface> interfaces_;
+  std::vector<PcapngProcess> processes_;
   std::optional<Error> error_;
 };
 

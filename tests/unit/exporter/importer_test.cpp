@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "lookback/archive/archive.hpp"
+#include "lookback/exporter/exporter.hpp"
 #include "lookback/exporter/importer.hpp"
 #include "lookback/exporter/member_builder.hpp"
 #include "unit/exporter/support/captures.hpp"
@@ -275,7 +276,8 @@ TEST_CASE("what cannot be imported is refused and leaves nothing") {
   const auto good = spill(folder / "good.pcap", pcap_of(some_packets(10)));
   REQUIRE(refused(folder, {}).kind == ErrorKind::invalid);
   REQUIRE(refused(folder, {folder / "absent"}).kind == ErrorKind::not_found);
-  const Error text = refused(folder, {good, spill(folder / "text", "no capture at all")});
+  REQUIRE(refused(folder, {good, folder / "absent"}).kind == ErrorKind::not_found);
+  const Error text = refused(folder, {spill(folder / "text", "no capture at all")});
   REQUIRE(text.kind == ErrorKind::invalid);
   REQUIRE_THAT(text.message, Contains("text: "));
   REQUIRE(refused(folder, {spill(folder / "nothing", "")}).kind == ErrorKind::invalid);
@@ -314,7 +316,7 @@ TEST_CASE("an import tells how far it is") {
   REQUIRE(calls >= 5);
 }
 
-TEST_CASE("an import says what of a pcapng file it does not keep", "[import]") {
+TEST_CASE("an import keeps the comments of packets and says what else of a pcapng file it does not", "[import]") {
   const TemporaryDirectory folder;
   packet::Buffer out;
   packet::append_section_header(out, "test");
@@ -324,12 +326,158 @@ TEST_CASE("an import says what of a pcapng file it does not keep", "[import]") {
   packet::append_packet(out, packets[0].view(), std::vector<std::string>{"one", "two"});
   packet::append_packet(out, packets[1].view());
   packet::append_packet(out, packets[2].view(), std::vector<std::string>{"three"});
-  const auto file = spill(folder / "noted.pcapng", as_text(out));
-  const auto report = import_captures(std::vector{file}, "noted", folder / "noted.tar.zst", options());
-  REQUIRE(report.has_value());
-  CHECK(report->packets == 3);
-  CHECK(report->complete);
-  REQUIRE(report->warnings.size() == 2);
-  CHECK_THAT(report->warnings[0], Contains("noted.pcapng: the comments on 2 packets are not kept"));
-  CHECK_THAT(report->warnings[1], Contains("1 block of decryption secrets"));
+  ImportReport report;
+  const auto reader = imported(folder, {spill(folder / "noted.pcapng", as_text(out))}, &report);
+  CHECK(report.packets == 3);
+  CHECK(report.complete);
+  REQUIRE(report.warnings.size() == 1);
+  CHECK_THAT(report.warnings[0], Contains("noted.pcapng: left out: 1 blocks of decryption secrets"));
+  std::string all;
+  for (const auto& member : reader->manifest().members) all += as_text(reader->read_member(member).value());
+  for (const char* comment : {"one", "two", "three"}) CHECK_THAT(all, Contains(comment));
+  CHECK(reader->manifest().nodes.at(0).origin == "test");
+}
+
+TEST_CASE("of several files those that cannot be read do not stop the others", "[import]") {
+  const TemporaryDirectory folder;
+  const auto packets = some_packets(10);
+  const std::string whole = pcap_of(packets);
+  const auto good = spill(folder / "good.pcap", whole);
+  for (const auto& bad : {spill(folder / "empty.pcap", ""), spill(folder / "short.pcap", "\xd4\xc3"), spill(folder / "text.pcap", "no capture at all"),
+                          spill(folder / "header.pcap", whole.substr(0, 20)), spill(folder / "first.pcap", whole.substr(0, 45)),
+                          spill(folder / "cut.pcap.gz", "\x1f\x8b\x08")}) {
+    for (const auto& files : {std::vector{good, bad}, std::vector{bad, good}}) {
+      CAPTURE(bad.string());
+      ImportReport report;
+      const auto reader = imported(folder, files, &report);
+      CHECK(report.packets == 10);
+      CHECK_FALSE(report.complete);
+      REQUIRE(report.warnings.size() == 1);
+      CHECK_THAT(report.warnings[0], Contains(bad.filename().string()));
+      CHECK(reader->manifest().nodes.size() == 1);
+      CHECK(same(packets_of(*reader, "good"), packets));
+    }
+  }
+}
+
+TEST_CASE("stamps that cannot be kept become places, and the packet tells its own", "[import]") {
+  const TemporaryDirectory folder;
+  packet::Buffer out;
+  packet::append_section_header(out, "test");
+  packet::append_interface(out, interface("eth0"));
+  auto packets = some_packets(6);
+  const int64_t times[] = {0, kTime, packet::kLatestStampNs + 1, INT64_MAX, packet::kLatestStampNs, 7};
+  for (size_t i = 0; i < packets.size(); ++i) {
+    packets[i].time_ns = times[i];
+    packet::append_packet(out, packets[i].view());
+  }
+  ImportReport report;
+  const auto reader = imported(folder, {spill(folder / "odd.pcapng", as_text(out))}, &report);
+  CHECK_FALSE(report.complete);
+  REQUIRE(report.warnings.size() == 1);
+  CHECK_THAT(report.warnings[0], Contains("the stamps of 2 packets cannot be kept, the first is 9214646399.999999999 s") && Contains("1970-01-01") && Contains("2261-12-31"));
+  const auto kept = packets_of(*reader, "odd");
+  REQUIRE(kept.size() == 6);
+  const int64_t expected[] = {0, kTime, kTime + 1, kTime + 2, packet::kLatestStampNs, 7};
+  for (size_t i = 0; i < kept.size(); ++i) CHECK(kept[i].time_ns == expected[i]);
+  CHECK(reader->manifest().window == TimeWindow{0, packet::kLatestStampNs + 1});
+  const auto content = reader->read_member(reader->manifest().members.at(0)).value();
+  CHECK_THAT(std::string(as_text(content)), Contains("the stamp of this packet is 9223372036.854775807 s since 1970"));
+}
+
+TEST_CASE("interfaces of one name stay as many as the file has", "[import]") {
+  const TemporaryDirectory folder;
+  auto packets = some_packets(30, kTime, 3);
+  const std::vector<packet::PcapngInterface> interfaces{interface("eth0", "host a"), interface("eth0", "host b"), interface("eth1")};
+  const auto first = spill(folder / "ring_00001.pcapng", pcapng_of(interfaces, packets));
+  for (auto& packet : packets) packet.time_ns += kNsPerSecond;
+  const auto second = spill(folder / "ring_00002.pcapng", pcapng_of(interfaces, packets));
+  const auto reader = imported(folder, {first, second});
+  REQUIRE(reader->manifest().nodes.size() == 1);
+  const auto& node = reader->manifest().nodes[0];
+  CHECK(node.name == "ring");
+  REQUIRE(node.interfaces.size() == 3);
+  CHECK(node.interfaces[0].name == "eth0");
+  CHECK(node.interfaces[0].description == "host a");
+  CHECK(node.interfaces[1].name == "eth0");
+  CHECK(node.interfaces[1].same_name == 1);
+  CHECK(node.interfaces[1].description == "host b");
+  const auto kept = packets_of(*reader, "ring");
+  REQUIRE(kept.size() == 60);
+  for (size_t i = 0; i < kept.size(); ++i) CHECK(kept[i].interface == i % 3);
+}
+
+TEST_CASE("many interfaces, and long names, cost what they are", "[import]") {
+  const TemporaryDirectory folder;
+  constexpr uint32_t kMany = 20'000;
+  std::vector<packet::PcapngInterface> interfaces;
+  std::vector<Stored> packets;
+  for (uint32_t i = 0; i < kMany; ++i) {
+    interfaces.push_back(interface(fmt::format("{}{}", i, i % 100 == 0 ? std::string(60'000, 'n') : "")));
+    packets.push_back({udp_packet(i, 20), kTime + i, i});
+  }
+  ImportReport report;
+  const auto reader = imported(folder, {spill(folder / "many.pcapng", pcapng_of(interfaces, packets))}, &report);
+  CHECK(report.members == 1);
+  REQUIRE(report.warnings.size() == 1);
+  CHECK_THAT(report.warnings[0], Contains("200 ends of interface names"));
+  CHECK(reader->manifest().nodes.at(0).interfaces.size() == kMany);
+  CHECK(reader->manifest().nodes.at(0).interfaces.at(100).name.size() == 255);
+  packet::Buffer exported;
+  const auto stats = export_capture(reader, {}, [&](std::span<const std::byte> bytes) -> Result<> {
+    exported.insert(exported.end(), bytes.begin(), bytes.end());
+    return {};
+  });
+  REQUIRE(stats);
+  CHECK(stats->packets_written == kMany);
+}
+
+TEST_CASE("losses that a capture's statistics count are gaps", "[import]") {
+  const TemporaryDirectory folder;
+  const auto packets = some_packets(4, kTime, 2);
+  const auto with_losses = [&](std::optional<uint64_t> first, std::optional<uint64_t> second) {
+    packet::Buffer out;
+    packet::append_section_header(out, "test");
+    for (const char* name : {"eth0", "eth1"}) packet::append_interface(out, interface(name));
+    for (const Stored& packet : packets) packet::append_packet(out, packet.view());
+    for (const uint32_t number : {0, 1}) {
+      packet::PcapngStatistics statistics;
+      statistics.interface = number;
+      statistics.received = 10;
+      statistics.dropped = number == 0 ? first : second;
+      packet::append_statistics(out, statistics);
+    }
+    return imported(folder, {spill(folder / "lossy.pcapng", as_text(out))});
+  };
+  const auto lossy = with_losses(1234, 0);
+  const auto& node = lossy->manifest().nodes.at(0);
+  CHECK(node.status == "partial");
+  REQUIRE(node.gaps.size() == 1);
+  CHECK(node.gaps[0].packets == 1234);
+  CHECK_THAT(node.gaps[0].reason, Contains("eth0"));
+  CHECK(node.losses_counted);
+  CHECK(node.interfaces.at(0).dropped == 1234);
+  CHECK(node.interfaces.at(1).dropped == 0);
+  const auto half = with_losses(0, std::nullopt);
+  CHECK(half->manifest().nodes.at(0).status == "complete");
+  CHECK_FALSE(half->manifest().nodes.at(0).losses_counted);
+  CHECK_FALSE(half->manifest().nodes.at(0).interfaces.at(1).dropped);
+}
+
+TEST_CASE("zeros behind gzip data are no damage, other bytes are", "[import]") {
+  const TemporaryDirectory folder;
+  const auto packets = some_packets(500);
+  spill(folder / "a.pcap", pcap_of(packets));
+  REQUIRE(run_shell(folder.path(),
+                    "gzip -k a.pcap && for n in 1 3 700000; do { cat a.pcap.gz; head -c $n /dev/zero; } >zeros-$n.gz; done && "
+                    "{ cat a.pcap.gz; echo garbage; } >text.gz && { cat zeros-3.gz; echo garbage; } >zeros-text.gz").status == 0);
+  for (const char* name : {"zeros-1.gz", "zeros-3.gz", "zeros-700000.gz", "text.gz", "zeros-text.gz"}) {
+    CAPTURE(name);
+    const bool good = run_shell(folder.path(), fmt::format("gzip -t {}", name)).status == 0;
+    ImportReport report;
+    const auto reader = imported(folder, {folder / name}, &report);
+    CHECK(report.packets == 500);
+    CHECK(report.complete == good);
+    CHECK(report.warnings.empty() == good);
+  }
 }

@@ -55,7 +55,7 @@ TEST_CASE("packets become frames that can be read one by one") {
   for (const archive::FrameEntry& frame : member.frames) {
     const auto bytes = std::span(content).subspan(at, frame.content_bytes);
     REQUIRE(frame.content_bytes <= kMemberFrameBytes);
-    packet::SectionWalker walker = at == 0 ? packet::SectionWalker(bytes) : packet::SectionWalker(bytes, interfaces);
+    packet::SectionWalker walker = at == 0 ? packet::SectionWalker(bytes) : packet::SectionWalker(bytes, interfaces.size());
     packet::RawPacket raw;
     int64_t first = INT64_MAX, last = INT64_MIN;
     uint64_t count = 0;

@@ -117,6 +117,29 @@ TEST_CASE("the seeds of the packet module's fuzz targets", "[.][corpus]") {
     file.begin(2).u16(0).u16(4).u32(0).u32(9).u32(3).u32(3).raw("old").end();
     file.begin(0x80000001).raw("unknown").end();
     write_seed("pcapng", big_endian ? "blocks_be.pcapng" : "blocks_le.pcapng", text(file.bytes()));
+    BlockWriter told(big_endian);
+    const auto number = [big_endian](uint32_t value) {
+      BlockWriter writer(big_endian);
+      return std::string(text(writer.u32(value).bytes()));
+    };
+    told.section().interface(220, 0);
+    told.begin(kPcapngInterface).u16(239).u16(0).u32(0).option(2, "nflog").option(3, "uplink");
+    told.option(8, number(1) + number(2)).option(9, "\xa0").option(14, number(0xffffffff) + number(0xfffffff0)).u32(0).end();
+    told.begin(kPcapngProcess).u32(10).option(2, "curl").u32(0).end();
+    told.begin(kPcapngEnhancedPacket).u32(0).u32(1).u32(2).u32(80).u32(80).raw(std::string(9, 'u') + std::string(71, '\0'));
+    told.option(2, number(0x01000005)).option(7, "\1" + number(0) + number(2)).option(kEpbProcess, number(10) + number(11));
+    told.option(kEpbProcessBlock, number(0)).option(19372, number(1)).u32(0).end();
+    told.begin(kPcapngEnhancedPacket).u32(1).u32(0).u32(2).u32(16).u32(16).raw(std::string("\2\0\0\5\0\10\0\1\0\0\0\0\0\4\0\1", 16)).end();
+    told.begin(kPcapngStatistics).u32(0).u32(0).u32(9).option(3, number(0) + number(9)).option(5, number(0) + number(3)).u32(0).end();
+    told.section().interface(220, 0);
+    told.begin(kPcapngEnhancedPacket).u32(0).u32(0).u32(1).u32(0).u32(0).end();
+    write_seed("pcapng", big_endian ? "told_be.pcapng" : "told_le.pcapng", text(told.bytes()));
+    for (const uint16_t link_type : {0, 113, 117, 189}) {
+      BlockWriter pseudo(big_endian);
+      pseudo.u32(0xa1b23c4d).u16(2).u16(4).u32(0).u32(0).u32(65535).u32(link_type);
+      pseudo.u32(1).u32(2).u32(64).u32(64).unpadded("\x3d" + std::string(13, '\0') + std::string("\0\14", 2) + std::string(48, 'p'));
+      write_seed("pcapng", fmt::format("link_type_{}_{}.pcap", link_type, big_endian ? "be" : "le"), text(pseudo.bytes()));
+    }
     BlockWriter classic(big_endian);
     classic.u32(0xa1b2cd34).u16(2).u16(4).u32(0).u32(0).u32(65535).u32(1);
     classic.u32(1).u32(2).u32(5).u32(60).u64(0).unpadded("hello");
