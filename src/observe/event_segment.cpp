@@ -68,13 +68,18 @@ Result<EventSegment> parse_event_segment(std::span<const std::byte> bytes) {
   EventSegment segment;
   segment.sequence = header.sequence;
   segment.created_ns = header.created_ns;
+  segment.bytes = bytes;
+  if (bytes.size() > UINT32_MAX)
+    return fail(ErrorKind::corrupt, "an event segment of {} bytes", bytes.size());
   bytes = bytes.subspan(sizeof header);
   while (!bytes.empty()) {
     size_t step = 0;
     if (const auto record = record_at(bytes)) {
       step = sizeof(EventRecordHeader) + record->size();
-      if (auto event = decode_event(*record))
-        segment.events.push_back(std::move(*event));
+      if (const auto event = decode_event(*record))
+        segment.events.push_back({event->time_ns,
+                                  static_cast<uint32_t>(record->data() - segment.bytes.data()),
+                                  static_cast<uint16_t>(record->size()), event->kind});
       else
         segment.damaged_bytes += step;
     } else {
@@ -86,6 +91,12 @@ Result<EventSegment> parse_event_segment(std::span<const std::byte> bytes) {
   return segment;
 }
 
+Event EventSegment::event(const EventPlace& place) const {
+  auto decoded = decode_event(bytes.subspan(place.offset, place.length));
+  LOOKBACK_CHECK(decoded.has_value());  // it was, when the place was found
+  return std::move(*decoded);
+}
+
 void render_member(const EventSegment& segment, TimeWindow window,
                    const std::function<void(std::string_view line, int64_t time_ns)>& take) {
   // State stands in front as it was written; a cgroup or process that turns up later is an event
@@ -94,16 +105,18 @@ void render_member(const EventSegment& segment, TimeWindow window,
   std::string boot_id, line;
   size_t at = 0;
   for (; at < segment.events.size() && is_state(segment.events[at].kind); ++at) {
-    const Event& event = segment.events[at];
+    const Event event = segment.event(segment.events[at]);
     if (event.kind == Kind::checkpoint) boot_id = event.text;
     table.apply(event);
   }
-  std::vector<const Event*> events;
-  for (; at < segment.events.size(); ++at) events.push_back(&segment.events[at]);
-  std::stable_sort(events.begin(), events.end(),
-                   [](const Event* a, const Event* b) { return a->time_ns < b->time_ns; });
+  std::vector<EventPlace> events(segment.events.begin() + static_cast<ptrdiff_t>(at),
+                                 segment.events.end());
+  std::stable_sort(events.begin(), events.end(), [](const EventPlace& a, const EventPlace& b) {
+    return a.time_ns < b.time_ns;
+  });
   auto next = events.begin();
-  for (; next != events.end() && (*next)->time_ns < window.from_ns; ++next) table.apply(**next);
+  for (; next != events.end() && next->time_ns < window.from_ns; ++next)
+    table.apply(segment.event(*next));
   if (segment.created_ns >= window.to_ns) return;
   const auto write = [&](const Event& event) {
     line.clear();
@@ -111,8 +124,8 @@ void render_member(const EventSegment& segment, TimeWindow window,
     take(line, event.time_ns);
   };
   table.checkpoint(std::max(segment.created_ns, window.from_ns), boot_id, write);
-  for (; next != events.end() && (*next)->time_ns < window.to_ns; ++next)
-    if ((*next)->kind != Kind::checkpoint) write(**next);
+  for (; next != events.end() && next->time_ns < window.to_ns; ++next)
+    if (next->kind != Kind::checkpoint) write(segment.event(*next));
 }
 
 }  // namespace lookback::observe

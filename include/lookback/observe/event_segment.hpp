@@ -15,11 +15,21 @@
 
 namespace lookback::observe {
 
+/// Where an event stands in a segment. An event in memory is ten times as large as its record, so they are decoded one by one.
+struct EventPlace {
+  int64_t time_ns = 0;
+  uint32_t offset = 0;  ///< of the encoded event
+  uint16_t length = 0;
+  Kind kind = Kind::lost;
+};
+
 struct EventSegment {
   uint64_t sequence = 0;
   int64_t created_ns = 0;
-  std::vector<Event> events;   ///< as they were written
-  uint64_t damaged_bytes = 0;  ///< passed over, a cut end included
+  std::span<const std::byte> bytes;  ///< the caller's, which outlive this
+  std::vector<EventPlace> events;    ///< as they were written; each can be decoded
+  uint64_t damaged_bytes = 0;        ///< passed over, a cut end included
+  [[nodiscard]] Event event(const EventPlace& place) const;
 };
 /// corrupt: it is no plain segment. Damage behind the header is counted.
 [[nodiscard]] Result<EventSegment> parse_event_segment(std::span<const std::byte> bytes);
