@@ -22,13 +22,20 @@ class Arena {
     used_ += bytes;
     return memory_.get() + used_ - bytes;
   }
+  void reserve(size_t bytes) {
+    if (capacity_ < bytes) replace(bytes);
+  }
   [[nodiscard]] std::byte* data() { return memory_.get(); }
   [[nodiscard]] size_t size() const { return used_; }
   void clear() { used_ = 0; }
 
  private:
   void grow(size_t needed) {
-    const size_t capacity = std::max<size_t>({needed, 2 * capacity_, size_t{1} << 20});
+    replace(std::max<size_t>({needed, 2 * capacity_, size_t{1} << 20}));
+  }
+  void replace(size_t capacity) {
+    // Nothing in it has to be kept: then there are never two.
+    if (used_ == 0) memory_.reset();
     auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
     if (used_ > 0) std::memcpy(larger.get(), memory_.get(), used_);
     memory_ = std::move(larger);
@@ -139,6 +146,13 @@ MemberBuilder::~MemberBuilder() = default;
 MemberBuilder::MemberBuilder(MemberBuilder&&) noexcept = default;
 MemberBuilder& MemberBuilder::operator=(MemberBuilder&&) noexcept = default;
 
+void MemberBuilder::reserve(uint64_t content_bytes) {
+  LOOKBACK_CHECK(impl_->packets == 0);
+  impl_->content.clear();
+  impl_->content.reserve(kHeadroom + content_bytes);
+  impl_->start();
+}
+
 void MemberBuilder::set_interfaces(std::vector<packet::Interface> interfaces) {
   impl_->interfaces = std::move(interfaces);
   impl_->same_names.clear();
@@ -189,8 +203,7 @@ archive::MemberContent MemberBuilder::finish() {
   Impl& impl = *impl_;
   if (impl.frame.packets > 0) impl.end_frame();
   archive::MemberContent member;
-  // Packets shrink to a third or less as a rule; what does not costs a move.
-  member.compressed.reserve(content_bytes() / 5 * 2 + 4096);
+  const uint64_t content = content_bytes();
   const std::string nothing_in_it = impl.summary.take().to_text();
   // The last part shares a frame with the first packets, where there is room for it in front of them.
   const packet::Buffer nothing;
@@ -211,6 +224,8 @@ archive::MemberContent MemberBuilder::finish() {
     const size_t bytes = impl.ended[i].content_bytes + (i == 0 ? front.size() : 0);
     impl.put_frame(member, std::move(impl.ended[i]), {at, bytes});
     at += bytes;
+    // The rest shrinks as the first frame does, as a rule; what does not costs a move.
+    if (i == 0) member.compressed.reserve(content * member.compressed.size() / member.size * 17 / 16 + 4096);
   }
   member.sha256 = to_hex(impl.hash.finish());
   impl.start();

@@ -32,6 +32,8 @@ class MemberBuilder {
   MemberBuilder(MemberBuilder&&) noexcept;
   MemberBuilder& operator=(MemberBuilder&&) noexcept;
 
+  /// Room for so much content, taken at once: one that grows holds it twice for a moment.
+  void reserve(uint64_t content_bytes);
   /// Those given before, and further ones: for who learns of interfaces as packets come. Describes them all the same in front.
   void set_interfaces(std::vector<packet::Interface> interfaces);
   /// One more, with how many of its name and link type stand before it.
