@@ -88,9 +88,7 @@ Result<Freeze> StoreImpl::freeze(const FreezeRequest& request) {
   freeze.window = selection.window;
   freeze.parts = std::move(selection.parts);
   freeze.created_ns = clock_.realtime_ns();
-  freeze.expires_ns =
-      freeze.created_ns +
-      std::min(request.time_to_live_ns, std::numeric_limits<int64_t>::max() - freeze.created_ns);
+  freeze.expires_ns = freeze.created_ns + std::min(request.time_to_live_ns, kMostFreezeLife);
   freeze.runs = std::move(selection.runs);
   freeze.gaps = std::move(selection.gaps);
   freeze.clock = std::move(selection.clock);
@@ -193,6 +191,16 @@ std::vector<Freeze> StoreImpl::freezes() const {
   return all;
 }
 
+std::vector<FreezeLabel> StoreImpl::freeze_labels() const {
+  const std::lock_guard state(state_);
+  std::vector<FreezeLabel> labels;
+  labels.reserve(freezes_.size());
+  for (const auto& [id, entry] : freezes_) {
+    if (alive(entry.freeze)) labels.push_back({id, entry.freeze.owner, entry.freeze.extra});
+  }
+  return labels;
+}
+
 Result<> StoreImpl::renew_freeze(const std::string& id, int64_t time_to_live_ns) {
   if (time_to_live_ns <= 0) return fail(ErrorKind::invalid, "a freeze needs a time to live");
   const std::lock_guard structure(structure_);
@@ -203,8 +211,7 @@ Result<> StoreImpl::renew_freeze(const std::string& id, int64_t time_to_live_ns)
     if (it == freezes_.end() || !alive(it->second.freeze))
       return fail(ErrorKind::not_found, "there is no freeze {}", id);
     const int64_t now = clock_.realtime_ns();
-    it->second.freeze.expires_ns =
-        now + std::min(time_to_live_ns, std::numeric_limits<int64_t>::max() - now);
+    it->second.freeze.expires_ns = now + std::min(time_to_live_ns, kMostFreezeLife);
     next_expiry_ns_ = std::min(next_expiry_ns_.load(), it->second.freeze.expires_ns);
     json = freeze_to_json(it->second.freeze);
     unsynced_freezes_.push_back(id);
@@ -241,16 +248,29 @@ void StoreImpl::release_locked(const std::string& id) {
 
 void StoreImpl::expire_locked() {
   std::vector<std::string> expired;
+  std::vector<std::pair<std::string, std::string>> shortened;  // id and record
   {
     const std::lock_guard state(state_);
     int64_t next = std::numeric_limits<int64_t>::max();
-    for (const auto& [id, entry] : freezes_) {
-      if (!alive(entry.freeze))
+    const int64_t latest = clock_.realtime_ns() + kMostFreezeLife;
+    for (auto& [id, entry] : freezes_) {
+      if (!alive(entry.freeze)) {
         expired.push_back(id);
-      else
-        next = std::min(next, entry.freeze.expires_ns);
+        continue;
+      }
+      // The clock was set back, or an earlier version took any life.
+      if (entry.freeze.expires_ns > latest) {
+        entry.freeze.expires_ns = latest;
+        shortened.emplace_back(id, freeze_to_json(entry.freeze));
+      }
+      next = std::min(next, entry.freeze.expires_ns);
     }
     next_expiry_ns_ = next;
+  }
+  for (const auto& [id, record] : shortened) {
+    log_info("freeze {} would live for more than a day, and is cut to that", id);
+    if (const auto written = write_freeze(freeze_path(id), record); !written)
+      log_warning("freeze {}: {}", id, written.error().message);
   }
   for (const std::string& id : expired) {
     log_info("freeze {} has passed its time and is released", id);

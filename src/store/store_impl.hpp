@@ -59,6 +59,7 @@ class StoreImpl final : public Store {
   [[nodiscard]] std::vector<Freeze> freezes() const override;
   [[nodiscard]] Result<> note_damage(const std::string& id,
                                      const std::vector<Gap>& damage) override;
+  [[nodiscard]] std::vector<FreezeLabel> freeze_labels() const override;
   [[nodiscard]] Result<> renew_freeze(const std::string& id, int64_t time_to_live_ns) override;
   [[nodiscard]] Result<> release_freeze(const std::string& id) override;
   [[nodiscard]] Result<std::unique_ptr<RunReader>> read_run(const std::string& freeze_id,

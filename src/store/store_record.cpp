@@ -304,7 +304,10 @@ void StoreImpl::tick() {
         log_warning("a note waits: {}", written.error().message);
     }
   }
-  if (clock_.realtime_ns() >= next_expiry_ns_.load(std::memory_order_relaxed)) {
+  const int64_t next = next_expiry_ns_.load(std::memory_order_relaxed);
+  const int64_t now = clock_.realtime_ns();
+  const bool set_back = next != std::numeric_limits<int64_t>::max() && next - now > kMostFreezeLife;
+  if (now >= next || set_back) {
     const std::lock_guard lock(state_);
     want_expiry_ = true;
     wake_.notify_one();

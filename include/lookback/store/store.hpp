@@ -109,7 +109,7 @@ struct FreezeRequest {
   /// it returns is sorted, disjoint, and taken in place of `window`, but where no packet can have
   /// any of it. Not given: the window is meant as it is. Called with the store's lock held.
   std::function<std::vector<TimeWindow>(const std::vector<ClockSample>&)> translate{};
-  int64_t time_to_live_ns = 24 * 3600 * kNsPerSecond;
+  int64_t time_to_live_ns = 24 * 3600 * kNsPerSecond;  ///< at most kMostFreezeLife count
   std::string
       extra;  ///< the caller's own, at most 64 KiB; kept with the freeze as it is and handed back
 };
@@ -135,6 +135,14 @@ struct Freeze {
   std::vector<Gap> gaps;        ///< inside the window, "recycled" at its start included
   std::vector<ClockSample> clock;    ///< of clock_history(), those that matter for the window
   std::optional<int64_t> oldest_ns;  ///< of the whole store when the freeze was made
+};
+
+/// The longest that a freeze lives without being renewed.
+inline constexpr int64_t kMostFreezeLife = 24 * 3600 * kNsPerSecond;
+
+/// What tells freezes apart, without their runs.
+struct FreezeLabel {
+  std::string id, owner, extra;
 };
 
 /// Reads the packets of one run in stored order.
@@ -216,6 +224,7 @@ class Store {
   [[nodiscard]] virtual TimeWindow window_of(const FreezeRequest& request) const = 0;
   [[nodiscard]] virtual Result<Freeze> find_freeze(const std::string& id) const = 0;
   [[nodiscard]] virtual std::vector<Freeze> freezes() const = 0;
+  [[nodiscard]] virtual std::vector<FreezeLabel> freeze_labels() const = 0;  ///< cheap, for any number of runs
   [[nodiscard]] virtual Result<> renew_freeze(const std::string& id, int64_t time_to_live_ns) = 0;
   /// Keeps with the freeze what turned out to be missing from it while it was read.
   [[nodiscard]] virtual Result<> note_damage(const std::string& id,

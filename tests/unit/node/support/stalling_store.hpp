@@ -59,6 +59,7 @@ class StallingStore final : public store::Store {
     return behind_.find_freeze(id);
   }
   std::vector<store::Freeze> freezes() const override { return behind_.freezes(); }
+  std::vector<store::FreezeLabel> freeze_labels() const override { return behind_.freeze_labels(); }
   Result<> renew_freeze(const std::string& id, int64_t time_to_live_ns) override {
     return behind_.renew_freeze(id, time_to_live_ns);
   }
