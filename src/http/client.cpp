@@ -310,6 +310,16 @@ struct Client::Impl {
                          : "Content-Type: application/json");
     if (!uploads) add_header("Expect:");
 
+    std::unique_ptr<curl_slist, ListDeleter> connect_to;
+    if (!options.connect_address.empty()) {
+      const bool v6 = options.connect_address.find(':') != std::string::npos;
+      // Any host and port of the URL; the port stays as it is.
+      const std::string to =
+          fmt::format("::{}{}{}:", v6 ? "[" : "", options.connect_address, v6 ? "]" : "");
+      connect_to.reset(curl_slist_append(nullptr, to.c_str()));
+      LOOKBACK_CHECK(connect_to != nullptr);
+      curl_easy_setopt(handle, CURLOPT_CONNECT_TO, connect_to.get());
+    }
     curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
     curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
     curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, error_text);

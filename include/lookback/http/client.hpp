@@ -20,6 +20,9 @@ struct ClientOptions {
   std::string base_url;  ///< "http://127.0.0.1:7400"
   std::string token;
   std::string ca_file;  ///< PEM; empty: the system's
+  /// A number, "10.0.0.7": connects there whatever the URL's host is, which still names the peer in its certificate and in
+  /// the Host header. Empty: where the host's name leads.
+  std::string connect_address{};
   int64_t connect_timeout_ms = 5'000;
   int64_t total_timeout_ms = 30'000;  ///< 0: none (streams)
   int64_t stall_timeout_ms = 30'000;  ///< no byte for this long ends a transfer; 0: never
