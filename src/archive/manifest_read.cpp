@@ -74,6 +74,14 @@ Result<InterfaceEntry> interface_from_json(const Json& json) {
   return interface;
 }
 
+Result<ExcludedEntry> excluded_from_json(const Json& json) {
+  ExcludedEntry excluded;
+  TRY_ASSIGN(excluded.connection, json_get<std::string>(json, "connection"));
+  TRY_ASSIGN(excluded.from_ns, get_time(json, "from"));
+  TRY_ASSIGN(excluded.to_ns, get_time(json, "to"));
+  return excluded;
+}
+
 template <class T, class Read>
 Result<> read_array(const Json& object, const char* key, std::vector<T>& out, Read read) {
   const auto array = object.find(key);
@@ -106,6 +114,7 @@ Result<NodeEntry> node_from_json(const Json& json) {
   TRY(read_array(json, "interfaces", node.interfaces, interface_from_json));
   TRY_ASSIGN(node.origin, json_get_or<std::string>(json, "origin", ""));
   TRY_ASSIGN(node.losses_counted, json_get_or<bool>(json, "losses_counted", true));
+  if (json.contains("excluded")) TRY(read_array(json, "excluded", node.excluded, excluded_from_json));
   if (const auto layers = json.find("layers"); layers != json.end()) {
     if (!layers->is_object()) return fail(ErrorKind::corrupt, "'layers' is not an object");
     for (const auto& [name, value] : layers->items()) {

@@ -87,6 +87,14 @@ void put_node(std::string& out, const NodeEntry& node) {
     append_json_string(out, node.origin);
   }
   if (!node.losses_counted) out += ",\n     \"losses_counted\": false";
+  if (!node.excluded.empty()) {
+    out += ",\n     \"excluded\": ";
+    put_lines(out, node.excluded, "     ", [&](const ExcludedEntry& one) {
+      out += '{';
+      put_text(out, "connection", one.connection);
+      put(out, R"(, "from": "{}", "to": "{}"}})", time_text(one.from_ns), time_text(one.to_ns));
+    });
+  }
   if (!node.layers.empty()) {
     out += ",\n     \"layers\": {";
     for (const LayerEntry& layer : node.layers) {

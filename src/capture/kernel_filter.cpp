@@ -7,7 +7,6 @@
 #include <netinet/in.h>
 
 #include <algorithm>
-#include <array>
 
 namespace lookback::capture {
 namespace {
@@ -103,34 +102,33 @@ uint32_t word(const packet::IpAddress& address, size_t at) {
          static_cast<uint32_t>(p[2]) << 8 | p[3];
 }
 
-/// From "it is TCP of this version" on: the ports of each exclusion, then its addresses.
+/// From "it is TCP of this version" on. Ports come first: they tell most packets apart.
 void exclude_tcp(Assembler& code, const std::vector<Exclusion>& exclusions, bool v6,
                  Assembler::Label drop) {
-  const uint32_t ports_at = v6 ? 40 : 20;
-  const std::array<uint32_t, 2> addresses_at =
-      v6 ? std::array<uint32_t, 2>{8, 24} : std::array<uint32_t, 2>{12, 16};
+  const uint32_t source_port = v6 ? 40 : 20, target_port = source_port + 2;
+  const uint32_t source = v6 ? 8 : 12, target = v6 ? 24 : 16;
   for (const Exclusion& exclusion : exclusions) {
-    const auto check_addresses = code.new_label();
-    const auto next = code.new_label();
-    for (const uint32_t at : {ports_at, ports_at + 2}) {
-      code.load_network(BPF_H, at);
-      for (const uint16_t port : exclusion.ports) code.jump_if_equal(port, check_addresses);
-    }
-    code.jump(next);
-    code.place(check_addresses);
-    for (const packet::IpAddress& address : exclusion.addresses) {
-      if (address.is_v4() == v6) continue;
-      for (const uint32_t at : addresses_at) {
-        const auto other = code.new_label();
+    if (exclusion.local.is_v4() == v6) continue;
+    for (const bool outgoing : {true, false}) {
+      const auto next = code.new_label();
+      const auto match_port = [&](uint16_t port, uint32_t at) {
+        if (port == 0) return;
+        code.load_network(BPF_H, at);
+        code.jump_unless_equal(port, next);
+      };
+      const auto match_address = [&](const packet::IpAddress& address, uint32_t at) {
         for (uint32_t i = v6 ? 0 : 12; i < 16; i += 4) {
           code.load_network(BPF_W, at + (v6 ? i : 0));
-          code.jump_unless_equal(word(address, i), other);
+          code.jump_unless_equal(word(address, i), next);
         }
-        code.jump(drop);
-        code.place(other);
-      }
+      };
+      match_port(exclusion.local_port, outgoing ? source_port : target_port);
+      match_port(exclusion.remote_port, outgoing ? target_port : source_port);
+      match_address(exclusion.remote, outgoing ? target : source);
+      match_address(exclusion.local, outgoing ? source : target);
+      code.jump(drop);
+      code.place(next);
     }
-    code.place(next);
   }
 }
 

@@ -31,10 +31,10 @@ struct LinkRule {
   bool reject = false;                   ///< nothing of these types can match
 };
 
-/// TCP connections with any of these addresses at one end and any of these ports at either.
+/// TCP connections between two ends of one family. A port of 0 stands for any.
 struct Exclusion {
-  std::vector<packet::IpAddress> addresses;
-  std::vector<uint16_t> ports;
+  packet::IpAddress local, remote;
+  uint16_t local_port = 0, remote_port = 0;
 };
 
 struct FilterPlan {

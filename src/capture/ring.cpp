@@ -90,7 +90,7 @@ class KernelRing final : public Ring {
   Result<bool> refresh_interfaces() override;
   std::vector<packet::Interface> interfaces() const override;
   bool selects(const std::string& interface_name) const override { return filter_.selects(interface_name); }
-  Result<> set_excluded(std::vector<ExcludedPeer> exclude) override;
+  Result<> set_excluded(std::vector<ExcludedConnection> exclude) override;
 
  private:
   tpacket_block_desc* descriptor(uint32_t block) const {
@@ -219,7 +219,7 @@ std::vector<packet::Interface> KernelRing::interfaces() const {
   return list;
 }
 
-Result<> KernelRing::set_excluded(std::vector<ExcludedPeer> exclude) {
+Result<> KernelRing::set_excluded(std::vector<ExcludedConnection> exclude) {
   const std::lock_guard lock(mutex_);
   TRY(filter_.set_excluded(exclude));
   return attach_if_changed();

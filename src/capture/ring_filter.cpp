@@ -38,17 +38,24 @@ Result<> check_selection(const std::vector<std::string>& selection) {
 
 }  // namespace
 
-Result<std::vector<Exclusion>> group_exclusions(const std::vector<ExcludedPeer>& exclude) {
-  std::map<std::vector<uint16_t>, std::vector<packet::IpAddress>> by_ports;
-  for (const auto& peer : exclude) {
-    const std::string address = peer.address.substr(0, peer.address.find('%'));  // without a zone
-    TRY_ASSIGN(const auto parsed, packet::IpAddress::parse(address));
-    if (peer.ports.empty())
-      return fail(ErrorKind::invalid, "no port is given for the excluded address {}", address);
-    by_ports[peer.ports].push_back(parsed);
-  }
+Result<std::vector<Exclusion>> parse_exclusions(const std::vector<ExcludedConnection>& exclude) {
+  const auto parse = [](const std::string& text) {
+    return packet::IpAddress::parse(std::string_view(text).substr(0, text.find('%')));
+  };
   std::vector<Exclusion> exclusions;
-  for (auto& [ports, addresses] : by_ports) exclusions.push_back({std::move(addresses), ports});
+  for (const auto& connection : exclude) {
+    Exclusion exclusion;
+    TRY_ASSIGN(exclusion.local, parse(connection.local));
+    TRY_ASSIGN(exclusion.remote, parse(connection.remote));
+    exclusion.local_port = connection.local_port;
+    exclusion.remote_port = connection.remote_port;
+    if (exclusion.local.is_v4() != exclusion.remote.is_v4())
+      return fail(ErrorKind::invalid, "{} and {} are not of one family", connection.local, connection.remote);
+    if (exclusion.local_port == 0 && exclusion.remote_port == 0)
+      return fail(ErrorKind::invalid, "no port is given for the excluded connections of {} and {}", connection.local,
+                  connection.remote);
+    exclusions.push_back(exclusion);
+  }
   return exclusions;
 }
 
@@ -134,8 +141,8 @@ void RingFilter::improve(const std::vector<LinkEntry>& interfaces) {
   }
 }
 
-Result<> RingFilter::set_excluded(const std::vector<ExcludedPeer>& exclude) {
-  TRY_ASSIGN(exclusions_, group_exclusions(exclude));
+Result<> RingFilter::set_excluded(const std::vector<ExcludedConnection>& exclude) {
+  TRY_ASSIGN(exclusions_, parse_exclusions(exclude));
   return {};
 }
 

@@ -21,7 +21,7 @@ class RingFilter {
 
   /// Compiles link types again whose program was made without a live example, where there is one now.
   void improve(const std::vector<LinkEntry>& interfaces);
-  [[nodiscard]] Result<> set_excluded(const std::vector<ExcludedPeer>& exclude);
+  [[nodiscard]] Result<> set_excluded(const std::vector<ExcludedConnection>& exclude);
   [[nodiscard]] bool selects(const std::string& interface_name) const;
   [[nodiscard]] Result<Program> program(const std::vector<LinkEntry>& interfaces) const;
 
@@ -42,7 +42,7 @@ class RingFilter {
   std::vector<Link> links_;  ///< Ethernet first, the one without hardware types last
 };
 
-/// Peers with the same ports together. Invalid addresses and peers without ports are an error of kind invalid.
-[[nodiscard]] Result<std::vector<Exclusion>> group_exclusions(const std::vector<ExcludedPeer>& exclude);
+/// invalid: what is not an address, ends of two families, and a connection that names no port.
+[[nodiscard]] Result<std::vector<Exclusion>> parse_exclusions(const std::vector<ExcludedConnection>& exclude);
 
 }  // namespace lookback::capture

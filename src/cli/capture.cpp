@@ -56,6 +56,7 @@ Result<int> show_status(const Options& options) {
 Result<int> record(const Options& options) {
   TRY(apply_log_level(options.daemon));
   TRY(check_may_capture("capture"));
+  keep_memory_low();
   node::CaptureOptions capture = options.capture;
   capture.hub_url = options.hub;
   capture.listen = options.daemon.listen;

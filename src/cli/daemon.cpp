@@ -1,5 +1,7 @@
 #include "cli/daemon.hpp"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -53,6 +55,13 @@ Result<std::optional<http::TlsFiles>> tls_of(const DaemonSettings& settings) {
   }
   if (settings.tls_cert.empty()) return std::nullopt;
   return http::TlsFiles{settings.tls_cert, settings.tls_key};
+}
+
+void keep_memory_low() {
+  // The allocator's own are eight heaps for each processor, and a threshold that grows with what is freed.
+  constexpr int kHeaps = 2, kMappedBytes = 2 << 20;
+  mallopt(M_ARENA_MAX, kHeaps);
+  mallopt(M_MMAP_THRESHOLD, kMappedBytes);
 }
 
 Result<> check_may_capture(std::string_view command) {

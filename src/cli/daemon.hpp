@@ -36,6 +36,10 @@ void allow_settings(Command& command, const std::vector<std::string>& but = {});
 [[nodiscard]] Result<> apply_log_level(const DaemonSettings& settings);
 [[nodiscard]] Result<std::optional<http::TlsFiles>> tls_of(const DaemonSettings& settings);
 
+/// For a daemon that records: large buffers go back to the system when they are freed, and few threads keep free memory for
+/// themselves. Before the first thread.
+void keep_memory_low();
+
 /// Whether this process may open packet sockets; if not, the error says how to get there.
 [[nodiscard]] Result<> check_may_capture(std::string_view command);
 

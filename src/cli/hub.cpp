@@ -62,6 +62,9 @@ Command hub_command() {
                "What the archives may take on disk; by default as much as the disk holds");
   command.text("--ca-file", "FILE", options->hub.ca_file,
                "Certificates (PEM) to trust in place of the system's, for https nodes");
+  command.flag("--any-node-address", options->hub.any_node_address,
+               "Let nodes say that they are at another address than they call from (capture --advertise), behind a proxy or an "
+               "address translation; whoever can register a node then chooses where the hub connects to");
   allow_settings(command);
   command.examples = {
       {"lookback hub --data-dir /srv/lookback", "A hub for nodes on this machine."},

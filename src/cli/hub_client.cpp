@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "cli/json_text.hpp"
 #include "lookback/base/file.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/names.hpp"
@@ -125,14 +126,33 @@ Result<Json> HubClient::post(const std::string& path, const Json& body) {
   return parse_json(response.body, fmt::format("the answer of {}{}", url_, path));
 }
 
-Result<> HubClient::post_nothing(const std::string& path) {
-  TRY(exchange("POST", path, "{}"));
-  return {};
+Result<Json> HubClient::answer_or_nothing(const http::ClientResponse& response,
+                                          const std::string& path) const {
+  if (response.body.empty()) return Json();
+  return parse_json(response.body, fmt::format("the answer of {}{}", url_, path));
 }
 
-Result<> HubClient::remove(const std::string& path) {
-  TRY(exchange("DELETE", path, ""));
-  return {};
+Result<Json> HubClient::post_nothing(const std::string& path) {
+  TRY_ASSIGN(const http::ClientResponse response, exchange("POST", path, "{}"));
+  return answer_or_nothing(response, path);
+}
+
+Result<Json> HubClient::remove(const std::string& path) {
+  TRY_ASSIGN(const http::ClientResponse response, exchange("DELETE", path, ""));
+  return answer_or_nothing(response, path);
+}
+
+std::string unreleased_note(const Json& answer) {
+  const auto list = answer.is_object() ? answer.find("unreleased") : answer.end();
+  if (!answer.is_object() || list == answer.end() || !list->is_array() || list->empty()) return {};
+  std::string nodes;
+  for (const Json& one : *list) {
+    if (!nodes.empty()) nodes += ", ";
+    nodes += fmt::format("{} ({})", text_of(one, "node"), text_of(one, "reason"));
+  }
+  return fmt::format(
+      "not reached: {}; it may keep the frozen window until the hub hears from it again, or for a day at most",
+      nodes);
 }
 
 Result<http::ClientResponse> HubClient::download(const std::string& path, const Sink& sink,

@@ -47,8 +47,9 @@ class HubClient {
   /// Errors: kind by the answer's status; unreachable only when the daemon itself did not answer.
   [[nodiscard]] Result<nlohmann::json> get(const std::string& path);
   [[nodiscard]] Result<nlohmann::json> post(const std::string& path, const nlohmann::json& body);
-  [[nodiscard]] Result<> remove(const std::string& path);
-  [[nodiscard]] Result<> post_nothing(const std::string& path);
+  /// Their answers may be empty: null then.
+  [[nodiscard]] Result<nlohmann::json> remove(const std::string& path);
+  [[nodiscard]] Result<nlohmann::json> post_nothing(const std::string& path);
   using Sink = std::function<Result<>(std::span<const std::byte>)>;
   [[nodiscard]] Result<http::ClientResponse> download(const std::string& path, const Sink& sink,
                                                       const std::atomic<bool>* cancelled);
@@ -64,11 +65,16 @@ class HubClient {
                                                       const std::string& path,
                                                       const std::string& body);
   [[nodiscard]] Error explain(Error error) const;
+  [[nodiscard]] Result<nlohmann::json> answer_or_nothing(const http::ClientResponse& response,
+                                                         const std::string& path) const;
 
   http::Client client_;
   std::string url_;
   Options options_;
 };
+
+/// What the hub's answer to the end of a snapshot says of nodes that could not be told, as a sentence; empty: none.
+[[nodiscard]] std::string unreleased_note(const nlohmann::json& answer);
 
 /// "/api/v1/snapshots/NAME" + rest, after a check of the name.
 [[nodiscard]] Result<std::string> snapshot_path(const std::string& name,

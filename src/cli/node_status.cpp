@@ -110,6 +110,10 @@ std::string node_status_page(const Json& status) {
   if (const int64_t snaplen = number_of(status, "snaplen"); snaplen != 0) {
     page += fact("Snaplen", fmt::format("{} bytes", snaplen));
   }
+  std::string excluded;
+  for (const Json& one : list_of(status, "excluded"))
+    if (one.is_string()) excluded += (excluded.empty() ? "" : ", ") + printable(one.get<std::string>());
+  if (!excluded.empty()) page += fact("Left out", excluded);
   const Json& gaps = list_of(status, "gaps");
   if (gaps.empty()) return page;
   page += gaps.size() > kGapsShown

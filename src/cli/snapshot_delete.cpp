@@ -47,7 +47,9 @@ Result<int> run(const Options& options) {
     TRY_ASSIGN(const bool yes, confirmed(snapshot));
     if (!yes) return fail(ErrorKind::failed, "snapshot {} was not deleted", options.name);
   }
-  TRY(hub.remove(path));
+  TRY_ASSIGN(const Json answer, hub.remove(path));
+  if (const std::string unreleased = unreleased_note(answer); !unreleased.empty())
+    report_note(fmt::format("snapshot {} was deleted; {}", options.name, unreleased));
   return kExitDone;
 }
 

@@ -44,6 +44,12 @@ Json node_object(const archive::NodeEntry& node, uint64_t members) {
   for (const archive::InterfaceEntry& one : node.interfaces) {
     interfaces.push_back({{"name", one.name}, {"link_type", one.link_type}, {"mac", one.mac}});
   }
+  Json& excluded = object["excluded"] = Json::array();
+  for (const archive::ExcludedEntry& one : node.excluded) {
+    excluded.push_back({{"connection", one.connection},
+                        {"from", format_time_ns(one.from_ns)},
+                        {"to", format_time_ns(one.to_ns)}});
+  }
   return object;
 }
 

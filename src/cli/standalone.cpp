@@ -88,6 +88,7 @@ void print_next_steps(const std::string& hub_url) {
 Result<int> run(const Options& options) {
   TRY(apply_log_level(options.daemon));
   TRY(check_may_capture("standalone"));
+  keep_memory_low();
   TRY_ASSIGN(const fs::path data_dir, data_dir_of(options));
   const fs::path capture_dir = data_dir / "capture";
   TRY(make_directories(capture_dir));

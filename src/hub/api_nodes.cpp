@@ -10,15 +10,15 @@ namespace {
 
 http::Response take_heartbeat(const http::Request& request, ApiContext& context) {
   const int64_t received_ns = arrival_ns(request, context.clock);
-  auto beat = Heartbeat::parse(request.parameters.at("name"), request.body, request.peer_address);
+  auto beat = Heartbeat::parse(request.parameters.at("name"), request.body, request.peer_address,
+                               context.nodes.policy());
   if (!beat) return http::Response::problem(beat.error());
   if (const auto taken = context.nodes.take(std::move(*beat)); !taken)
     return http::Response::problem(taken.error());
   Json reply = {{"received_ns", received_ns},
                 {"interval_ns", kHeartbeatInterval},
-                {"hub_ports", {context.server.port()}},
-                {"node_ports", context.nodes.ports()},
-                {"hub_id", context.hub_id}};
+                {"hub_id", context.hub_id},
+                {"live_freezes", context.snapshots.live_freezes()}};
   reply["replied_ns"] = context.clock.realtime_ns();
   return http::Response::json(to_text(reply));
 }

@@ -23,6 +23,15 @@ http::Response create(http::Request& request, ApiContext& context) {
   return http::Response::problem(created.error());
 }
 
+/// What an end has left: nothing (204), or the nodes that could not be told.
+http::Response ended(const Result<std::vector<Unreleased>>& left) {
+  if (!left) return http::Response::problem(left.error());
+  if (left->empty()) return no_content();
+  Json list = Json::array();
+  for (const Unreleased& one : *left) list.push_back({{"node", one.node}, {"reason", one.why}});
+  return http::Response::json(to_text({{"unreleased", std::move(list)}}));
+}
+
 Result<> feed(const http::BodyWriter& write, ApiContext& context) {
   const auto send = [&](const std::string& text) { return write(as_bytes(text)); };
   uint64_t last = context.events.last_number();
@@ -52,10 +61,10 @@ void mount_snapshot_routes(http::Server& server, ApiContext& context) {
   server.add_upload("POST", "/api/v1/snapshots/{name}/cancel", [&context](http::Request& request) {
     if (const auto body = read_document(request); !body)
       return http::Response::problem(body.error());
-    return answer(context.snapshots.cancel(request.parameters.at("name")));
+    return ended(context.snapshots.cancel(request.parameters.at("name")));
   });
   server.add_upload("DELETE", "/api/v1/snapshots/{name}", [&context](http::Request& request) {
-    return answer(context.snapshots.remove(request.parameters.at("name")));
+    return ended(context.snapshots.remove(request.parameters.at("name")));
   });
   server.add("GET", "/api/v1/snapshots",
              [&context](http::Request&) { return http::Response::json(context.snapshots.list()); });

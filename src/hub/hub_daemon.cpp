@@ -31,13 +31,13 @@ class Daemon final : public HubDaemon {
   Daemon(const HubOptions& options, HubPaths paths, FileLock lock, std::string hub_id,
          std::unique_ptr<http::Server> server, const Clock& clock)
       : lock_(std::move(lock)),
-        nodes_(paths.nodes(), clock),
+        nodes_(paths.nodes(), clock, {options.tls.has_value(), options.any_node_address}),
         library_(paths),
         budget_(paths.root, options.snapshot_storage_bytes,
                 [this] { return library_.total_bytes(); }),
         exports_(clock),
         server_(std::move(server)),
-        snapshots_(paths, hub_id, {options.token, options.ca_file}, clock, nodes_, library_,
+        snapshots_(paths, hub_id, {options.token, options.ca_file, options.tls.has_value()}, clock, nodes_, library_,
                    budget_, events_, counters_),
         context_{paths,      hub_id,         clock,    nodes_,  library_,  budget_,
                  snapshots_, verifications_, exports_, events_, counters_, *server_} {}

@@ -66,7 +66,7 @@ Result<> read_freeze(std::string_view body, const std::string& expected_id, Node
   TRY_ASSIGN(const std::string id, json_get<std::string>(json, "id"));
   if (id != expected_id) return fail(ErrorKind::corrupt, "it froze '{}' instead", id.substr(0, 64));
   NodeRecord read;
-  read.url = node.url;
+  read.place = node.place;
   read.entry.name = node.entry.name;
   read.entry.version = node.entry.version;
   TRY_ASSIGN(read.covers_window, json_get<bool>(json, "complete"));
@@ -79,6 +79,7 @@ Result<> read_freeze(std::string_view body, const std::string& expected_id, Node
   TRY_ASSIGN(read.entry.clock, clock_samples_from_json(json));
   TRY_ASSIGN(read.entry.interfaces, interfaces_from_json(json));
   TRY_ASSIGN(read.entry.layers, layers_from_json(json));
+  TRY_ASSIGN(read.entry.excluded, excluded_from_json(json));
   TRY_ASSIGN(read.members, members_from_json(json));
   TRY_ASSIGN(const uint64_t estimate, json_get<uint64_t>(json, "content_bytes"));
   TRY(check_sums(read.members, estimate));
@@ -97,10 +98,13 @@ Result<> read_freeze(std::string_view body, const std::string& expected_id, Node
 
 }  // namespace
 
-Result<NodeClient> NodeClient::create(const NodeAccess& access, const std::string& url,
+Result<NodeClient> NodeClient::create(const NodeAccess& access, const NodePlace& place,
                                       int64_t patience_ns) {
+  if (access.tls_only && !place.url.starts_with("https://"))
+    return fail(ErrorKind::unauthorized, "{} is without TLS, and this hub calls nodes with TLS only", place.url);
   http::ClientOptions options;
-  options.base_url = url;
+  options.base_url = place.url;
+  options.connect_address = place.address;
   options.token = access.token;
   options.ca_file = access.ca_file;
   const int64_t third_ms = patience_ns / 3 / 1'000'000;
@@ -116,6 +120,7 @@ Result<> NodeClient::freeze(const FreezeOrder& order, NodeRecord& node,
                             const std::atomic<bool>& cancelled) {
   const Json request = {{"id", order.id},
                         {"owner", order.owner},
+                        {"hub", order.hub_id},
                         {"from", time_json(order.window.from_ns)},
                         {"to", time_json(order.window.to_ns)},
                         {"ttl_ns", kFreezeTimeToLive},

@@ -16,10 +16,11 @@ namespace lookback::hub {
 /// How the hub gets to its nodes.
 struct NodeAccess {
   std::string token, ca_file;
+  bool tls_only = false;  ///< http nodes are not called: they would get the token in clear
 };
 
 struct FreezeOrder {
-  std::string id, owner;
+  std::string id, owner, hub_id;
   TimeWindow window;  ///< hub time
   std::vector<std::string> networks;
 };
@@ -35,8 +36,9 @@ inline constexpr int64_t kFreezeTimeToLive = 24 * 3600 * kNsPerSecond;
 
 class NodeClient {
  public:
-  /// `patience_ns`: the time-outs of connecting and of silence stay well below it.
-  [[nodiscard]] static Result<NodeClient> create(const NodeAccess& access, const std::string& url,
+  /// `patience_ns`: the time-outs of connecting and of silence stay well below it. unauthorized: an http node, where only
+  /// TLS is allowed.
+  [[nodiscard]] static Result<NodeClient> create(const NodeAccess& access, const NodePlace& place,
                                                  int64_t patience_ns);
 
   /// The record's name, version and url are kept; the rest is filled in. invalid: the node refuses

@@ -7,6 +7,7 @@
 #include "lookback/base/file.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/base/names.hpp"
+#include "lookback/packet/ip_address.hpp"
 
 namespace lookback::hub {
 
@@ -81,31 +82,65 @@ Json clock_json(const std::optional<ClockReport>& clock) {
           {"measured", time_json(clock->measured_ns)}};
 }
 
-Result<Heartbeat> parse_heartbeat(const std::string& name, const Json& json,
-                                  const std::string& peer_address) {
+/// The host of a URL, without brackets.
+std::string_view host_of(std::string_view url) {
+  std::string_view rest = url.substr(url.find("://") + 3);
+  rest = rest.substr(0, rest.find_first_of("/?#"));
+  if (rest.starts_with('[')) return rest.substr(1, rest.find(']') - 1);
+  return rest.substr(0, rest.find(':'));
+}
+
+/// Where a node says that it is, `url`, held against where it calls from.
+Result<NodePlace> checked_place(std::string url, const std::string& peer_address, const PlacePolicy& policy) {
+  const bool tls = url.starts_with("https://");
+  if (!tls && !url.starts_with("http://")) return fail(ErrorKind::invalid, "'{}' is not the URL of a node", url);
+  if (url.find_first_of("@\\ ") != std::string::npos)
+    return fail(ErrorKind::invalid, "'{}' is not the URL of a node: it names a user, or has a blank", url);
+  while (url.ends_with('/')) url.pop_back();
+  const std::string_view host = host_of(url);
+  if (host.empty()) return fail(ErrorKind::invalid, "'{}' names no host", url);
+  if (policy.tls_only && !tls)
+    return fail(ErrorKind::invalid,
+                "the node is at {}, without TLS, and this hub has TLS: it would give its token away; start the node with "
+                "--tls-cert and --tls-key",
+                url);
+  if (policy.any_address) return NodePlace{std::move(url), ""};
+  const auto named = packet::IpAddress::parse(host);
+  const auto caller = packet::IpAddress::parse(std::string_view(peer_address).substr(0, peer_address.find('%')));
+  if (!caller) return fail(ErrorKind::invalid, "the address '{}' that the node calls from is not known", peer_address);
+  if (named && *named != *caller)
+    return fail(ErrorKind::invalid,
+                "the node is to be called at {}, but calls from {}: behind a proxy or an address translation, the hub has to "
+                "be started with --any-node-address",
+                url, peer_address);
+  // A name is for the certificate; where it leads is not the node's to say.
+  return NodePlace{std::move(url), peer_address};
+}
+
+/// Everything but the place.
+Result<Heartbeat> parse_heartbeat(const std::string& name, const Json& json) {
   Heartbeat beat;
   TRY(check_node_name(name));
   beat.name = name;
   TRY_ASSIGN(beat.version, short_text(json, "version"));
   TRY_ASSIGN(beat.incarnation, short_text(json, "incarnation"));
-  TRY_ASSIGN(beat.url, short_text(json, "url"));
-  TRY_ASSIGN(beat.port, json_get_or<uint16_t>(json, "port", 0));
-  TRY_ASSIGN(const bool tls, json_get_or<bool>(json, "tls", false));
-  if (beat.url.empty()) {
-    if (beat.port == 0)
-      return fail(ErrorKind::invalid, "neither 'url' nor 'port' says where the node is");
-    const bool v6 = peer_address.find(':') != std::string::npos;
-    beat.url = fmt::format("{}://{}{}{}:{}", tls ? "https" : "http", v6 ? "[" : "", peer_address,
-                           v6 ? "]" : "", beat.port);
-  } else if (!beat.url.starts_with("http://") && !beat.url.starts_with("https://")) {
-    return fail(ErrorKind::invalid, "'{}' is no URL of a node", beat.url);
-  }
-  while (beat.url.ends_with('/')) beat.url.pop_back();
   if (const auto status = json.find("status"); status != json.end() && status->is_object()) {
     TRY_ASSIGN(beat.status, status_from(*status));
   }
   TRY_ASSIGN(beat.clock, clock_from(json));
   return beat;
+}
+
+Result<NodePlace> told_place(const Json& json, const std::string& peer_address, const PlacePolicy& policy) {
+  TRY_ASSIGN(std::string url, short_text(json, "url"));
+  TRY_ASSIGN(const auto port, json_get_or<uint16_t>(json, "port", 0));
+  TRY_ASSIGN(const bool tls, json_get_or<bool>(json, "tls", false));
+  if (url.empty()) {
+    if (port == 0) return fail(ErrorKind::invalid, "neither 'url' nor 'port' says where the node is");
+    const bool v6 = peer_address.find(':') != std::string::npos;
+    url = fmt::format("{}://{}{}{}:{}", tls ? "https" : "http", v6 ? "[" : "", peer_address, v6 ? "]" : "", port);
+  }
+  return checked_place(std::move(url), peer_address, policy);
 }
 
 }  // namespace
@@ -123,17 +158,20 @@ std::string_view to_string(NodeState state) {
 }
 
 Result<Heartbeat> Heartbeat::parse(const std::string& name, std::string_view body,
-                                   const std::string& peer_address) {
+                                   const std::string& peer_address, const PlacePolicy& policy) {
   auto json = parse_json(body, "the heartbeat");
   if (!json) return fail(ErrorKind::invalid, "{}", json.error().message);
   if (!json->is_object()) return fail(ErrorKind::invalid, "the heartbeat is no JSON object");
-  auto beat = parse_heartbeat(name, *json, peer_address);
+  auto beat = parse_heartbeat(name, *json);
   if (!beat) return fail(ErrorKind::invalid, "{}", beat.error().message);
+  auto place = told_place(*json, peer_address, policy);
+  if (!place) return fail(ErrorKind::invalid, "{}", place.error().message);
+  beat->place = std::move(*place);
   return beat;
 }
 
-NodeRegistry::NodeRegistry(std::filesystem::path file, const Clock& clock)
-    : file_(std::move(file)), clock_(clock) {
+NodeRegistry::NodeRegistry(std::filesystem::path file, const Clock& clock, PlacePolicy policy)
+    : file_(std::move(file)), clock_(clock), policy_(policy) {
   if (const auto loaded = load(); !loaded && loaded.error().kind != ErrorKind::not_found) {
     log_warning("{} is not used ({}); the nodes will come back with their heartbeats",
                 file_.string(), loaded.error().message);
@@ -150,23 +188,24 @@ Result<> NodeRegistry::load() {
     return fail(ErrorKind::corrupt, "it lists no nodes");
   for (const Json& one : *nodes) {
     TRY_ASSIGN(const std::string name, json_get<std::string>(one, "name"));
-    TRY_ASSIGN(Heartbeat beat, parse_heartbeat(name, one, ""));
+    TRY_ASSIGN(Heartbeat beat, parse_heartbeat(name, one));
+    TRY_ASSIGN(std::string url, json_get<std::string>(one, "url"));
+    // A file of an earlier version tells no address.
+    TRY_ASSIGN(const auto address, json_get_or<std::string>(one, "address", std::string(host_of(url))));
+    // The hub's options may be others than when it was written.
+    auto place = checked_place(std::move(url), address, policy_);
+    if (!place) {
+      log_warning("node {} is not called before its next heartbeat: {}", name, place.error().message);
+      continue;
+    }
     TRY_ASSIGN(const int64_t seen, json_time(one, "last_seen"));
     Entry entry;
-    entry.info = {beat.name, beat.url,        beat.version, beat.incarnation, beat.port,
-                  seen,      NodeState::lost, beat.status,  beat.clock};
+    entry.info = {beat.name, std::move(*place), beat.version, beat.incarnation,
+                  seen,      NodeState::lost,   beat.status,  beat.clock};
     entry.seen_mono_ns = clock_.monotonic_ns() - std::max<int64_t>(0, clock_.realtime_ns() - seen);
-    count_port(beat.port, 1);
     entries_.insert_or_assign(name, std::move(entry));
   }
   return {};
-}
-
-void NodeRegistry::count_port(uint16_t port, int change) {
-  if (port == 0) return;
-  int& count = ports_[port];
-  count += change;
-  if (count <= 0) ports_.erase(port);
 }
 
 NodeState NodeRegistry::state_of(const Entry& entry) const {
@@ -183,27 +222,24 @@ Result<> NodeRegistry::take(Heartbeat beat) {
     const Entry& known = it->second;
     // A daemon that was killed and started again has another incarnation but the same place, which
     // cannot be taken twice.
-    if (known.info.incarnation != beat.incarnation && known.info.url != beat.url &&
+    if (known.info.incarnation != beat.incarnation && known.info.place != beat.place &&
         state_of(known) == NodeState::up) {
       return fail(ErrorKind::conflict,
                   "the node name '{}' is used by the daemon at {}, which is alive; give this one "
                   "another with --node",
-                  beat.name, known.info.url);
+                  beat.name, known.info.place.url);
     }
-    count_port(known.info.port, -1);
   } else if (entries_.size() >= kMaxKnownNodes) {
     return fail(ErrorKind::no_space, "this hub knows {} nodes already, and takes no more",
                 entries_.size());
   } else {
-    log_info("node {} is at {} (lookback {})", beat.name, beat.url, beat.version);
+    log_info("node {} is at {} (lookback {})", beat.name, beat.place.url, beat.version);
   }
-  count_port(beat.port, 1);
   Entry entry;
   entry.seen_mono_ns = clock_.monotonic_ns();
   entry.info = {
-      beat.name, std::move(beat.url),  std::move(beat.version), std::move(beat.incarnation),
-      beat.port, clock_.realtime_ns(), NodeState::up,           beat.status,
-      beat.clock};
+      beat.name,            std::move(beat.place), std::move(beat.version), std::move(beat.incarnation),
+      clock_.realtime_ns(), NodeState::up,         beat.status,             beat.clock};
   entries_.insert_or_assign(beat.name, std::move(entry));
   dirty_ = true;
   return {};
@@ -237,18 +273,9 @@ bool NodeRegistry::forget(const std::string& name) {
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(name);
   if (it == entries_.end()) return false;
-  count_port(it->second.info.port, -1);
   entries_.erase(it);
   dirty_ = true;
   return true;
-}
-
-std::vector<uint16_t> NodeRegistry::ports() const {
-  const std::lock_guard lock(mutex_);
-  std::vector<uint16_t> list;
-  list.reserve(ports_.size());
-  for (const auto& [port, count] : ports_) list.push_back(port);
-  return list;
 }
 
 uint64_t NodeRegistry::heartbeats() const {
@@ -269,10 +296,10 @@ void NodeRegistry::save_if_due(bool now_at_once) {
   Json list = Json::array();
   for (const NodeInfo& node : nodes()) {
     list.push_back({{"name", node.name},
-                    {"url", node.url},
+                    {"url", node.place.url},
+                    {"address", node.place.address},
                     {"version", node.version},
                     {"incarnation", node.incarnation},
-                    {"port", node.port},
                     {"last_seen", time_json(node.last_seen_ns)},
                     {"status", status_json(node.status)},
                     {"clock", clock_json(node.clock)}});
@@ -290,7 +317,7 @@ Json node_json(const NodeInfo& node) {
   if (node.clock)
     clock = {{"offset_ns", node.clock->offset_ns}, {"error_ns", node.clock->error_ns}};
   return {{"name", node.name},
-          {"url", node.url},
+          {"url", node.place.url},
           {"version", node.version},
           {"state", to_string(node.state)},
           {"last_seen", time_json(node.last_seen_ns)},

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -15,6 +14,7 @@
 #include "lookback/base/clock.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/result.hpp"
+#include "snapshot_record.hpp"
 
 namespace lookback::hub {
 
@@ -35,32 +35,43 @@ struct NodeStatus {
 };
 
 struct NodeInfo {
-  std::string name, url, version, incarnation;
-  uint16_t port = 0;
+  std::string name;
+  NodePlace place;
+  std::string version, incarnation;
   int64_t last_seen_ns = 0;  ///< hub time
   NodeState state = NodeState::lost;
   NodeStatus status;
   std::optional<ClockReport> clock;
 };
 
+/// Where nodes may be. The hub calls them with its token, and what it finds there can be told from outside: so a node does
+/// not choose freely.
+struct PlacePolicy {
+  bool tls_only = false;  ///< no http
+  /// A node may name another address than the one it calls from, behind a proxy or an address translation.
+  bool any_address = false;
+};
+
 /// What POST /nodes/{name}/heartbeat says.
 struct Heartbeat {
-  std::string name, url, version, incarnation;
-  uint16_t port = 0;
+  std::string name;
+  NodePlace place;
+  std::string version, incarnation;
   NodeStatus status;
   std::optional<ClockReport> clock;
 
   /// kind invalid names what is wrong. An empty url becomes the address that the heartbeat came
   /// from.
   [[nodiscard]] static Result<Heartbeat> parse(const std::string& name, std::string_view body,
-                                               const std::string& peer_address);
+                                               const std::string& peer_address,
+                                               const PlacePolicy& policy);
 };
 
 class NodeRegistry {
  public:
   /// Reads `file` where it exists; a damaged one is put aside with a warning, since heartbeats
   /// bring it all back.
-  NodeRegistry(std::filesystem::path file, const Clock& clock);
+  NodeRegistry(std::filesystem::path file, const Clock& clock, PlacePolicy policy = {});
 
   /// conflict: another daemon elsewhere uses the name and is alive; no_space: more nodes than a hub
   /// takes.
@@ -68,9 +79,8 @@ class NodeRegistry {
   [[nodiscard]] std::vector<NodeInfo> nodes() const;  ///< by name
   [[nodiscard]] std::optional<NodeInfo> find(const std::string& name) const;
   [[nodiscard]] bool forget(const std::string& name);
-  /// Distinct ports that nodes listen on, for what a capture leaves out.
-  [[nodiscard]] std::vector<uint16_t> ports() const;
   [[nodiscard]] uint64_t heartbeats() const;
+  [[nodiscard]] const PlacePolicy& policy() const { return policy_; }
 
   /// Writes the file when something changed and the last time is long enough ago, or `now_at_once`.
   void save_if_due(bool now_at_once = false);
@@ -82,13 +92,12 @@ class NodeRegistry {
   };
   [[nodiscard]] NodeState state_of(const Entry& entry) const;
   [[nodiscard]] Result<> load();
-  void count_port(uint16_t port, int change);
 
   const std::filesystem::path file_;
   const Clock& clock_;
+  const PlacePolicy policy_;
   mutable std::mutex mutex_;
   std::unordered_map<std::string, Entry> entries_;
-  std::map<uint16_t, int> ports_;
   uint64_t heartbeats_ = 0;
   bool dirty_ = false;
   int64_t saved_mono_ns_ = 0;

@@ -58,6 +58,7 @@ Result<> SnapshotJob::prepare() {
   if (!ready) {
     release_freezes();
     remove_files();
+    if (const auto left = unreleased(); !left.empty()) ready.error().message += "; " + unreleased_text(left);
     set_state(State::gone);
     return ready;
   }
@@ -81,7 +82,7 @@ void SnapshotJob::freeze_all() {
     const auto known = env_.nodes.find(frozen.entry.name);
     const int64_t clock_error_ns = known && known->clock ? known->clock->error_ns : 0;
     // In hub time: the node has its clock's history, and knows what it showed then.
-    const FreezeOrder order{id_, owner, record_.window, record_.networks};
+    const FreezeOrder order{id_, owner, env_.hub_id, record_.window, record_.networks};
     freeze_node(frozen, !known || known->state == NodeState::lost, clock_error_ns, order);
     const uint64_t quota = known ? known->status.quota_bytes : 0;
     if (frozen.frozen && quota != 0 && frozen.content_bytes > most_content(quota)) {
@@ -104,11 +105,13 @@ void SnapshotJob::freeze_node(NodeRecord& node, bool lost, int64_t clock_error_n
                               const FreezeOrder& order) {
   const auto give_up_at = steady_clock::now() + std::chrono::nanoseconds(record_.deadline_ns);
   milliseconds pause_time = kFirstPause;
+  node.unasked = true;
   for (int refusals = 0;;) {
-    node.url = url_of(node);
-    auto client = NodeClient::create(env_.access, node.url, record_.deadline_ns);
+    node.place = place_of(node);
+    auto client = NodeClient::create(env_.access, node.place, record_.deadline_ns);
     const auto frozen = client ? client->freeze(order, node, ended_)
                                : Result<>(tl::make_unexpected(client.error()));
+    if (client && !client->was_refused()) node.unasked = false;
     if (frozen) return;
     const Error& error = frozen.error();
     node.entry.reason = error.message;

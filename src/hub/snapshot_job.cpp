@@ -152,9 +152,21 @@ void SnapshotJob::pause(milliseconds time) {
   changed_.wait_for(lock, time, [&] { return ended_.load(); });
 }
 
-std::string SnapshotJob::url_of(const NodeRecord& node) const {
+NodePlace SnapshotJob::place_of(const NodeRecord& node) const {
   const auto known = env_.nodes.find(node.entry.name);
-  return known ? known->url : node.url;
+  return known ? known->place : node.place;
+}
+
+std::vector<Unreleased> SnapshotJob::unreleased() const {
+  const std::lock_guard lock(mutex_);
+  return unreleased_;
+}
+
+std::string unreleased_text(const std::vector<Unreleased>& nodes) {
+  std::string names;
+  for (const Unreleased& one : nodes) names += (names.empty() ? "" : ", ") + one.node;
+  return fmt::format(
+      "{} could not be reached, and may keep the frozen window until the hub hears from it, or for a day at most", names);
 }
 
 Result<> SnapshotJob::store(const NodeRecord& node, uint32_t index,
@@ -279,7 +291,7 @@ void SnapshotJob::renew_freezes() {
   for_each_parallel(transfers_.size(), kCallThreads, [&](size_t i) {
     const NodeRecord& node = transfers_[i]->record();
     if (!node.frozen || transfers_[i]->totals().ended || ended_) return;
-    auto client = NodeClient::create(env_.access, url_of(node), kReleasePatience);
+    auto client = NodeClient::create(env_.access, place_of(node), kReleasePatience);
     const auto renewed =
         client ? client->renew(id_) : Result<>(tl::make_unexpected(client.error()));
     // An hour later it is tried again; a freeze lives for a day.
@@ -289,23 +301,30 @@ void SnapshotJob::renew_freezes() {
   });
 }
 
+// What a node does not hear of here, it hears with its next heartbeat: the snapshot is not among the live ones any more.
 void SnapshotJob::release_freezes() {
+  std::vector<std::optional<Unreleased>> left(record_.nodes.size());
   for_each_parallel(record_.nodes.size(), kCallThreads, [&](size_t i) {
     const NodeRecord& node = record_.nodes[i];
+    if (node.place.url.empty() || node.unasked) return;
     // A node that did not answer may have frozen all the same: it is asked once.
     const int tries = node.frozen ? kReleaseTries : 1;
-    if (node.url.empty()) return;
     Result<> released;
     for (int n = 0; n < tries; ++n) {
       if (n > 0) std::this_thread::sleep_for(milliseconds(100 << n));
-      auto client = NodeClient::create(env_.access, url_of(node), kReleasePatience);
+      auto client = NodeClient::create(env_.access, place_of(node), kReleasePatience);
       released = client ? client->release(id_) : Result<>(tl::make_unexpected(client.error()));
       if (released || suspended_ || (client && client->was_refused())) break;
     }
-    if (!released && node.frozen)
-      log_warning("the freeze of snapshot {} on node {} is left to expire: {}", name_,
-                  node.entry.name, released.error().message);
+    if (released) return;
+    left[i] = Unreleased{node.entry.name, released.error().message};
+    log_warning("node {} may keep the freeze of snapshot {} until the hub hears from it, or for a day at most: {}",
+                node.entry.name, name_, released.error().message);
   });
+  const std::lock_guard lock(mutex_);
+  unreleased_.clear();
+  for (auto& one : left)
+    if (one) unreleased_.push_back(std::move(*one));
 }
 
 Result<> SnapshotJob::publish() {

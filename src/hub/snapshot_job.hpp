@@ -33,6 +33,13 @@ struct HubCounters {
 
 class SnapshotJob;
 
+/// A node that may keep what it froze for a snapshot that has ended, until it hears from the hub: it was not reached.
+struct Unreleased {
+  std::string node, why;
+};
+/// As the end of a message.
+[[nodiscard]] std::string unreleased_text(const std::vector<Unreleased>& nodes);
+
 /// What jobs share; outlives them.
 struct JobEnvironment {
   HubPaths paths;
@@ -56,8 +63,8 @@ class SnapshotJob final : public MemberSink {
   SnapshotJob(JobEnvironment& environment, SnapshotRecord record);
   ~SnapshotJob() override;
 
-  /// Freezes on all nodes and checks the room; on failure nothing is left anywhere. unreachable: no
-  /// node froze anything.
+  /// Freezes on all nodes and checks the room; on failure nothing is left anywhere but on nodes that
+  /// could not be reached, which the message names. unreachable: no node froze anything.
   [[nodiscard]] Result<> prepare();
   /// Transfers and publishes, on threads of its own. After prepare(), or for a record in_progress
   /// from an earlier run.
@@ -73,6 +80,8 @@ class SnapshotJob final : public MemberSink {
   [[nodiscard]] State state() const;
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::string& id() const { return id_; }
+  /// Once it has ended.
+  [[nodiscard]] std::vector<Unreleased> unreleased() const;
   [[nodiscard]] uint64_t bytes_reserved() const;
   /// The object of the API; without gaps and clock samples for lists.
   [[nodiscard]] Json object(bool full) const;
@@ -84,7 +93,7 @@ class SnapshotJob final : public MemberSink {
             const std::string& reason) override;
   const std::atomic<bool>& ended() const override { return ended_; }
   void pause(std::chrono::milliseconds time) override;
-  std::string url_of(const NodeRecord& node) const override;
+  NodePlace place_of(const NodeRecord& node) const override;
 
  private:
   void freeze_all();
@@ -125,6 +134,7 @@ class SnapshotJob final : public MemberSink {
   std::optional<Error> error_;
   uint64_t size_bytes_ = 0;
   int64_t transfer_started_ns_ = 0;  // CLOCK_MONOTONIC
+  std::vector<Unreleased> unreleased_;
   bool committing_ = false;
 };
 

@@ -8,7 +8,7 @@ namespace lookback::hub {
 namespace {
 
 constexpr size_t kMaxText = 1024, kMaxClockSamples = 100'000,
-                 kMaxInterfaces = 10'000, kMaxLayers = 16;
+                 kMaxInterfaces = 10'000, kMaxLayers = 16, kMaxExcluded = 1'000;
 constexpr size_t kMaxMembers = 1'000'000;
 constexpr uint32_t kMaxMemberIndex = 99'999'999;  // eight digits in the archive
 
@@ -63,7 +63,9 @@ Json node_to_json(const NodeRecord& node) {
           {"clock", clock_samples_json(node.entry.clock)},
           {"interfaces", std::move(interfaces)},
           {"layers", layers_json(node.entry.layers)},
-          {"url", node.url},
+          {"excluded", excluded_json(node.entry.excluded)},
+          {"url", node.place.url},
+          {"address", node.place.address},
           {"frozen", node.frozen},
           {"window", coverage_json(node.window)},
           {"covers_window", node.covers_window},
@@ -89,7 +91,9 @@ Result<NodeRecord> node_from_json(const Json& json) {
   TRY_ASSIGN(node.entry.clock, clock_samples_from_json(json));
   TRY_ASSIGN(node.entry.interfaces, interfaces_from_json(json));
   TRY_ASSIGN(node.entry.layers, layers_from_json(json));
-  TRY_ASSIGN(node.url, json_get<std::string>(json, "url"));
+  TRY_ASSIGN(node.entry.excluded, excluded_from_json(json));
+  TRY_ASSIGN(node.place.url, json_get<std::string>(json, "url"));
+  TRY_ASSIGN(node.place.address, json_get_or<std::string>(json, "address", ""));
   TRY_ASSIGN(node.frozen, json_get<bool>(json, "frozen"));
   TRY_ASSIGN(node.covers_window, json_get<bool>(json, "covers_window"));
   if (const auto window = json.find("window"); window != json.end() && window->is_object()) {
@@ -162,6 +166,26 @@ Result<std::vector<archive::InterfaceEntry>> interfaces_from_json(const Json& ob
         TRY_ASSIGN(interface.link_type, json_get<uint16_t>(json, "link_type"));
         TRY_ASSIGN(interface.mac, text_of(json, "mac"));
         return interface;
+      });
+}
+
+Json excluded_json(const std::vector<archive::ExcludedEntry>& excluded) {
+  Json list = Json::array();
+  for (const archive::ExcludedEntry& one : excluded)
+    list.push_back({{"connection", one.connection},
+                    {"from", time_json(one.from_ns)},
+                    {"to", time_json(one.to_ns)}});
+  return list;
+}
+
+Result<std::vector<archive::ExcludedEntry>> excluded_from_json(const Json& object) {
+  return read_array<archive::ExcludedEntry>(
+      object, "excluded", kMaxExcluded, [](const Json& json) -> Result<archive::ExcludedEntry> {
+        archive::ExcludedEntry excluded;
+        TRY_ASSIGN(excluded.connection, text_of(json, "connection"));
+        TRY_ASSIGN(excluded.from_ns, json_time(json, "from"));
+        TRY_ASSIGN(excluded.to_ns, json_time(json, "to"));
+        return excluded;
       });
 }
 

@@ -27,10 +27,20 @@ struct FrozenMember {
   std::optional<TimeWindow> stamps;  ///< what they lie in, node time; nothing: anywhere in the window
 };
 
+/// Where a node is called.
+struct NodePlace {
+  std::string url;
+  /// A number. It is connected to whatever the URL's host is, so that a name in the URL leads nowhere else; empty: the
+  /// URL is followed.
+  std::string address{};
+  friend bool operator==(const NodePlace&, const NodePlace&) = default;
+};
+
 struct NodeRecord {
   archive::NodeEntry entry;  ///< status "" until the node is dealt with; packets and bytes stay 0
-  std::string url;
+  NodePlace place;
   bool frozen = false;
+  bool unasked = false;  ///< nobody took the order there: it cannot have frozen anything; not written down
   bool covers_window = false;                        ///< the node had all of the window
   TimeWindow window;                                 ///< node time, once frozen
   uint64_t content_bytes = 0, compressed_bytes = 0;  ///< estimates
@@ -61,6 +71,9 @@ struct SnapshotRecord {
 [[nodiscard]] Result<std::vector<archive::ClockSample>> clock_samples_from_json(const Json& object);
 [[nodiscard]] Result<std::vector<archive::InterfaceEntry>> interfaces_from_json(const Json& object);
 [[nodiscard]] Result<std::vector<FrozenMember>> members_from_json(const Json& object);
+[[nodiscard]] Json excluded_json(const std::vector<archive::ExcludedEntry>& excluded);
+/// Nothing where it is missing: an earlier version does not tell it.
+[[nodiscard]] Result<std::vector<archive::ExcludedEntry>> excluded_from_json(const Json& object);
 [[nodiscard]] Json layers_json(const std::vector<archive::LayerEntry>& layers);
 [[nodiscard]] Result<std::vector<archive::LayerEntry>> layers_from_json(const Json& object);
 /// A manifest with this node alone can be written and read: nothing that the node said can spoil

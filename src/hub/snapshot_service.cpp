@@ -139,7 +139,7 @@ Result<std::string> SnapshotService::create(const SnapshotOrder& order, int64_t 
     NodeRecord one;
     one.entry.name = node.name;
     one.entry.version = node.version;
-    one.url = node.url;
+    one.place = node.place;
     record.nodes.push_back(std::move(one));
   }
   auto job = std::make_shared<SnapshotJob>(env_, std::move(record));
@@ -158,7 +158,10 @@ Result<std::string> SnapshotService::create(const SnapshotOrder& order, int64_t 
   auto ready = job->prepare();
   if (ready) {
     ready = job->start();
-    if (!ready) job->forget_freezes();
+    if (!ready) {
+      job->forget_freezes();
+      if (const auto left = job->unreleased(); !left.empty()) ready.error().message += "; " + unreleased_text(left);
+    }
   }
   if (!ready) {
     forget(job);
@@ -185,7 +188,18 @@ std::shared_ptr<SnapshotJob> SnapshotService::find_job(const std::string& name) 
   return it == jobs_.end() ? nullptr : it->second;
 }
 
-Result<> SnapshotService::cancel(const std::string& name) {
+std::vector<std::string> SnapshotService::live_freezes() const {
+  std::vector<std::string> ids;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [name, job] : jobs_) {
+    const auto state = job->state();
+    if (state == SnapshotJob::State::pending || state == SnapshotJob::State::in_progress)
+      ids.push_back(job->id());
+  }
+  return ids;
+}
+
+Result<std::vector<Unreleased>> SnapshotService::cancel(const std::string& name) {
   const auto job = find_job(name);
   if (!job) {
     if (library_.contains(name))
@@ -212,10 +226,10 @@ Result<> SnapshotService::cancel(const std::string& name) {
     return fail(ErrorKind::conflict, "snapshot {} was completed meanwhile; delete it instead",
                 name);
   announce("cancelled", name, "gone");
-  return {};
+  return job->unreleased();
 }
 
-Result<> SnapshotService::remove(const std::string& name) {
+Result<std::vector<Unreleased>> SnapshotService::remove(const std::string& name) {
   const auto job = find_job(name);
   if (job) {
     const auto state = job->state();
@@ -230,13 +244,13 @@ Result<> SnapshotService::remove(const std::string& name) {
         return fail(ErrorKind::failed, "cannot remove {}: {}", paths_.job(name).string(),
                     ec.message());
       announce("deleted", name, "gone");
-      return {};
+      return job->unreleased();
     }
   }
   TRY(library_.remove(name));
   log_info("snapshot {} was deleted", name);
   announce("deleted", name, "gone");
-  return {};
+  return std::vector<Unreleased>();
 }
 
 Result<SnapshotService::NameClaim> SnapshotService::claim(const std::string& name) {

@@ -31,10 +31,12 @@ class SnapshotService {
   [[nodiscard]] Result<std::string> create(const SnapshotOrder& order, int64_t now_ns);
   [[nodiscard]] Result<std::string> show(const std::string& name) const;  ///< JSON text
   [[nodiscard]] std::string list() const;                                 ///< JSON text
-  /// Ends a snapshot under way and returns when nothing is left of it.
-  [[nodiscard]] Result<> cancel(const std::string& name);
+  /// Ends a snapshot under way and returns when nothing is left of it but what it says.
+  [[nodiscard]] Result<std::vector<Unreleased>> cancel(const std::string& name);
   /// conflict while it is under way.
-  [[nodiscard]] Result<> remove(const std::string& name);
+  [[nodiscard]] Result<std::vector<Unreleased>> remove(const std::string& name);
+  /// The freezes that snapshots under way need: of all that this hub ever ordered, no others may stay on a node.
+  [[nodiscard]] std::vector<std::string> live_freezes() const;
   /// Snapshots by state: in_progress (pending ones included), completed, failed.
   [[nodiscard]] std::map<std::string, size_t> counts() const;
 

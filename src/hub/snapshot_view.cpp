@@ -24,6 +24,7 @@ Json node_object(const archive::NodeEntry& node, uint64_t members_total, uint64_
   if (!full) return object;
   object["gaps"] = gaps_json(node.gaps);
   object["clock"] = clock_samples_json(node.clock);
+  object["excluded"] = excluded_json(node.excluded);
   Json& interfaces = object["interfaces"] = Json::array();
   for (const archive::InterfaceEntry& one : node.interfaces)
     interfaces.push_back({{"name", one.name}, {"link_type", one.link_type}, {"mac", one.mac}});
@@ -93,6 +94,7 @@ Json brief_object(Json object) {
       node.erase("gaps");
       node.erase("clock");
       node.erase("interfaces");
+      node.erase("excluded");
     }
   }
   return object;

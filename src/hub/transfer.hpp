@@ -47,7 +47,7 @@ class MemberSink {
   /// Waits, but not longer than until ended().
   virtual void pause(std::chrono::milliseconds time) = 0;
   /// Where the node is now: it may have been started again elsewhere.
-  [[nodiscard]] virtual std::string url_of(const NodeRecord& node) const = 0;
+  [[nodiscard]] virtual NodePlace place_of(const NodeRecord& node) const = 0;
 };
 
 class NodeTransfer {

@@ -32,6 +32,7 @@ Result<FreezeOrder> parse_order(const std::string& body) {
   TRY_ASSIGN(const Json document, parse_json(body, "the request"));
   TRY_ASSIGN(order.id, json_get<std::string>(document, "id"));
   TRY_ASSIGN(order.owner, json_get_or<std::string>(document, "owner", ""));
+  TRY_ASSIGN(order.hub, json_get_or<std::string>(document, "hub", ""));
   TRY_ASSIGN(order.window.from_ns, time_member(document, "from"));
   TRY_ASSIGN(order.window.to_ns, time_member(document, "to"));
   TRY_ASSIGN(order.time_to_live_ns,
@@ -47,18 +48,22 @@ Result<FreezeOrder> parse_order(const std::string& body) {
   return order;
 }
 
-Response freeze_response(const Result<FrozenWindow>& window, int status = 200) {
+Json document_of(const ApiParts& parts, const FrozenWindow& window) {
+  return freeze_document(window, parts.excluded(window.freeze.window));
+}
+
+Response freeze_response(const ApiParts& parts, const Result<FrozenWindow>& window, int status = 200) {
   if (!window) return Response::problem(window.error());
-  return Response::json(freeze_document(*window).dump(), status);
+  return Response::json(document_of(parts, *window).dump(), status);
 }
 
 Response create_freeze(const ApiParts& parts, Request& request) {
   const auto order = parse_order(request.body);
   if (!order) return Response::problem(as_invalid(order.error()));
-  parts.on_caller(request.peer_address);
+  parts.on_caller(request.peer_address, request.peer_port);
   const auto created = parts.freezes->create(*order);
   if (!created) return Response::problem(created.error());
-  return freeze_response(created->window, created->existed ? 200 : 201);
+  return freeze_response(parts, created->window, created->existed ? 200 : 201);
 }
 
 Response renew_freeze(const ApiParts& parts, Request& request) {
@@ -69,7 +74,7 @@ Response renew_freeze(const ApiParts& parts, Request& request) {
   const std::string& id = request.parameters["id"];
   if (auto renewed = parts.freezes->renew(id, *time_to_live); !renewed)
     return Response::problem(renewed.error());
-  return freeze_response(parts.freezes->find(id));
+  return freeze_response(parts, parts.freezes->find(id));
 }
 
 Response send_member(const ApiParts& parts, Request& request) {
@@ -80,14 +85,14 @@ Response send_member(const ApiParts& parts, Request& request) {
   if (error != std::errc() || end != text.data() + text.size())
     return Response::problem({ErrorKind::invalid, fmt::format("'{}' is no member's index", text)});
 
-  const auto window = parts.freezes->find(id);
-  if (!window) return Response::problem(window.error());
-  if (index >= window->freeze.runs.size() && index < kFirstEventMember)
-    return Response::problem(
-        {ErrorKind::not_found, fmt::format("freeze {} has no member {}", id, index)});
+  parts.on_caller(request.peer_address, request.peer_port);
+  const auto needed = parts.freezes->member_memory(id, index);
+  if (!needed) return Response::problem(needed.error());
+  const Response stopping = Response::problem({ErrorKind::unreachable, "the daemon is being stopped"});
+  auto share = parts.memory->take(*needed);
+  if (!share) return stopping;
   Result<std::optional<archive::MemberContent>> member = std::nullopt;
-  if (!parts.pool->run([&] { member = parts.freezes->any_member(id, index); }))
-    return Response::problem({ErrorKind::unreachable, "the daemon is being stopped"});
+  if (!parts.pool->run([&] { member = parts.freezes->any_member(id, index); })) return stopping;
   if (!member) {
     auto response = Response::problem(member.error());
     // It was there once: gone (RFC 9110 15.5.11), so that nobody asks again.
@@ -104,7 +109,10 @@ Response send_member(const ApiParts& parts, Request& request) {
   const auto header =
       std::make_shared<const std::vector<std::byte>>(archive::encode_member_header(*content));
   response.content_length = header->size() + content->compressed.size();
-  response.stream = [content, header](const http::BodyWriter& write) -> Result<> {
+  // What is on its way takes memory until it has been sent.
+  share->shrink(*response.content_length);
+  const auto kept = std::make_shared<const MemoryBudget::Share>(std::move(*share));
+  response.stream = [content, header, kept](const http::BodyWriter& write) -> Result<> {
     TRY(write(*header));
     return write(content->compressed);
   };
@@ -145,11 +153,11 @@ void add_routes(http::Server& server, ApiParts given) {
              [parts](Request& request) { return create_freeze(*parts, request); });
   server.add("GET", "/api/v1/freezes", [parts](Request&) {
     Json list = Json::array();
-    for (const auto& window : parts->freezes->list()) list.push_back(freeze_document(window));
+    for (const auto& window : parts->freezes->list()) list.push_back(document_of(*parts, window));
     return Response::json(Json{{"freezes", std::move(list)}}.dump());
   });
   server.add("GET", "/api/v1/freezes/{id}", [parts](Request& request) {
-    return freeze_response(parts->freezes->find(request.parameters["id"]));
+    return freeze_response(*parts, parts->freezes->find(request.parameters["id"]));
   });
   server.add("POST", "/api/v1/freezes/{id}/renew",
              [parts](Request& request) { return renew_freeze(*parts, request); });

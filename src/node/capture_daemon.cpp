@@ -1,11 +1,15 @@
 #include "lookback/node/capture_daemon.hpp"
 
+#include <malloc.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 #include "lookback/base/json.hpp"
 #include "lookback/base/log.hpp"
@@ -19,12 +23,18 @@
 #include "node/freeze_service.hpp"
 #include "node/heartbeat.hpp"
 #include "node/member_pool.hpp"
+#include "node/memory_budget.hpp"
 #include "node/recorder.hpp"
 #include "node/self_exclusion.hpp"
 
 namespace lookback::node {
 namespace {
 
+constexpr const char* kExclusionsFile = "exclusions.json";
+constexpr std::chrono::seconds kHousekeeping{5};
+/// For members, over all snapshots. With the ring, its spare buffers and what the daemon needs anyway, the process stays below
+/// the ring's size and 96 MiB.
+constexpr uint64_t kMemberMemory = 32 << 20;
 constexpr uint32_t kKernelBlockHeader = 48;  // struct tpacket_block_desc, which tp_sizeof_priv comes behind
 constexpr size_t kGapsShown = 100;
 constexpr uint64_t kEventShare = 16, kLeastEventBytes = 64 << 20;
@@ -68,6 +78,8 @@ class Daemon final : public CaptureDaemon {
   [[nodiscard]] Result<> start_observer();
   [[nodiscard]] observe::EventStoreOptions event_store_options() const;
   void renew_exclusion();
+  [[nodiscard]] std::vector<std::string> advertised_addresses() const;
+  void keep_house();
   void shut_down();
 
   CaptureOptions options_;
@@ -82,13 +94,18 @@ class Daemon final : public CaptureDaemon {
   std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<observe::Observer> observer_;
   std::unique_ptr<FreezeService> freezes_;
+  MemoryBudget member_memory_{kMemberMemory};
   std::unique_ptr<MemberPool> pool_;
   std::unique_ptr<Heartbeat> heartbeat_;
   std::atomic<bool> heartbeat_ready_{false};
 
+  HubAddress hub_;
+  std::mutex exclusion_mutex_;
+  std::thread housekeeper_;
+
   std::mutex mutex_;
   std::condition_variable wake_;
-  bool stopping_ = false;
+  bool stopping_ = false, housekeeping_ended_ = false;
 };
 
 Result<> check_options(CaptureOptions& options) {
@@ -108,10 +125,11 @@ Result<> Daemon::open(const SourceFactory& source) {
   server_options.token = options_.token;
   server_options.insecure = options_.insecure;
   TRY_ASSIGN(server_, http::Server::create(std::move(server_options)));
-  exclusion_ = std::make_unique<SelfExclusion>(server_->port());
+  exclusion_ = std::make_unique<SelfExclusion>(server_->address(), server_->port(),
+                                               options_.data_dir / kExclusionsFile, clock_);
   if (!options_.hub_url.empty()) {
-    TRY_ASSIGN(const HubAddress hub, parse_hub_url(options_.hub_url));
-    exclusion_->set_hub(resolve(hub.host), {hub.port});
+    TRY_ASSIGN(hub_, parse_hub_url(options_.hub_url));
+    exclusion_->set_hub(resolve(hub_.host), hub_.port, advertised_addresses());
   }
 
   capture::RingOptions ring_options;
@@ -119,7 +137,7 @@ Result<> Daemon::open(const SourceFactory& source) {
   ring_options.filter = options_.filter;
   ring_options.snaplen = options_.snaplen;
   ring_options.ring_bytes = options_.ring_bytes;
-  if (options_.exclude_self) ring_options.exclude = exclusion_->peers();
+  if (options_.exclude_self) ring_options.exclude = exclusion_->connections();
   ring_options.block_reserve =
       store::block_reserve(capture::ring_block_bytes(options_.ring_bytes)) - kKernelBlockHeader;
   // The ring comes before the store: a wrong filter should not leave a data directory behind.
@@ -161,11 +179,17 @@ Result<> Daemon::open(const SourceFactory& source) {
 
   add_routes(*server_, {.freezes = freezes_.get(),
                         .pool = pool_.get(),
+                        .memory = &member_memory_,
                         .state = [this] { return state(kGapsShown); },
-                        .on_caller = [this](const std::string& address) {
-                          if (exclusion_->add_caller(address)) renew_exclusion();
+                        .on_caller = [this](const std::string& address, uint16_t port) {
+                          if (exclusion_->add_caller(address, port)) renew_exclusion();
+                        },
+                        .excluded = [this](TimeWindow window) {
+                          return options_.exclude_self ? exclusion_->intervals(window)
+                                                       : std::vector<ExcludedInterval>();
                         }});
   TRY(server_->start());
+  housekeeper_ = std::thread([this] { keep_house(); });
   if (!options_.hub_url.empty()) TRY(start_heartbeat());
   log_info("node {} records into {} (storage {}, ring {}), API on {}:{}", options_.node,
            options_.data_dir.string(), format_size(options_.storage_bytes),
@@ -204,9 +228,12 @@ Result<> Daemon::start_heartbeat() {
   parts.tls = options_.tls.has_value();
   parts.clock = &clock_;
   parts.status = [this] { return heartbeat_status_document(state(0)).dump(); };
-  parts.on_hub = [this](const std::vector<std::string>& addresses,
-                        const std::vector<uint16_t>& ports) {
-    if (exclusion_->set_hub(addresses, ports)) renew_exclusion();
+  parts.on_hub = [this](const std::vector<std::string>& addresses) {
+    if (exclusion_->set_hub(addresses, hub_.port, advertised_addresses())) renew_exclusion();
+  };
+  parts.held_freezes = [this] { return freezes_->held(); };
+  parts.on_live_freezes = [this](const auto& held, const auto& hub_id, const auto& live) {
+    freezes_->settle(held, hub_id, live);
   };
   parts.on_clock = [this](const ClockOffset& offset) {
     store::ClockSample sample;
@@ -222,8 +249,38 @@ Result<> Daemon::start_heartbeat() {
 
 void Daemon::renew_exclusion() {
   if (!options_.exclude_self) return;
-  if (auto set = ring_->set_excluded(exclusion_->peers()); !set)
+  // One at a time, so that the last word is the newest.
+  const std::lock_guard lock(exclusion_mutex_);
+  if (auto set = ring_->set_excluded(exclusion_->connections()); !set)
     log_warning("the daemon's own traffic is recorded: {}", set.error().message);
+}
+
+std::vector<std::string> Daemon::advertised_addresses() const {
+  if (options_.advertise_url.empty()) return {};
+  const auto advertised = parse_hub_url(options_.advertise_url);
+  if (!advertised) return {};
+  std::vector<std::string> addresses = resolve(advertised->host);
+  // The way to an address of this machine's own starts at that address; any other is a proxy's.
+  std::erase_if(addresses, [](const std::string& address) { return source_address(address) != address; });
+  return addresses;
+}
+
+void Daemon::keep_house() {
+  prctl(PR_SET_NAME, "housekeeper");
+  uint64_t trimmed_at = 0;
+  std::unique_lock lock(mutex_);
+  while (!housekeeping_ended_) {
+    lock.unlock();
+    if (exclusion_->expire()) renew_exclusion();
+    if (options_.exclude_self) exclusion_->save_if_changed();
+    // After the last member, what the heap kept of it goes back to the system.
+    if (const uint64_t taken = member_memory_.taken(); taken != trimmed_at && member_memory_.used() == 0) {
+      trimmed_at = taken;
+      malloc_trim(0);
+    }
+    lock.lock();
+    wake_.wait_for(lock, kHousekeeping, [&] { return housekeeping_ended_; });
+  }
 }
 
 DaemonState Daemon::state(size_t gaps) const {
@@ -238,6 +295,7 @@ DaemonState Daemon::state(size_t gaps) const {
   if (heartbeat_ready_.load(std::memory_order_acquire)) state.heartbeat = heartbeat_->status();
   state.ring_bytes = ring_->memory().size();
   state.events = observer_->status();
+  if (options_.exclude_self) state.excluded = exclusion_->connections();
   if (gaps == 0) return state;
   for (auto& interface : ring_->interfaces())
     if (ring_->selects(interface.name)) state.interfaces.push_back(std::move(interface));
@@ -251,8 +309,15 @@ DaemonState Daemon::state(size_t gaps) const {
 }
 
 void Daemon::shut_down() {
+  {
+    const std::lock_guard lock(mutex_);
+    housekeeping_ended_ = true;
+  }
+  wake_.notify_all();
+  if (housekeeper_.joinable()) housekeeper_.join();
   if (heartbeat_) heartbeat_->stop();
   // A handler may wait for the pool, and the pool's end is what ends its wait.
+  member_memory_.stop();
   if (pool_) pool_->stop();
   if (server_) server_->stop();
   observer_.reset();

@@ -34,6 +34,16 @@ Json interfaces_document(const std::vector<packet::Interface>& interfaces) {
   return list;
 }
 
+/// As far as it touches the window.
+Json excluded_document(const std::vector<ExcludedInterval>& excluded, TimeWindow window) {
+  Json list = Json::array();
+  for (const auto& one : excluded)
+    list.push_back({{"connection", to_string(one.connection)},
+                    {"from", format_time_ns(std::max(one.from_ns, window.from_ns))},
+                    {"to", format_time_ns(std::min(one.to_ns.value_or(window.to_ns), window.to_ns))}});
+  return list;
+}
+
 Json rate_document(const Rates& rates) {
   return {{"packets_per_second", std::round(rates.packets_per_second * 10) / 10},
           {"bytes_per_second", std::round(rates.bytes_per_second * 10) / 10}};
@@ -147,6 +157,8 @@ Json status_document(const DaemonState& state) {
   document["clock"] = clock_document(state.heartbeat);
   document["gaps"] = gaps_document(state.gaps);
   document["filter"] = options.filter;
+  document["excluded"] = Json::array();
+  for (const auto& connection : state.excluded) document["excluded"].push_back(to_string(connection));
   document["snaplen"] = options.snaplen;
   document["ring_bytes"] = state.ring_bytes;
   std::string layer = "recording", reason;
@@ -162,7 +174,7 @@ Json status_document(const DaemonState& state) {
   return document;
 }
 
-Json freeze_document(const FrozenWindow& window) {
+Json freeze_document(const FrozenWindow& window, const std::vector<ExcludedInterval>& excluded) {
   const auto& freeze = window.freeze;
   Json clock = Json::array();
   for (const auto& sample : freeze.clock)
@@ -197,6 +209,7 @@ Json freeze_document(const FrozenWindow& window) {
     layers["os_events"] = {{"state", window.events_state}, {"reason", window.events_reason}};
   return {{"id", freeze.id},
           {"owner", freeze.owner},
+          {"hub", window.hub},
           {"from", format_time_ns(freeze.window.from_ns)},
           {"to", format_time_ns(freeze.window.to_ns)},
           {"created", format_time_ns(freeze.created_ns)},
@@ -211,6 +224,7 @@ Json freeze_document(const FrozenWindow& window) {
           // A record and its line compressed are about as long.
           {"compressed_bytes", window.estimate.compressed_bytes + event_bytes},
           {"layers", std::move(layers)},
+          {"excluded", excluded_document(excluded, freeze.window)},
           {"members", std::move(members)}};
 }
 

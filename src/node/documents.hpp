@@ -12,6 +12,7 @@
 #include "node/freeze_service.hpp"
 #include "node/heartbeat.hpp"
 #include "node/recorder.hpp"
+#include "node/self_exclusion.hpp"
 
 namespace lookback::node {
 
@@ -31,12 +32,15 @@ struct DaemonState {
   uint64_t freezes = 0;
   uint64_t gap_count = 0;
   std::optional<observe::ObserverStatus> events;
+  std::vector<capture::ExcludedConnection> excluded;  ///< the daemon's own, not recorded now
 };
 
 [[nodiscard]] nlohmann::json status_document(const DaemonState& state);
 /// The part of it that goes with every heartbeat.
 [[nodiscard]] nlohmann::json heartbeat_status_document(const DaemonState& state);
-[[nodiscard]] nlohmann::json freeze_document(const FrozenWindow& window);
+/// `excluded`: what was left out of the recording at any time of the window.
+[[nodiscard]] nlohmann::json freeze_document(const FrozenWindow& window,
+                                             const std::vector<ExcludedInterval>& excluded);
 [[nodiscard]] std::string metrics_text(const DaemonState& state);
 
 /// How long the storage lasts at this rate; nothing while the rate is not known.

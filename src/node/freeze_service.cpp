@@ -26,6 +26,7 @@ constexpr int64_t kStampDelayNs = 5 * kMs;
 constexpr int64_t kAheadNs = 250 * kMs;
 constexpr int64_t kMaxWaitNs = 2000 * kMs;
 constexpr size_t kMaxNetworks = 1024;
+constexpr size_t kMostHubId = 64;
 
 // An enhanced packet block around a packet: block header, flags option, end of options, padding.
 constexpr uint64_t kPacketOverhead = 32 + 12 + 3;
@@ -34,6 +35,12 @@ constexpr uint64_t kSectionOverhead = 4096;
 // What an estimate looks at: this much of each of a few runs.
 constexpr size_t kSampledRuns = 3;
 constexpr uint64_t kSampleBytes = 512 << 10;
+
+/// What making a member takes beside its content: what is read ahead, a frame, the compressor.
+constexpr uint64_t kMemberOverhead = 3 << 20;
+/// Of a segment of events: its places, and the sockets and processes that live.
+constexpr uint64_t kEventGrowth = 4;
+constexpr size_t kKeptBuilders = 2;
 
 archive::ClockMap clock_map(const std::vector<store::ClockSample>& known) {
   std::vector<archive::ClockSample> samples;
@@ -61,6 +68,20 @@ Outlook look_at(const TimeWindow& hub, const std::vector<store::ClockSample>& hi
 bool contains(const std::vector<TimeWindow>& windows, int64_t time_ns) {
   return std::any_of(windows.begin(), windows.end(),
                      [&](const TimeWindow& window) { return window.contains(time_ns); });
+}
+
+std::string hub_of(const std::string& extra) {
+  const auto parsed = parse_json(extra, "the freeze's owner");
+  if (!parsed || !parsed->is_object()) return {};
+  return json_get_or<std::string>(*parsed, "hub", "").value_or("");
+}
+
+Result<> check_life(int64_t time_to_live_ns) {
+  if (time_to_live_ns <= 0) return fail(ErrorKind::invalid, "the time to live must be positive");
+  if (time_to_live_ns > store::kMostFreezeLife)
+    return fail(ErrorKind::invalid, "a freeze lives for {} at most, and can be renewed",
+                format_duration_compact(store::kMostFreezeLife));
+  return {};
 }
 
 Result<AddressFilter> filter_of(const store::Freeze& freeze) {
@@ -118,7 +139,9 @@ Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
   if (auto existing = parts_.store->find_freeze(order.id))
     return Created{describe(std::move(*existing)), true};
   if (order.window.empty()) return fail(ErrorKind::invalid, "the window is empty");
-  if (order.time_to_live_ns <= 0) return fail(ErrorKind::invalid, "the time to live must be positive");
+  TRY(check_life(order.time_to_live_ns));
+  if (order.hub.size() > kMostHubId)
+    return fail(ErrorKind::invalid, "the hub's id is longer than {} characters", kMostHubId);
   if (order.networks.size() > kMaxNetworks)
     return fail(ErrorKind::invalid, "more than {} networks", kMaxNetworks);
   TRY(AddressFilter::parse(order.networks));
@@ -131,6 +154,7 @@ Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
   // Whoever asks takes our clock to be right to within the error, and has widened the window by the error as well.
   if (ahead > 2 * std::max(parts_.clock_error_ns(), first_look.error_ns) + kAheadNs)
     return fail(ErrorKind::invalid, "the window ends {} in the future", format_duration(ahead));
+  TRY_ASSIGN(const FreezeAdmission::Entry entry, admission_.enter({order.id, order.hub, order.owner}, held()));
   // What the error adds to the window's end is recorded by then as well.
   const int64_t wait =
       std::min(ahead + std::min(first_look.error_ns, kAheadNs) + parts_.ring_delay_ns + kStampDelayNs, kMaxWaitNs);
@@ -144,13 +168,19 @@ Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
     return clock_map(known).to_node_widened(order.window);
   };
   request.time_to_live_ns = order.time_to_live_ns;
-  request.extra = Json{{"networks", order.networks}}.dump();
+  request.extra = Json{{"networks", order.networks}, {"hub", order.hub}}.dump();
   // Packets are worth having without the events. These come first: the same order a second time finds all of it.
   if (parts_.observer != nullptr)
     if (auto frozen = parts_.observer->freeze(order.id, parts_.store->window_of(request)); !frozen)
       log_warning("freeze {} has no events: {}", order.id, frozen.error().message);
-  TRY_ASSIGN(auto freeze, parts_.store->freeze(request));
-  return Created{describe(std::move(freeze)), false};
+  auto freeze = parts_.store->freeze(request);
+  const bool released = entry.released();
+  if (!freeze || released) {
+    if (auto gone = release(order.id); !gone) log_warning("freeze {}: {}", order.id, gone.error().message);
+    if (released) return fail(ErrorKind::conflict, "freeze {} was released while it was made", order.id);
+    return tl::make_unexpected(freeze.error());
+  }
+  return Created{describe(std::move(*freeze)), false};
 }
 
 Result<FrozenWindow> FreezeService::find(const std::string& id) {
@@ -165,11 +195,42 @@ std::vector<FrozenWindow> FreezeService::list() {
 }
 
 Result<> FreezeService::renew(const std::string& id, int64_t time_to_live_ns) {
-  if (time_to_live_ns <= 0) return fail(ErrorKind::invalid, "the time to live must be positive");
+  TRY(check_life(time_to_live_ns));
   return parts_.store->renew_freeze(id, time_to_live_ns);
 }
 
+std::vector<HeldFreeze> FreezeService::held() {
+  std::vector<HeldFreeze> list;
+  const auto labels = parts_.store->freeze_labels();
+  list.reserve(labels.size());
+  std::map<std::string, std::string> hubs;
+  const std::lock_guard lock(mutex_);
+  for (const auto& label : labels) {
+    const auto known = hubs_.find(label.id);
+    const std::string hub = known != hubs_.end() ? known->second : hub_of(label.extra);
+    hubs.emplace(label.id, hub);
+    list.push_back({label.id, hub, label.owner});
+  }
+  hubs_ = std::move(hubs);
+  return list;
+}
+
+void FreezeService::settle(const std::vector<HeldFreeze>& held, const std::string& hub_id,
+                           const std::vector<std::string>& live) {
+  if (hub_id.empty()) return;
+  admission_.set_own_hub(hub_id);
+  for (const auto& freeze : held) {
+    if (freeze.hub != hub_id || std::find(live.begin(), live.end(), freeze.id) != live.end()) continue;
+    const auto released = release(freeze.id);
+    if (released)
+      log_info("freeze {} ({}) is released: the hub makes no snapshot of it any more", freeze.id, freeze.owner);
+    else
+      log_warning("freeze {} cannot be released: {}", freeze.id, released.error().message);
+  }
+}
+
 Result<> FreezeService::release(const std::string& id) {
+  admission_.release(id);
   forget(id);
   if (parts_.observer != nullptr) TRY(parts_.observer->store().release(id));
   return parts_.store->release_freeze(id);
@@ -178,6 +239,7 @@ Result<> FreezeService::release(const std::string& id) {
 void FreezeService::forget(const std::string& id) {
   const std::lock_guard lock(mutex_);
   estimates_.erase(id);
+  hubs_.erase(id);
 }
 
 FrozenWindow FreezeService::describe(store::Freeze freeze) {
@@ -210,11 +272,13 @@ FrozenWindow FreezeService::describe(store::Freeze freeze) {
       freeze.runs.begin(), freeze.runs.end(), [](const auto& run) { return run.given_up; }));
   window.complete = given_up == 0 && freeze.gaps.empty();
   if (!window.complete) window.reason = reason_of(freeze.gaps, given_up);
+  window.hub = hub_of(freeze.extra);
   window.freeze = std::move(freeze);
   return window;
 }
 
 FreezeEstimate FreezeService::estimate(const store::Freeze& freeze, const AddressFilter& filter) {
+  const std::lock_guard one_at_a_time(estimate_mutex_);
   FreezeEstimate estimate;
   for (const auto& run : freeze.runs)
     if (!run.given_up) estimate.content_bytes += content_bound(run);
@@ -261,6 +325,21 @@ void FreezeService::note_damage(const std::string& id, const std::vector<store::
     log_warning("freeze {}: {}", id, noted.error().message);
 }
 
+Result<uint64_t> FreezeService::member_memory(const std::string& id, size_t index) {
+  TRY_ASSIGN(const auto freeze, parts_.store->find_freeze(id));
+  if (index < freeze.runs.size()) {
+    // Packets shrink to a third or less as a rule.
+    const uint64_t content = content_bound(freeze.runs[index]);
+    return kMemberOverhead + content + content / 3;
+  }
+  if (parts_.observer != nullptr && index >= kFirstEventMember) {
+    for (const auto& segment : parts_.observer->store().frozen(id))
+      if (event_member_index(segment) == index) return kMemberOverhead + segment.bytes * kEventGrowth;
+    return kMemberOverhead;  // it was given up, or was never there
+  }
+  return fail(ErrorKind::not_found, "freeze {} has no member {}", id, index);
+}
+
 Result<std::optional<archive::MemberContent>> FreezeService::any_member(const std::string& id,
                                                                         size_t index) {
   if (index < kFirstEventMember || parts_.observer == nullptr) return member(id, index);
@@ -285,6 +364,7 @@ Result<std::optional<archive::MemberContent>> FreezeService::member(const std::s
   TRY_ASSIGN(const auto filter, filter_of(freeze));
 
   const BorrowedBuilder builder(*this);
+  builder->reserve(content_bound(freeze.runs[run]));
   TRY_ASSIGN(const auto reader, parts_.store->read_run(id, run));
   // A run may name further interfaces as it goes.
   size_t described = 0;
@@ -319,10 +399,10 @@ FreezeService::BorrowedBuilder::BorrowedBuilder(FreezeService& service) : servic
 FreezeService::BorrowedBuilder::~BorrowedBuilder() {
   const std::lock_guard lock(service_.mutex_);
   // Between snapshots nothing is kept.
-  if (--service_.builders_in_use_ > 0)
-    service_.builders_.push_back(std::move(builder_));
-  else
+  if (--service_.builders_in_use_ == 0)
     service_.builders_.clear();
+  else if (service_.builders_.size() < kKeptBuilders)
+    service_.builders_.push_back(std::move(builder_));
 }
 
 }  // namespace lookback::node

@@ -17,13 +17,15 @@
 #include "lookback/observe/observer.hpp"
 #include "lookback/store/store.hpp"
 #include "node/address_filter.hpp"
+#include "node/freeze_admission.hpp"
 
 namespace lookback::node {
 
 struct FreezeOrder {
   std::string id, owner;
+  std::string hub;        ///< the id of the hub that orders it; empty: somebody else
   TimeWindow window;      ///< hub time
-  int64_t time_to_live_ns = 24 * 3600 * kNsPerSecond;
+  int64_t time_to_live_ns = store::kMostFreezeLife;
   std::vector<std::string> networks;
 };
 
@@ -36,6 +38,7 @@ struct FreezeEstimate {
 
 struct FrozenWindow {
   store::Freeze freeze;
+  std::string hub;  ///< that ordered it; may be empty
   FreezeEstimate estimate;
   bool complete = false;
   std::string reason;             ///< why not complete, one line
@@ -66,16 +69,28 @@ class FreezeService {
   };
   /// Translates the window by what was known of the clock at each time, waits until packets up to its end are out of the
   /// ring, seals and pins. The same id again gives the same freeze.
-  /// invalid: an empty window, one that ends in the future, a bad id or network.
+  /// invalid: an empty window, one that ends in the future, a bad id or network, a life of more than kMostFreezeLife;
+  /// conflict: the owner's share is taken, or the freeze was released while it was made.
   [[nodiscard]] Result<Created> create(const FreezeOrder& order);
   [[nodiscard]] Result<FrozenWindow> find(const std::string& id);
   [[nodiscard]] std::vector<FrozenWindow> list();
   [[nodiscard]] Result<> renew(const std::string& id, int64_t time_to_live_ns);
   [[nodiscard]] Result<> release(const std::string& id);
 
+  /// Without those that are being made.
+  [[nodiscard]] std::vector<HeldFreeze> held();
+  /// What the node's hub says of its own freezes: those that were `held` before it was asked, are its own, and are not
+  /// among the `live` ones of its answer, belong to snapshots that have ended, and are released. A freeze that is ordered
+  /// while the answer is on its way is not among `held`, so it is safe.
+  void settle(const std::vector<HeldFreeze>& held, const std::string& hub_id,
+              const std::vector<std::string>& live);
+
   /// By its index in the freeze's document: packets or events.
   [[nodiscard]] Result<std::optional<archive::MemberContent>> any_member(const std::string& id,
                                                                          size_t index);
+  /// The memory that any_member() takes while it works, by what is known beforehand. not_found as there; kind failed where the
+  /// member of an existing freeze is gone.
+  [[nodiscard]] Result<uint64_t> member_memory(const std::string& id, size_t index);
   /// One run of the freeze as an archive member: packets inside the window and the networks only. Nothing where there is none.
   /// not_found: no such freeze or run, or given up. The same bytes at every call. Takes processor time: see MemberPool.
   [[nodiscard]] Result<std::optional<archive::MemberContent>> member(const std::string& id,
@@ -102,10 +117,13 @@ class FreezeService {
   };
 
   const Parts parts_;
+  FreezeAdmission admission_;
+  std::mutex estimate_mutex_;  ///< one estimate at a time: each takes a few MiB
   std::mutex mutex_;
+  std::map<std::string, std::string> hubs_;  ///< by freeze id, those of held()
   /// By freeze id; made once, forgotten with the freeze.
   std::map<std::string, FreezeEstimate> estimates_;
-  std::vector<std::unique_ptr<exporter::MemberBuilder>> builders_;  ///< to be borrowed
+  std::vector<std::unique_ptr<exporter::MemberBuilder>> builders_;  ///< to be borrowed, at most kKeptBuilders
   size_t builders_in_use_ = 0;
 };
 

@@ -19,20 +19,22 @@ constexpr int64_t kMs = 1'000'000;
 constexpr int64_t kMinIntervalNs = 50 * kMs, kMaxIntervalNs = 60'000 * kMs,
                   kDefaultIntervalNs = 5'000 * kMs, kFirstIntervalNs = 250 * kMs;
 constexpr int kFirstExchanges = 4;
-constexpr int64_t kFirstRetryNs = 500 * kMs, kLastRetryNs = 15'000 * kMs;
+constexpr int64_t kFirstRetryNs = 500 * kMs, kLastRetryNs = 5'000 * kMs;
 constexpr int64_t kResolveEveryNs = 60'000 * kMs;
 // A measurement is written down when it says something new, and now and then.
 constexpr int64_t kPublishEveryNs = 60'000 * kMs;
-constexpr size_t kMaxPorts = 64;
 
-std::vector<uint16_t> ports_of(const Json& reply, const char* key) {
-  std::vector<uint16_t> ports;
-  const auto found = reply.find(key);
-  if (found == reply.end() || !found->is_array()) return ports;
-  for (const auto& port : *found)
-    if (port.is_number_unsigned() && port.get<uint64_t>() - 1 < UINT16_MAX && ports.size() < kMaxPorts)
-      ports.push_back(port.get<uint16_t>());
-  return ports;
+/// The freezes that the hub needs. Nothing where it does not say, or not in a way that can be understood: then nothing may be
+/// released.
+std::optional<std::vector<std::string>> live_freezes_of(const Json& reply) {
+  const auto found = reply.find("live_freezes");
+  if (found == reply.end() || !found->is_array()) return std::nullopt;
+  std::vector<std::string> ids;
+  for (const auto& id : *found) {
+    if (!id.is_string()) return std::nullopt;
+    ids.push_back(id.get<std::string>());
+  }
+  return ids;
 }
 
 }  // namespace
@@ -42,8 +44,7 @@ Heartbeat::Heartbeat(Parts parts, HubAddress hub, http::Client client)
       hub_(std::move(hub)),
       incarnation_(random_hex(8)),
       client_(std::move(client)),
-      watch_(*parts_.clock),
-      ports_{hub_.port} {}
+      watch_(*parts_.clock) {}
 
 Result<std::unique_ptr<Heartbeat>> Heartbeat::start(Parts parts) {
   TRY_ASSIGN(HubAddress hub, parse_hub_url(parts.hub_url));
@@ -110,7 +111,7 @@ void Heartbeat::resolve_hub() {
   if (!addresses_.empty() && now - resolved_monotonic_ns_ < kResolveEveryNs) return;
   resolved_monotonic_ns_ = now;
   if (auto found = resolve(hub_.host); !found.empty()) addresses_ = std::move(found);
-  parts_.on_hub(addresses_, ports_);
+  parts_.on_hub(addresses_);
 }
 
 Result<int64_t> Heartbeat::beat() {
@@ -126,6 +127,8 @@ Result<int64_t> Heartbeat::beat() {
                         {"error_ns", clock->error_ns},
                         {"measured", format_time_ns(clock->measured_ns)}};
 
+  // Before the hub is asked: what is ordered meanwhile is not judged by its answer.
+  const auto held = parts_.held_freezes();
   ClockExchange exchange;
   exchange.sent_ns = parts_.clock->realtime_ns();
   message["sent_ns"] = exchange.sent_ns;
@@ -144,16 +147,9 @@ Result<int64_t> Heartbeat::beat() {
   else if (estimator_.add(exchange))
     publish_clock();
 
-  std::vector<uint16_t> ports = ports_of(reply, "hub_ports");
-  const auto node_ports = ports_of(reply, "node_ports");
-  ports.insert(ports.end(), node_ports.begin(), node_ports.end());
-  ports.push_back(hub_.port);
-  std::sort(ports.begin(), ports.end());
-  ports.erase(std::unique(ports.begin(), ports.end()), ports.end());
-  if (ports != ports_) {
-    ports_ = std::move(ports);
-    parts_.on_hub(addresses_, ports_);
-  }
+  TRY_ASSIGN(const auto hub_id, json_get_or<std::string>(reply, "hub_id", ""));
+  if (const auto live = live_freezes_of(reply)) parts_.on_live_freezes(held, hub_id, *live);
+
   const int64_t pause = std::clamp(interval, kMinIntervalNs, kMaxIntervalNs);
   // One exchange may have met a busy moment of either side; of several the best one counts.
   return ++exchanges_ < kFirstExchanges ? std::min(pause, kFirstIntervalNs) : pause;

@@ -16,6 +16,7 @@
 #include "lookback/http/client.hpp"
 #include "node/clock_offset.hpp"
 #include "node/clock_watch.hpp"
+#include "node/freeze_admission.hpp"
 #include "node/self_exclusion.hpp"
 
 namespace lookback::node {
@@ -37,8 +38,13 @@ class Heartbeat {
     const Clock* clock = nullptr;
     /// The "status" member of the message, as JSON text.
     std::function<std::string()> status;
-    /// The hub's addresses and all the product's ports, when they may have changed.
-    std::function<void(const std::vector<std::string>&, const std::vector<uint16_t>&)> on_hub;
+    /// The hub's addresses, when they may have changed, and now and then.
+    std::function<void(const std::vector<std::string>&)> on_hub;
+    /// What is frozen now.
+    std::function<std::vector<HeldFreeze>()> held_freezes;
+    /// With what was held before the hub was asked, the hub's id, and the ids of its freezes that it still needs.
+    std::function<void(const std::vector<HeldFreeze>&, const std::string&, const std::vector<std::string>&)>
+        on_live_freezes;
     /// A new measurement that is worth keeping.
     std::function<void(const ClockOffset&)> on_clock;
   };
@@ -68,7 +74,6 @@ class Heartbeat {
   ClockWatch watch_;
   int64_t resolved_monotonic_ns_ = 0;
   std::vector<std::string> addresses_;
-  std::vector<uint16_t> ports_;
   std::optional<ClockOffset> published_;
   int64_t published_monotonic_ns_ = 0;
 

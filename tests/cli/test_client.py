@@ -245,7 +245,16 @@ def test_delete_asks(client, hub):
 
 def test_cancel(client, hub):
     hub.routes[f"POST {ONE}/cancel"] = Answer(status=204)
-    assert client("snapshot", "cancel", "s").returncode == 0 and hub.seen("POST", f"{ONE}/cancel")
+    done = client("snapshot", "cancel", "s")
+    assert done.returncode == 0 and hub.seen("POST", f"{ONE}/cancel") and "nothing of it is left" in done.stderr
+    # What may be left on a node is said, and never denied.
+    left = {"unreleased": [{"node": "web-2", "reason": "no answer"}]}
+    hub.routes[f"POST {ONE}/cancel"] = Answer(left)
+    done = client("snapshot", "cancel", "s")
+    assert done.returncode == 0 and "nothing" not in done.stderr and "web-2 (no answer)" in done.stderr
+    hub.routes[f"DELETE {ONE}"] = Answer(left)
+    done = client("snapshot", "delete", "s", "--yes")
+    assert done.returncode == 0 and "web-2 (no answer)" in done.stderr
     assert client("snapshot", "cancel", "t").returncode == 4
 
 

@@ -50,6 +50,13 @@ struct LayerEntry {
   friend bool operator==(const LayerEntry&, const LayerEntry&) = default;
 };
 
+/// Connections of the recorder itself that it left out, from when to when (node time).
+struct ExcludedEntry {
+  std::string connection;             ///< "tcp 10.0.0.7:7401 10.0.0.1:*"
+  int64_t from_ns = 0, to_ns = 0;
+  friend bool operator==(const ExcludedEntry&, const ExcludedEntry&) = default;
+};
+
 struct NodeEntry {
   std::string name;
   std::string version;                ///< of the capture daemon
@@ -64,6 +71,7 @@ struct NodeEntry {
   std::vector<LayerEntry> layers;     ///< by name
   std::string origin;                 ///< what captured an imported file, as it says itself: hardware, system, application, comment
   bool losses_counted = true;         ///< false: packets may be missing that no gap tells, as in captures that do not count them
+  std::vector<ExcludedEntry> excluded;
   friend bool operator==(const NodeEntry&, const NodeEntry&) = default;
 };
 

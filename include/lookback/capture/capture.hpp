@@ -14,11 +14,13 @@
 
 namespace lookback::capture {
 
-/// TCP connections that are not recorded: between `address` and any of `ports` (the daemons' own traffic).
-struct ExcludedPeer {
-  std::string address;
-  std::vector<uint16_t> ports;
-  friend bool operator==(const ExcludedPeer&, const ExcludedPeer&) = default;
+/// TCP connections that are not recorded (the daemon's own): between exactly these two ends, in both directions.
+struct ExcludedConnection {
+  std::string local;         ///< address, a zone is passed over
+  uint16_t local_port = 0;   ///< 0: any, but not at both ends
+  std::string remote;
+  uint16_t remote_port = 0;
+  friend bool operator==(const ExcludedConnection&, const ExcludedConnection&) = default;
 };
 
 struct RingOptions {
@@ -26,7 +28,7 @@ struct RingOptions {
   std::string filter{};                 ///< pcap-filter; where it makes no sense for a link type, nothing of that type matches
   uint32_t snaplen = 0;                 ///< 0: whole packets
   uint64_t ring_bytes = 64ULL << 20;
-  std::vector<ExcludedPeer> exclude{};
+  std::vector<ExcludedConnection> exclude{};
   uint32_t block_reserve = 0;           ///< bytes to leave free behind the kernel's block header (tp_sizeof_priv)
 };
 
@@ -99,7 +101,7 @@ class Ring {
   [[nodiscard]] virtual std::vector<packet::Interface> interfaces() const = 0;
   /// True for an interface of that name (present or not) that the options select.
   [[nodiscard]] virtual bool selects(const std::string& interface_name) const = 0;
-  [[nodiscard]] virtual Result<> set_excluded(std::vector<ExcludedPeer> exclude) = 0;
+  [[nodiscard]] virtual Result<> set_excluded(std::vector<ExcludedConnection> exclude) = 0;
   /// Milliseconds after which the kernel has surely handed over a packet (twice the block retire timeout).
   [[nodiscard]] virtual int retire_timeout_ms() const = 0;
 };

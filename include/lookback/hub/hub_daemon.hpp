@@ -27,6 +27,9 @@ struct HubOptions {
   std::string token;  ///< bearer token of the API and towards the nodes; empty: none
   std::optional<http::TlsFiles> tls;  ///< certificate and key of the API
   std::string ca_file;                ///< PEM, to verify the nodes; empty: the system's
+  /// Nodes may be at other addresses than they call from: behind a proxy or an address translation. A hub with TLS refuses
+  /// http nodes all the same.
+  bool any_node_address = false;
   bool insecure = false;              ///< allows listening beyond loopback without TLS
 };
 

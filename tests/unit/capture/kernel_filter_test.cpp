@@ -95,12 +95,12 @@ TEST_CASE("each hardware type gets its own rule") {
 
 TEST_CASE("a machine with many addresses can leave its own connections out") {
   FilterPlan plan;
-  Exclusion exclusion{{}, {7400, 7401, 7402}};
   for (int i = 0; i < 40; ++i) {
-    exclusion.addresses.push_back(packet::IpAddress::parse(fmt::format("10.0.0.{}", i)).value());
-    exclusion.addresses.push_back(packet::IpAddress::parse(fmt::format("fd00::{:x}", i)).value());
+    for (const auto& [local, remote] : {std::pair(fmt::format("10.0.0.{}", i), "10.1.0.1"),
+                                        std::pair(fmt::format("fd00::{:x}", i), "fd01::1")})
+      plan.exclusions.push_back({packet::IpAddress::parse(local).value(), packet::IpAddress::parse(remote).value(), 7401,
+                                 static_cast<uint16_t>(i)});
   }
-  plan.exclusions = {exclusion, exclusion};
   REQUIRE(compose_filter(plan));
 }
 

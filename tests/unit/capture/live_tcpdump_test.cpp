@@ -133,7 +133,7 @@ void compare(const std::string& interface, const std::vector<const char*>& filte
     options.interfaces = {interface};
     options.filter = filter;
     options.ring_bytes = 4 << 20;
-    options.exclude = {{"192.0.2.1", {7400, 7401}}};  // does not disturb what follows it
+    options.exclude = {{"192.0.2.2", 7401, "192.0.2.1", 0}};  // does not disturb what follows it
     const auto ring = Ring::open(options);
     REQUIRE(ring);
     send();

@@ -288,6 +288,7 @@ TEST_CASE("excluded connections are left out, whatever the filter says", "[root]
     send_frame("va", tcp_frame(1, 40000, 2, 7400));
     send_frame("va", tcp_frame(2, 7401, 1, 40000));
     send_frame("va", tcp_frame(3, 40000, 4, 7400));
+    send_frame("va", tcp_frame(1, 40000, 3, 7400));
     send_frame("va", tcp_frame(1, 40000, 2, 80));
     std::vector<int> found;
     for (const auto& packet : drain(ring))
@@ -298,12 +299,18 @@ TEST_CASE("excluded connections are left out, whatever the filter says", "[root]
   };
   for (const char* filter : {"", "tcp", "tcp or (vlan and tcp)"}) {
     INFO("filter: " << filter);
-    const auto ring = open_ring({.filter = filter, .exclude = {{"10.9.0.2", {7400, 7401}}}});
-    CHECK(ports(*ring) == std::vector<int>{7400, 80});
-    REQUIRE(ring->set_excluded({{"10.9.0.4", {7400}}, {"fe80::1%va", {7401}}}));
-    CHECK(ports(*ring) == std::vector<int>{7400, 40000, 80});
-    REQUIRE(ring->set_excluded({}));
+    // Each connection in both directions; the same port at another machine stays.
+    const auto ring = open_ring({.filter = filter,
+                                 .exclude = {{"10.9.0.1", 0, "10.9.0.2", 7400}, {"10.9.0.2", 7401, "10.9.0.1", 0}}});
+    CHECK(ports(*ring) == std::vector<int>{7400, 7400, 80});
+    // Both ports, the wrong way round, and only one that fits.
+    REQUIRE(ring->set_excluded({{"10.9.0.4", 7400, "10.9.0.3", 40000},
+                                {"10.9.0.2", 40000, "10.9.0.1", 7400},
+                                {"10.9.0.1", 40001, "10.9.0.2", 7400},
+                                {"fe80::1%va", 7401, "fe80::2%va", 0}}));
     CHECK(ports(*ring) == std::vector<int>{7400, 40000, 7400, 80});
+    REQUIRE(ring->set_excluded({}));
+    CHECK(ports(*ring) == std::vector<int>{7400, 40000, 7400, 7400, 80});
   }
 }
 
@@ -429,17 +436,18 @@ TEST_CASE("wrong options are named", "[root]") {
   CHECK(message({.interfaces = {"a/b"}}).find("a/b") != std::string::npos);
   CHECK(message({.interfaces = {"a-name-that-is-too-long"}}).find("a-name") != std::string::npos);
   CHECK(message({.ring_bytes = 1000}).find("1000 B") != std::string::npos);
-  CHECK(message({.exclude = {{"nowhere", {1}}}}).find("nowhere") != std::string::npos);
+  CHECK(message({.exclude = {{"nowhere", 1, "10.0.0.1", 1}}}).find("nowhere") != std::string::npos);
 }
 
-TEST_CASE("exclusions with the same ports go together") {
-  CHECK(group_exclusions({}).value().empty());
-  const auto groups = group_exclusions({{"10.0.0.1", {7400, 7401}}, {"fe80::2%eth0", {7400}}, {"10.0.0.3", {7400}}}).value();
-  REQUIRE(groups.size() == 2);
-  CHECK(groups[0].ports == std::vector<uint16_t>{7400});
-  CHECK(groups[0].addresses.size() == 2);
-  CHECK(groups[1].addresses.front().to_string() == "10.0.0.1");
-  CHECK_FALSE(group_exclusions({{"10.0.0.1", {}}}));
+TEST_CASE("exclusions name both of their ends") {
+  CHECK(parse_exclusions({}).value().empty());
+  const auto parsed = parse_exclusions({{"fe80::2%eth0", 7400, "fe80::1%eth0", 0}, {"10.0.0.3", 0, "10.0.0.4", 1}}).value();
+  REQUIRE(parsed.size() == 2);
+  CHECK(parsed[0].local.to_string() == "fe80::2");
+  CHECK(parsed[1].remote_port == 1);
+  CHECK_FALSE(parse_exclusions({{"10.0.0.1", 0, "10.0.0.2", 0}}));
+  CHECK_FALSE(parse_exclusions({{"10.0.0.1", 1, "fd00::1", 1}}));
+  CHECK_FALSE(parse_exclusions({{"10.0.0.1", 1, "", 1}}));
 }
 
 TEST_CASE("vlan is found as a word") {

@@ -4,6 +4,7 @@
 #include "hub/event_feed.hpp"
 #include "hub/export_log.hpp"
 #include "hub/journal.hpp"
+#include "hub/node_client.hpp"
 #include "hub/node_registry.hpp"
 #include "hub/snapshot_record.hpp"
 #include "lookback/base/file.hpp"
@@ -25,7 +26,7 @@ class TestClock final : public Clock {
 Heartbeat beat(const std::string& name, const std::string& incarnation, uint16_t port) {
   auto parsed = Heartbeat::parse(
       name, Json{{"incarnation", incarnation}, {"port", port}, {"version", "1"}}.dump(),
-      "10.0.0.7");
+      "10.0.0.7", {});
   REQUIRE(parsed);
   return *parsed;
 }
@@ -58,18 +59,11 @@ TEST_CASE("a name belongs to the daemon that is alive") {
   NodeRegistry registry(directory.path() / "nodes.json", clock);
   REQUIRE(registry.take(beat("web-1", "a", 7401)));
   CHECK(registry.take(beat("web-1", "b", 7402)).error().kind == ErrorKind::conflict);
-  CHECK(registry.find("web-1")->port == 7401);
+  CHECK(registry.find("web-1")->place.url == "http://10.0.0.7:7401");
   CHECK(registry.take(beat("web-1", "c", 7401)));  // started again in the same place
   CHECK(registry.take(beat("web-1", "a", 7402)).error().kind == ErrorKind::conflict);
   clock.at = 16 * kNsPerSecond;
   CHECK(registry.take(beat("web-1", "b", 7402)));  // the other is silent
-  CHECK(registry.ports() == std::vector<uint16_t>{7402});
-  CHECK(registry.take(beat("web-2", "x", 7402)));
-  CHECK(registry.ports() == std::vector<uint16_t>{7402});
-  CHECK(registry.forget("web-1"));
-  CHECK(registry.ports() == std::vector<uint16_t>{7402});
-  CHECK(registry.forget("web-2"));
-  CHECK(registry.ports().empty());
 }
 
 TEST_CASE("nodes are remembered, and written at most every thirty seconds") {
@@ -97,7 +91,7 @@ TEST_CASE("nodes are remembered, and written at most every thirty seconds") {
   NodeRegistry again(file, clock);
   REQUIRE(again.nodes().size() == 2);
   const auto node = again.find("web-1");
-  CHECK(node->url == "http://10.0.0.7:7401");
+  CHECK(node->place == NodePlace{"http://10.0.0.7:7401", "10.0.0.7"});
   CHECK(node->clock->offset_ns == 5);
   CHECK(node->status.packets == 12);
   CHECK(node->state == NodeState::late);
@@ -109,12 +103,10 @@ TEST_CASE("nodes are remembered, and written at most every thirty seconds") {
 
 TEST_CASE("heartbeats are checked") {
   const auto parse = [](const std::string& name, const std::string& body) {
-    return Heartbeat::parse(name, body, "::1");
+    return Heartbeat::parse(name, body, "::1", {});
   };
-  CHECK(parse("web-1", R"({"port":7401})")->url == "http://[::1]:7401");
-  CHECK(parse("web-1", R"({"port":7401,"tls":true})")->url == "https://[::1]:7401");
-  CHECK(parse("web-1", R"({"url":"https://node.example:1/","port":7401})")->url ==
-        "https://node.example:1");
+  CHECK(parse("web-1", R"({"port":7401})")->place == NodePlace{"http://[::1]:7401", "::1"});
+  CHECK(parse("web-1", R"({"port":7401,"tls":true})")->place == NodePlace{"https://[::1]:7401", "::1"});
   for (const char* body : {"", "[]", "{}", R"({"port":70000})", R"({"port":-1})",
                            R"({"url":"ftp://x"})", R"({"port":1,"clock":{"offset_ns":1}})",
                            R"({"port":1,"clock":{"offset_ns":1,"error_ns":-1}})",
@@ -128,6 +120,55 @@ TEST_CASE("heartbeats are checked") {
   }
   CHECK_FALSE(parse("../x", R"({"port":1})"));
   CHECK_FALSE(parse("web-1", Json{{"port", 1}, {"version", std::string(1000, 'x')}}.dump()));
+}
+
+TEST_CASE("a node is where it calls from") {
+  const auto place = [](const std::string& url, const std::string& peer, PlacePolicy policy = {}) {
+    const auto beat = Heartbeat::parse("web-1", Json{{"url", url}}.dump(), peer, policy);
+    if (!beat) CHECK(beat.error().kind == ErrorKind::invalid);
+    return beat ? std::optional(beat->place) : std::nullopt;
+  };
+  CHECK(place("http://10.0.0.7:7401", "10.0.0.7") == NodePlace{"http://10.0.0.7:7401", "10.0.0.7"});
+  CHECK(place("http://10.0.0.7:7401/", "::ffff:10.0.0.7"));
+  CHECK(place("http://[fe80::1]:7401", "fe80::1%eth0"));
+  // A name is for the certificate: the connection goes to the caller wherever the name leads.
+  CHECK(place("https://node.example:1/", "10.0.0.7") == NodePlace{"https://node.example:1", "10.0.0.7"});
+  CHECK(place("http://0x7f000001:1", "10.0.0.7") == NodePlace{"http://0x7f000001:1", "10.0.0.7"});
+  for (const char* wrong :
+       {"http://10.0.0.8:7401", "http://127.0.0.1:22", "http://[::1]:7401", "http://10.0.0.7@10.0.0.8:1",
+        "http://10.0.0.8#@10.0.0.7", "http://", "http:///", "http://:1", "ftp://10.0.0.7", "10.0.0.7:1"}) {
+    INFO(wrong);
+    CHECK_FALSE(place(wrong, "10.0.0.7"));
+  }
+  const PlacePolicy anywhere{false, true};
+  CHECK(place("http://10.0.0.8:7401", "10.0.0.7", anywhere) == NodePlace{"http://10.0.0.8:7401", ""});
+  CHECK(place("https://proxy.example/node-1", "10.0.0.7", anywhere) == NodePlace{"https://proxy.example/node-1", ""});
+}
+
+TEST_CASE("a hub with TLS refuses nodes without") {
+  const PlacePolicy tls_only{true, false}, tls_anywhere{true, true};
+  for (const PlacePolicy& policy : {tls_only, tls_anywhere}) {
+    const auto parse = [&](const Json& body) { return Heartbeat::parse("web-1", body.dump(), "10.0.0.7", policy); };
+    CHECK(parse({{"port", 1}, {"tls", true}}));
+    CHECK(parse({{"url", "https://10.0.0.7:1"}}));
+    CHECK_FALSE(parse({{"port", 1}}));
+    CHECK_FALSE(parse({{"port", 1}, {"tls", false}}));
+    const auto refused = parse({{"url", "http://10.0.0.7:1"}});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().message.find("--tls-cert") != std::string::npos);
+  }
+  CHECK_FALSE(NodeClient::create({"token", "", true}, {"http://127.0.0.1:1", ""}, kNsPerSecond));
+
+  // One that an earlier run without TLS had taken is not called either.
+  const TemporaryDirectory directory;
+  TestClock clock;
+  {
+    NodeRegistry registry(directory.path() / "nodes.json", clock);
+    REQUIRE(registry.take(beat("web-1", "a", 7401)));
+    registry.save_if_due(true);
+  }
+  CHECK(NodeRegistry(directory.path() / "nodes.json", clock, tls_only).nodes().empty());
+  CHECK(NodeRegistry(directory.path() / "nodes.json", clock).nodes().size() == 1);
 }
 
 TEST_CASE("a journal cut anywhere gives back its whole lines") {
@@ -197,7 +238,8 @@ TEST_CASE("a snapshot's record survives its file") {
   node.entry.gaps = {{1, 2, 3, "kernel ring full"}};
   node.entry.clock = {{1, 2, 3, 4}};
   node.entry.interfaces = {{"eth0", 1, "02:00:00:00:00:01"}};
-  node.url = "http://x";
+  node.place = {"http://x", "10.0.0.7"};
+  node.entry.excluded = {{"tcp 10.0.0.7:7401 10.0.0.1:*", 1, 2}};
   node.frozen = true;
   node.covers_window = true;
   node.compressed_bytes = 7;
@@ -208,6 +250,7 @@ TEST_CASE("a snapshot's record survives its file") {
   REQUIRE(read);
   CHECK(read->to_json() == record.to_json());
   CHECK(read->nodes[0].entry == node.entry);
+  CHECK(read->nodes[0].place == node.place);
   CHECK(read->nodes[0].members[1].given_up);
   CHECK(read->nodes[0].members[1].stamps == TimeWindow{8, 9});
   CHECK(read->nodes[0].window == TimeWindow{3, 11});

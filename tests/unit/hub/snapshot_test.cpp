@@ -372,6 +372,58 @@ TEST_CASE("cancelling leaves nothing; snapshots under way cannot be deleted") {
   CHECK(client.call("POST", "/api/v1/snapshots/x/cancel").status == 409);
 }
 
+TEST_CASE("a node that cannot be told of the end is named, and hears it with its next heartbeat") {
+  HubFixture hub;
+  auto client = hub.client();
+  FakeNode a("web-1"), b("web-2");
+  fill(a, 50);
+  fill(b, 50);
+  a.delay_ms = b.delay_ms = 200;
+  b.loses_release = true;
+  a.start();
+  b.start();
+  client.beat(a);
+  client.beat(b);
+  const auto live = [&] { return client.beat(b).json.at("live_freezes"); };
+  CHECK(live().empty());
+  const Answer created = client.create("x");
+  REQUIRE(created.status == 202);
+  CHECK(live() == Json{created.json.at("id")});
+  CHECK(b.last_freeze().at("hub") == client.get("/api/v1/status").json.at("hub_id"));
+  CHECK(b.last_freeze().at("hub") == client.beat(b).json.at("hub_id"));
+  const Answer cancelled = client.call("POST", "/api/v1/snapshots/x/cancel");
+  REQUIRE(cancelled.status == 200);
+  REQUIRE(cancelled.json.at("unreleased").size() == 1);
+  CHECK(cancelled.json.at("unreleased")[0].at("node") == "web-2");
+  CHECK_FALSE(cancelled.json.at("unreleased")[0].at("reason").get<std::string>().empty());
+  CHECK(a.freezes() == 0);
+  CHECK(live().empty());
+}
+
+TEST_CASE("what a restarted hub goes on with is live, and nothing else") {
+  HubFixture hub;
+  FakeNode a("web-1");
+  fill(a, 50);
+  a.delay_ms = 200;
+  a.start();
+  std::string id;
+  {
+    auto client = hub.client();
+    client.beat(a);
+    const Answer created = client.create("x");
+    REQUIRE(created.status == 202);
+    id = created.json.at("id");
+  }
+  hub.stop();
+  CHECK(a.freezes() == 1);
+  hub.start();
+  auto client = hub.client();
+  CHECK(client.beat(a).json.at("live_freezes") == Json{id});
+  a.delay_ms = 0;
+  client.wait("x");
+  CHECK(client.beat(a).json.at("live_freezes").empty());
+}
+
 TEST_CASE("an order that still waits for a node can be cancelled") {
   HubFixture hub;
   auto client = hub.client();

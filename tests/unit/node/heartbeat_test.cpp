@@ -3,9 +3,11 @@
 #include <chrono>
 #include <cstdlib>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "lookback/base/json.hpp"
+#include "lookback/base/time.hpp"
 #include "lookback/http/server.hpp"
 #include "lookback/node/capture_daemon.hpp"
 #include "unit/node/support/fake_ring.hpp"
@@ -28,13 +30,14 @@ class TinyHub {
       const std::lock_guard lock(mutex_);
       if (refuse_) return http::Response::problem({ErrorKind::conflict, "another node is called so"});
       messages_.push_back(value_of(parse_json(request.body, "heartbeat")));
-      return http::Response::json(Json{{"received_ns", received},
-                                       {"replied_ns", Clock::system().realtime_ns()},
-                                       {"interval_ns", 50 * kMs},
-                                       {"hub_ports", {7400}},
-                                       {"node_ports", {7401, 7402}},
-                                       {"hub_id", "test"}}
-                                      .dump());
+      Json reply{{"received_ns", received},
+                 {"replied_ns", Clock::system().realtime_ns()},
+                 {"interval_ns", 50 * kMs},
+                 {"hub_ports", {7400}},
+                 {"node_ports", {4444}},
+                 {"hub_id", "test"}};
+      if (!live_.is_null()) reply["live_freezes"] = live_;
+      return http::Response::json(reply.dump());
     });
     REQUIRE(server_->start());
   }
@@ -44,6 +47,13 @@ class TinyHub {
     const std::lock_guard lock(mutex_);
     return messages_;
   }
+  /// What is said of live freezes: nothing, a list, or nonsense.
+  void say_live(Json live) {
+    const std::lock_guard lock(mutex_);
+    live_ = std::move(live);
+  }
+  /// Until the node has acted on an answer that was given after this call.
+  void wait_for_answers();
   void refuse(bool on) {
     const std::lock_guard lock(mutex_);
     refuse_ = on;
@@ -53,6 +63,7 @@ class TinyHub {
   std::mutex mutex_;
   std::vector<Json> messages_;
   bool refuse_ = false;
+  Json live_;
   std::unique_ptr<http::Server> server_;
 };
 
@@ -61,6 +72,11 @@ void wait_until(const Condition& condition) {
   for (int i = 0; i < 10'000 && !condition(); ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   REQUIRE(condition());
+}
+
+void TinyHub::wait_for_answers() {
+  const size_t seen = messages().size();
+  wait_until([&] { return messages().size() >= seen + 3; });
 }
 
 struct ShiftedNode {
@@ -125,14 +141,52 @@ TEST_CASE("heartbeats say who, where and how full, and the hub's traffic is left
   CHECK(message["incarnation"] == hub.messages()[0]["incarnation"]);
   CHECK(message["status"]["quota_bytes"] == 64ULL << 20);
   CHECK(message["status"].contains("oldest"));
+  // Between the hub as the node was told of it and the node's own API, and nothing that any peer says.
+  const uint16_t hub_port = value_of(parse_hub_url(hub.url())).port, own_port = node.daemon->port();
+  const std::vector<capture::ExcludedConnection> expected{{"127.0.0.1", 0, "127.0.0.1", hub_port},
+                                                          {"127.0.0.1", own_port, "127.0.0.1", 0}};
   wait_until([&] { return !node.ring->excluded().empty(); });
-  wait_until([&] {
-    for (const auto& peer : node.ring->excluded())
-      if (peer.address == "127.0.0.1")
-        return std::find(peer.ports.begin(), peer.ports.end(), 7402) != peer.ports.end() &&
-               std::find(peer.ports.begin(), peer.ports.end(), node.daemon->port()) != peer.ports.end();
-    return false;
-  });
+  hub.wait_for_answers();
+  CHECK(node.ring->excluded() == expected);
+  CHECK(node.status()["excluded"] == Json{fmt::format("tcp 127.0.0.1:* 127.0.0.1:{}", hub_port),
+                                          fmt::format("tcp 127.0.0.1:{} 127.0.0.1:*", own_port)});
+}
+
+TEST_CASE("what the hub does not know as live is released, of its own freezes only") {
+  TinyHub hub;
+  ShiftedNode node(hub.url(), 0);
+  auto client = value_of(http::Client::create({.base_url = fmt::format("http://127.0.0.1:{}", node.daemon->port()),
+                                               .token = {}, .ca_file = {}}));
+  const auto freeze = [&](const std::string& id, const std::string& owner_hub) {
+    const int64_t now = Clock::system().realtime_ns();
+    Json order{{"id", id}, {"owner", "a test"}, {"from", format_time_ns(now - kNsPerSecond)}, {"to", format_time_ns(now)}};
+    if (!owner_hub.empty()) order["hub"] = owner_hub;
+    REQUIRE(value_of(client.request("POST", "/api/v1/freezes", order.dump())).status == 201);
+  };
+  const auto held = [&] {
+    std::set<std::string> ids;
+    const Json list = value_of(parse_json(value_of(client.request("GET", "/api/v1/freezes")).body, "freezes"));
+    for (const Json& one : list["freezes"]) ids.insert(one["id"].get<std::string>());
+    return ids;
+  };
+  freeze("live", "test");
+  freeze("over", "test");
+  freeze("of-another-hub", "other");
+  freeze("by-hand", "");
+  const std::set<std::string> all = held();
+  CHECK(all.size() == 4);
+  // A hub that does not speak of freezes, or cannot be understood, releases none.
+  for (const Json& said : {Json(nullptr), Json("live"), Json{1, 2}}) {
+    hub.say_live(said);
+    hub.wait_for_answers();
+    CHECK(held() == all);
+  }
+  hub.say_live({"live", "one-that-is-not-here"});
+  wait_until([&] { return held() == std::set<std::string>{"live", "of-another-hub", "by-hand"}; });
+  hub.wait_for_answers();
+  CHECK(held() == std::set<std::string>{"live", "of-another-hub", "by-hand"});
+  hub.say_live(Json::array());
+  wait_until([&] { return held() == std::set<std::string>{"of-another-hub", "by-hand"}; });
 }
 
 TEST_CASE("a refusing or absent hub is reported, and tried again") {

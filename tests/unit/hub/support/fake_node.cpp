@@ -107,6 +107,7 @@ void FakeNode::start(uint16_t port) {
     return freeze(request);
   });
   server_->add("DELETE", "/api/v1/freezes/{id}", [this](http::Request& request) {
+    while (loses_release && !stopping_) std::this_thread::sleep_for(std::chrono::milliseconds(5));
     const std::lock_guard lock(mutex_);
     freezes_.erase(request.parameters.at("id"));
     http::Response response;

@@ -53,6 +53,8 @@ class FakeNode {
   uint64_t compressed_estimate = 0;  ///< 0: what it is
   uint64_t quota_bytes = 0;          ///< of its storage, told in heartbeats; 0: not told
 
+  bool loses_release = false;  ///< no answer to DELETE, ever
+
   [[nodiscard]] size_t freezes() const;
   [[nodiscard]] Json last_freeze() const;  ///< the request
   [[nodiscard]] std::map<uint32_t, int> gets() const;

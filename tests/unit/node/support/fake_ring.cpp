@@ -108,7 +108,7 @@ bool FakeRing::idle() {
   return ready_.empty() && std::none_of(leases_.get(), leases_.get() + blocks_, [](const auto& lease) { return lease.load(); });
 }
 
-std::vector<capture::ExcludedPeer> FakeRing::excluded() {
+std::vector<capture::ExcludedConnection> FakeRing::excluded() {
   const std::lock_guard lock(mutex_);
   return excluded_;
 }
@@ -146,7 +146,7 @@ std::vector<packet::Interface> FakeRing::interfaces() const {
   return interfaces_;
 }
 
-Result<> FakeRing::set_excluded(std::vector<capture::ExcludedPeer> exclude) {
+Result<> FakeRing::set_excluded(std::vector<capture::ExcludedConnection> exclude) {
   const std::lock_guard lock(mutex_);
   excluded_ = std::move(exclude);
   return {};

@@ -39,7 +39,7 @@ class FakeRing final : public capture::Ring {
   void break_down();
   /// Everything given was taken and given back.
   [[nodiscard]] bool idle();
-  [[nodiscard]] std::vector<capture::ExcludedPeer> excluded();
+  [[nodiscard]] std::vector<capture::ExcludedConnection> excluded();
 
   std::span<std::byte> memory() const override { return memory_; }
   uint32_t block_bytes() const override { return kBlockBytes; }
@@ -49,7 +49,7 @@ class FakeRing final : public capture::Ring {
   Result<bool> refresh_interfaces() override;
   std::vector<packet::Interface> interfaces() const override;
   bool selects(const std::string&) const override { return true; }
-  Result<> set_excluded(std::vector<capture::ExcludedPeer> exclude) override;
+  Result<> set_excluded(std::vector<capture::ExcludedConnection> exclude) override;
   int retire_timeout_ms() const override { return 1; }
 
  private:
@@ -65,7 +65,7 @@ class FakeRing final : public capture::Ring {
   bool woken_ = false, broken_ = false, interfaces_changed_ = false;
   capture::RingDrops drops_;
   std::vector<packet::Interface> interfaces_;
-  std::vector<capture::ExcludedPeer> excluded_;
+  std::vector<capture::ExcludedConnection> excluded_;
 };
 
 }  // namespace lookback::test
