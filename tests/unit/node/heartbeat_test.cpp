@@ -96,6 +96,7 @@ struct ShiftedNode {
         options, clock, [&](const capture::RingOptions& given) -> Result<std::unique_ptr<capture::Ring>> {
           auto made = std::make_unique<test::FakeRing>(given.block_reserve);
           ring = made.get();
+          REQUIRE(ring->set_excluded(given.exclude));
           return made;
         }));
   }
