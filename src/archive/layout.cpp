@@ -37,7 +37,7 @@ Result<uint64_t> first_entry_of_manifest(const std::vector<SeekEntry>& tail) {
 
 Result<FoundManifest> find_manifest(int fd, uint64_t file_bytes, const SeekTable& table) {
   // The tail that can belong to it: header, contents, padding, end.
-  const uint64_t limit = std::min(kMaxManifestBytes, (uint64_t{64} << 20) + 4 * file_bytes);
+  const uint64_t limit = max_manifest_bytes(file_bytes);
   const uint64_t window = std::min<uint64_t>(table.size(), limit / kManifestFrame + 4);
   TRY_ASSIGN(const std::vector<SeekEntry> tail, table.read(table.size() - window, static_cast<size_t>(window)));
   TRY_ASSIGN(const uint64_t first, first_entry_of_manifest(tail));

@@ -16,6 +16,12 @@ namespace lookback::archive {
 inline constexpr uint64_t kManifestFrame = 1 << 20;
 /// A manifest larger than this, or than the file can account for, is a bomb.
 inline constexpr uint64_t kMaxManifestBytes = 1ULL << 30;
+/// What a manifest may have in an archive of so many bytes: more than JSON of this kind compresses, so that a small file
+/// cannot claim a large manifest.
+[[nodiscard]] constexpr uint64_t max_manifest_bytes(uint64_t file_bytes) {
+  constexpr uint64_t kFree = 16ULL << 20, kMostRatio = 128;
+  return file_bytes > (kMaxManifestBytes - kFree) / kMostRatio ? kMaxManifestBytes : kFree + kMostRatio * file_bytes;
+}
 
 /// The manifest as found from the end of the file.
 struct FoundManifest {

@@ -4,11 +4,12 @@
 #include <limits>
 #include <set>
 
-#include "archive/bounded_json.hpp"
 #include "archive/frame_entry.hpp"
 #include "archive/member_entry.hpp"
 #include "lookback/archive/frame.hpp"
+#include "lookback/archive/limits.hpp"
 #include "lookback/archive/tar.hpp"
+#include "lookback/base/json_fields.hpp"
 #include "lookback/base/names.hpp"
 
 namespace lookback::archive {
@@ -20,6 +21,17 @@ constexpr size_t kMaxMembers = 10'000'000;
 constexpr size_t kMaxMemberFrames = 65'536;
 /// Far beyond any disk, and far from any overflow of sums.
 constexpr uint64_t kMaxOffset = uint64_t{1} << 56;
+
+Result<std::string> get_text(const Json& object, std::string_view key, size_t limit = kMaxText) {
+  TRY_ASSIGN(std::string text, json_get<std::string>(object, key));
+  if (text.size() > limit) return fail(ErrorKind::corrupt, "'{}' is longer than {} bytes", key, limit);
+  return text;
+}
+
+Result<std::string> get_text_or_empty(const Json& object, std::string_view key, size_t limit) {
+  if (!object.contains(key)) return std::string();
+  return get_text(object, key, limit);
+}
 
 Result<int64_t> get_time(const Json& object, std::string_view key) {
   TRY_ASSIGN(const std::string text, json_get<std::string>(object, key));
@@ -41,7 +53,7 @@ Result<Gap> gap_from_json(const Json& json) {
   TRY_ASSIGN(gap.start_ns, get_time(json, "start"));
   TRY_ASSIGN(gap.end_ns, get_time(json, "end"));
   TRY_ASSIGN(gap.packets, json_get<uint64_t>(json, "packets"));
-  TRY_ASSIGN(gap.reason, json_get<std::string>(json, "reason"));
+  TRY_ASSIGN(gap.reason, get_text(json, "reason", kMaxReason));
   return gap;
 }
 
@@ -60,14 +72,15 @@ Result<ClockSample> clock_from_json(const Json& json) {
 
 Result<InterfaceEntry> interface_from_json(const Json& json) {
   InterfaceEntry interface;
-  TRY_ASSIGN(interface.name, json_get<std::string>(json, "name"));
+  TRY_ASSIGN(interface.name, get_text(json, "name", kMaxInterfaceName));
   TRY_ASSIGN(interface.link_type, json_get<uint16_t>(json, "link_type"));
   TRY_ASSIGN(interface.mac, json_get_or<std::string>(json, "mac", ""));
+  if (interface.mac.size() > kMaxText) return fail(ErrorKind::corrupt, "'mac' is longer than {} bytes", kMaxText);
   TRY_ASSIGN(interface.same_name, json_get_or<uint32_t>(json, "same_name", 0));
-  TRY_ASSIGN(interface.description, json_get_or<std::string>(json, "description", ""));
-  TRY_ASSIGN(interface.filter, json_get_or<std::string>(json, "filter", ""));
-  TRY_ASSIGN(interface.os, json_get_or<std::string>(json, "os", ""));
-  TRY_ASSIGN(interface.options, json_get_or<std::string>(json, "options", ""));
+  TRY_ASSIGN(interface.description, get_text_or_empty(json, "description", kMaxInterfaceText));
+  TRY_ASSIGN(interface.filter, get_text_or_empty(json, "filter", kMaxInterfaceText));
+  TRY_ASSIGN(interface.os, get_text_or_empty(json, "os", kMaxInterfaceText));
+  TRY_ASSIGN(interface.options, get_text_or_empty(json, "options", 2 * kMaxInterfaceText));
   if (json.contains("dropped")) {
     TRY_ASSIGN(interface.dropped, json_get<uint64_t>(json, "dropped"));
   }
@@ -76,16 +89,18 @@ Result<InterfaceEntry> interface_from_json(const Json& json) {
 
 Result<ExcludedEntry> excluded_from_json(const Json& json) {
   ExcludedEntry excluded;
-  TRY_ASSIGN(excluded.connection, json_get<std::string>(json, "connection"));
+  TRY_ASSIGN(excluded.connection, get_text(json, "connection"));
   TRY_ASSIGN(excluded.from_ns, get_time(json, "from"));
   TRY_ASSIGN(excluded.to_ns, get_time(json, "to"));
   return excluded;
 }
 
 template <class T, class Read>
-Result<> read_array(const Json& object, const char* key, std::vector<T>& out, Read read) {
+Result<> read_array(const Json& object, const char* key, size_t limit, std::vector<T>& out, Read read) {
   const auto array = object.find(key);
   if (array == object.end() || !array->is_array()) return fail(ErrorKind::corrupt, "'{}' is missing or not an array", key);
+  if (array->size() > limit)
+    return fail(ErrorKind::corrupt, "'{}' has {} elements, {} are allowed", key, array->size(), limit);
   out.reserve(array->size());
   for (const Json& element : *array) {
     Result<T> value = read(element);
@@ -97,30 +112,33 @@ Result<> read_array(const Json& object, const char* key, std::vector<T>& out, Re
 
 Result<NodeEntry> node_from_json(const Json& json) {
   NodeEntry node;
-  TRY_ASSIGN(node.name, json_get<std::string>(json, "name"));
+  TRY_ASSIGN(node.name, get_text(json, "name"));
   if (auto named = check_node_name(node.name); !named) return fail(ErrorKind::corrupt, "{}", named.error().message);
-  TRY_ASSIGN(node.version, json_get<std::string>(json, "version"));
-  TRY_ASSIGN(node.status, json_get<std::string>(json, "status"));
+  TRY_ASSIGN(node.version, get_text(json, "version"));
+  TRY_ASSIGN(node.status, get_text(json, "status"));
   if (node.status != "complete" && node.status != "partial" && node.status != "failed")
     return fail(ErrorKind::corrupt, "a node of status '{}'", node.status);
-  TRY_ASSIGN(node.reason, json_get<std::string>(json, "reason"));
+  TRY_ASSIGN(node.reason, get_text(json, "reason", kMaxReason));
   if (const auto coverage = json.find("coverage"); coverage != json.end() && !coverage->is_null()) {
     TRY_ASSIGN(node.coverage, window_from_json(*coverage));
   }
   TRY_ASSIGN(node.packets, json_get<uint64_t>(json, "packets"));
   TRY_ASSIGN(node.bytes, json_get<uint64_t>(json, "bytes"));
-  TRY(read_array(json, "gaps", node.gaps, gap_from_json));
-  TRY(read_array(json, "clock", node.clock, clock_from_json));
-  TRY(read_array(json, "interfaces", node.interfaces, interface_from_json));
-  TRY_ASSIGN(node.origin, json_get_or<std::string>(json, "origin", ""));
+  TRY(read_array(json, "gaps", kMaxNodeGaps, node.gaps, gap_from_json));
+  TRY(read_array(json, "clock", kMaxNodeClock, node.clock, clock_from_json));
+  TRY(read_array(json, "interfaces", kMaxNodeInterfaces, node.interfaces, interface_from_json));
+  TRY_ASSIGN(node.origin, get_text_or_empty(json, "origin", kMaxInterfaceText));
   TRY_ASSIGN(node.losses_counted, json_get_or<bool>(json, "losses_counted", true));
-  if (json.contains("excluded")) TRY(read_array(json, "excluded", node.excluded, excluded_from_json));
+  if (json.contains("excluded"))
+    TRY(read_array(json, "excluded", kMaxNodeExcluded, node.excluded, excluded_from_json));
   if (const auto layers = json.find("layers"); layers != json.end()) {
-    if (!layers->is_object()) return fail(ErrorKind::corrupt, "'layers' is not an object");
+    if (!layers->is_object() || layers->size() > kMaxNodeLayers)
+      return fail(ErrorKind::corrupt, "'layers' is not an object of at most {} layers", kMaxNodeLayers);
     for (const auto& [name, value] : layers->items()) {
+      if (name.size() > kMaxText) return fail(ErrorKind::corrupt, "the name of a layer is longer than {} bytes", kMaxText);
       LayerEntry layer{name, "", ""};
-      TRY_ASSIGN(layer.state, json_get<std::string>(value, "state"));
-      TRY_ASSIGN(layer.reason, json_get<std::string>(value, "reason"));
+      TRY_ASSIGN(layer.state, get_text(value, "state"));
+      TRY_ASSIGN(layer.reason, get_text(value, "reason", kMaxReason));
       node.layers.push_back(std::move(layer));
     }
   }
@@ -181,23 +199,26 @@ class Reader {
       TRY_ASSIGN(manifest_.name, json_get<std::string>(object, key));
       if (auto named = check_snapshot_name(manifest_.name); !named) return fail(ErrorKind::corrupt, "{}", named.error().message);
     } else if (key == "id") {
-      TRY_ASSIGN(manifest_.id, json_get<std::string>(object, key));
+      TRY_ASSIGN(manifest_.id, get_text(object, key));
     } else if (key == "created_by") {
-      TRY_ASSIGN(manifest_.created_by, json_get<std::string>(object, key));
+      TRY_ASSIGN(manifest_.created_by, get_text(object, key));
     } else if (key == "created") {
       TRY_ASSIGN(manifest_.created_ns, get_time(object, key));
     } else if (key == "window") {
       TRY_ASSIGN(manifest_.window, window_from_json(value));
     } else if (key == "ip_filter") {
       const auto read_network = [](const Json& network) -> Result<std::string> {
-        if (!network.is_string()) return fail(ErrorKind::corrupt, "not a string");
+        if (!network.is_string() || network.get_ref<const std::string&>().size() > kMaxText)
+          return fail(ErrorKind::corrupt, "not a string of at most {} bytes", kMaxText);
         return network.get<std::string>();
       };
-      TRY(read_array(object, "ip_filter", manifest_.ip_filter, read_network));
+      TRY(read_array(object, "ip_filter", kMaxNetworks, manifest_.ip_filter, read_network));
     } else if (key == "tags") {
-      if (!value.is_object()) return fail(ErrorKind::corrupt, "'tags' is not an object");
+      if (!value.is_object() || value.size() > kMaxTags)
+        return fail(ErrorKind::corrupt, "'tags' is not an object of at most {} texts", kMaxTags);
       for (const auto& [tag, text] : value.items()) {
-        if (!text.is_string()) return fail(ErrorKind::corrupt, "the tag '{}' is not a string", tag);
+        if (!text.is_string() || tag.size() > kMaxText || text.get_ref<const std::string&>().size() > kMaxReason)
+          return fail(ErrorKind::corrupt, "the tag '{}' is not a string, or too long", tag.substr(0, 64));
         manifest_.tags[tag] = text.get<std::string>();
       }
     } else {

@@ -3,7 +3,9 @@
 #include <iterator>
 
 #include "archive/frame_entry.hpp"
+#include "lookback/archive/limits.hpp"
 #include "lookback/archive/manifest.hpp"
+#include "lookback/base/saturating.hpp"
 
 namespace lookback::archive {
 
@@ -31,6 +33,28 @@ void put_window(std::string& out, const TimeWindow& window) {
   put(out, R"({{"from": "{}", "to": "{}"}})", time_text(window.from_ns), time_text(window.to_ns));
 }
 
+/// At most `limit` bytes of it, never half a character.
+std::string_view clipped(std::string_view text, size_t limit) {
+  if (text.size() <= limit) return text;
+  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
+  return text.substr(0, limit);
+}
+
+void put_reason(std::string& out, std::string_view reason) { put_text(out, "reason", clipped(reason, kMaxReason)); }
+
+/// All of them, or as many as a reader takes with the rest in one.
+std::vector<Gap> bounded(const std::vector<Gap>& gaps) {
+  std::vector<Gap> kept(gaps.begin(), gaps.begin() + static_cast<ptrdiff_t>(std::min(gaps.size(), kMaxNodeGaps)));
+  for (size_t i = kMaxNodeGaps; i < gaps.size(); ++i) {
+    Gap& last = kept.back();
+    last.start_ns = std::min(last.start_ns, gaps[i].start_ns);
+    last.end_ns = std::max(last.end_ns, gaps[i].end_ns);
+    saturate(last.packets, gaps[i].packets);
+    last.reason = "many gaps, told as one";
+  }
+  return kept;
+}
+
 /// An array with each element on a line of its own.
 template <class Elements, class Put>
 void put_lines(std::string& out, const Elements& elements, std::string_view indent, Put put_element) {
@@ -50,7 +74,7 @@ void put_node(std::string& out, const NodeEntry& node) {
   put_text(out, "name", node.name);
   put_text(out, "version", node.version);
   put_text(out, "status", node.status);
-  put_text(out, "reason", node.reason);
+  put_reason(out, node.reason);
   out += ",\n     \"coverage\": ";
   if (node.coverage) {
     put_window(out, *node.coverage);
@@ -58,9 +82,9 @@ void put_node(std::string& out, const NodeEntry& node) {
     out += "null";
   }
   put(out, ", \"packets\": {}, \"bytes\": {},\n     \"gaps\": ", node.packets, node.bytes);
-  put_lines(out, node.gaps, "     ", [&](const Gap& gap) {
+  put_lines(out, bounded(node.gaps), "     ", [&](const Gap& gap) {
     put(out, R"({{"start": "{}", "end": "{}", "packets": {})", time_text(gap.start_ns), time_text(gap.end_ns), gap.packets);
-    put_text(out, "reason", gap.reason);
+    put_reason(out, gap.reason);
     out += '}';
   });
   out += ",\n     \"clock\": ";
@@ -102,7 +126,7 @@ void put_node(std::string& out, const NodeEntry& node) {
       append_json_string(out, layer.name);
       out += ": {";
       put_text(out, "state", layer.state);
-      put_text(out, "reason", layer.reason);
+      put_reason(out, layer.reason);
       out += '}';
     }
     out += '}';

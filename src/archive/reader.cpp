@@ -1,8 +1,7 @@
 #include "lookback/archive/reader.hpp"
 
-#include <fcntl.h>
-
 #include "archive/layout.hpp"
+#include "lookback/archive/archive_file.hpp"
 #include "lookback/base/hash.hpp"
 
 namespace lookback::archive {
@@ -15,7 +14,7 @@ constexpr uint64_t kMaxWholeMember = 256ULL << 20;
 
 Result<std::shared_ptr<ArchiveReader>> ArchiveReader::open(const std::filesystem::path& path) {
   std::shared_ptr<ArchiveReader> reader(new ArchiveReader);
-  TRY_ASSIGN(reader->fd_, open_file(path, O_RDONLY));
+  TRY_ASSIGN(reader->fd_, open_archive_file(path));
   const int fd = reader->fd_.get();
   TRY_ASSIGN(reader->file_bytes_, file_size(fd));
   const auto read = [&]() -> Result<> {

@@ -6,6 +6,7 @@
 
 #include "archive/layout.hpp"
 #include "archive/member_entry.hpp"
+#include "lookback/archive/archive_file.hpp"
 #include "lookback/archive/frame.hpp"
 #include "lookback/archive/tar.hpp"
 #include "lookback/base/hash.hpp"
@@ -99,7 +100,7 @@ Result<VerifyReport> verify_file(int fd, const std::function<void(uint64_t, uint
 
 Result<VerifyReport> verify_archive(const std::filesystem::path& path, const std::function<void(uint64_t, uint64_t)>& progress,
                                     const std::atomic<bool>* cancelled) {
-  TRY_ASSIGN(const Fd fd, open_file(path, O_RDONLY));
+  TRY_ASSIGN(const Fd fd, open_archive_file(path));
   ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
   auto report = verify_file(fd.get(), progress, cancelled);
   if (!report) return tl::make_unexpected(report.error().in(path.string()));

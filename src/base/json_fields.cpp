@@ -1,17 +1,20 @@
-#include "archive/bounded_json.hpp"
+#include "lookback/base/json_fields.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <vector>
 
-namespace lookback::archive {
+namespace lookback {
 
 namespace {
 
 /// Builds one value from parser events.
 class ValueBuilder {
  public:
+  explicit ValueBuilder(size_t max_values) : max_values_(max_values) {}
   /// False once the value is too large.
   bool add(Json value, bool opens) {
-    if (++nodes_ > kMaxValueNodes || open_.size() >= kMaxValueDepth) return false;
+    if (++nodes_ > max_values_ || open_.size() >= kMaxFieldDepth) return false;
     Json* placed = nullptr;
     if (open_.empty()) {
       root_ = std::move(value);
@@ -36,6 +39,7 @@ class ValueBuilder {
   }
 
  private:
+  const size_t max_values_;
   Json root_;
   std::vector<Json*> open_;  ///< containers not closed yet, outermost first; only the last one grows
   std::string key_;
@@ -45,7 +49,7 @@ class ValueBuilder {
 /// The events of nlohmann's SAX parser. Returning false ends the parse; `error` then says why.
 class FieldReader final : public nlohmann::json_sax<Json> {
  public:
-  explicit FieldReader(const FieldHandlers& handlers) : handlers_(handlers) {}
+  explicit FieldReader(const FieldHandlers& handlers) : handlers_(handlers), builder_(handlers.max_values) {}
   std::optional<Error> error;
 
   bool null() override { return scalar(nullptr); }
@@ -136,4 +140,4 @@ Result<> read_json_fields(std::string_view text, const FieldHandlers& handlers) 
   return tl::make_unexpected(reader.error.value_or(Error{ErrorKind::corrupt, "not valid JSON"}));
 }
 
-}  // namespace lookback::archive
+}  // namespace lookback
