@@ -75,7 +75,9 @@ ErrorKind kind_of_status(int status) {
     case 405:
     case 413:
     case 414:
+    case 415:
     case 416:
+    case 421:
       return ErrorKind::invalid;
     case 401:
     case 403:

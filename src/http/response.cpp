@@ -44,6 +44,15 @@ std::string http_date(int64_t now_ns) {
                      kMonths[t.tm_mon], t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
 }
 
+/// Captured data is for programs: a browser must neither guess a type, nor keep it, nor show it in a
+/// page of somebody else's.
+constexpr std::string_view kGuardHeaders =
+    "X-Content-Type-Options: nosniff\r\n"
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'; sandbox\r\n"
+    "Cross-Origin-Resource-Policy: same-origin\r\n"
+    "X-Frame-Options: DENY\r\n"
+    "Referrer-Policy: no-referrer\r\n";
+
 /// Header values come from names and messages too: a line break in one would start another header.
 std::string clean_value(std::string_view value) {
   std::string out(value);
@@ -136,8 +145,12 @@ std::string_view reason_phrase(int status) {
       return "URI Too Long";
     case 416:
       return "Range Not Satisfiable";
+    case 415:
+      return "Unsupported Media Type";
     case 417:
       return "Expectation Failed";
+    case 421:
+      return "Misdirected Request";
     case 422:
       return "Unprocessable Content";
     case 431:
@@ -169,6 +182,8 @@ std::string format_response_head(const Response& response, const HeadOptions& op
                   reason_phrase(response.status), http_date(Clock::system().realtime_ns()));
   if (!has_no_body(response.status) && !response.content_type.empty())
     head += fmt::format("Content-Type: {}\r\n", clean_value(response.content_type));
+  head += kGuardHeaders;
+  if (!response.headers.contains("Cache-Control")) head += "Cache-Control: no-store\r\n";
   for (const auto& [name, value] : response.headers)
     head += fmt::format("{}: {}\r\n", clean_value(name), clean_value(value));
   if (options.framing == BodyFraming::chunked) {

@@ -5,6 +5,7 @@
 
 #include "listen_address.hpp"
 #include "lookback/base/log.hpp"
+#include "lookback/http/own_host.hpp"
 #include "session.hpp"
 
 namespace lookback::http {
@@ -38,6 +39,16 @@ Result<std::unique_ptr<asio::ssl::context>> make_tls_context(const TlsFiles& fil
   return context;
 }
 
+/// Whether the certificate is for a name: then nobody else can speak under it.
+std::function<bool(const std::string&)> names_of(asio::ssl::context* tls) {
+  if (tls == nullptr) return {};
+  X509* certificate = SSL_CTX_get0_certificate(tls->native_handle());
+  if (certificate == nullptr) return {};
+  return [certificate](const std::string& name) {
+    return X509_check_host(certificate, name.c_str(), name.size(), 0, nullptr) == 1;
+  };
+}
+
 /// The context that accepts. An accept under way holds a socket of the context that it is for, and
 /// contexts end last to first: so this one must be the last.
 constexpr size_t kAcceptor = kIoThreads - 1;
@@ -45,7 +56,7 @@ constexpr size_t kAcceptor = kIoThreads - 1;
 class BeastServer final : public Server {
  public:
   BeastServer(ServerOptions options, std::unique_ptr<asio::ssl::context> tls)
-      : core_(std::move(options)),
+      : core_(std::move(options), names_of(tls.get())),
         tls_(std::move(tls)),
         acceptor_(io_[kAcceptor]),
         accept_timer_(io_[kAcceptor]) {
@@ -75,11 +86,13 @@ class BeastServer final : public Server {
     return {};
   }
 
-  void add(const std::string& method, const std::string& route, Handler handler) override {
-    add_route(method, route, std::move(handler), false);
+  void add(const std::string& method, const std::string& route, Handler handler,
+           RouteOptions options) override {
+    add_route(method, route, std::move(handler), false, std::move(options));
   }
-  void add_upload(const std::string& method, const std::string& route, Handler handler) override {
-    add_route(method, route, std::move(handler), true);
+  void add_upload(const std::string& method, const std::string& route, Handler handler,
+                  RouteOptions options) override {
+    add_route(method, route, std::move(handler), true, std::move(options));
   }
 
   Result<> start() override {
@@ -98,7 +111,7 @@ class BeastServer final : public Server {
   std::string address() const override { return address_text(bound_.address()); }
   ServerStats stats() const override {
     return {core_.connections,       core_.requests, core_.session_count(),
-            core_.streams.running(), core_.timeouts, core_.refused};
+            core_.streams_running(), core_.timeouts, core_.refused, core_.evicted};
   }
 
   void stop() override {
@@ -114,7 +127,7 @@ class BeastServer final : public Server {
     core_.stop_workers();
     // Once more: a connection may have been accepted, or given to a stream thread, in between.
     for (const auto& session : core_.sessions()) session->interrupt();
-    core_.streams.stop();
+    core_.stop_streams();
     guards_.clear();
     for (auto& io : io_) io.stop();
     for (std::thread& thread : threads_) thread.join();
@@ -123,18 +136,18 @@ class BeastServer final : public Server {
 
  private:
   void add_route(const std::string& method, const std::string& route, Handler handler,
-                 bool upload) {
+                 bool upload, RouteOptions options) {
     LOOKBACK_CHECK(!started_);
-    core_.routes.push_back({method, Route(route), std::move(handler), upload});
+    core_.routes.push_back({method, Route(route), std::move(handler), upload, std::move(options)});
   }
 
   // --- the I/O thread that accepts
   void accept() {
     if (core_.stopping || accepting_) return;
-    if (core_.session_count() >= core_.options.max_connections) {
+    if (!core_.has_room()) {
       paused_ = true;
       // A connection may have ended between the look and the mark.
-      if (core_.session_count() >= core_.options.max_connections) return;
+      if (!core_.has_room()) return retry_accepting();
       paused_ = false;
     }
     accepting_ = true;
@@ -148,14 +161,20 @@ class BeastServer final : public Server {
         if (!accept_failing_)
           log_warning("cannot accept a connection on {}: {}", core_.options.listen, ec.message());
         accept_failing_ = true;
-        accept_timer_.expires_after(kAcceptRetry);
-        accept_timer_.async_wait([this](const error_code& cancelled) {
-          if (!cancelled) accept();
-        });
-        return;
+        return retry_accepting();
       }
       accept_failing_ = false;
       begin_session(io, std::move(socket));
+      accept();
+    });
+  }
+
+  /// What works now may be idle soon, and make room.
+  void retry_accepting() {
+    accept_timer_.expires_after(kAcceptRetry);
+    accept_timer_.async_wait([this](const error_code& cancelled) {
+      if (cancelled) return;
+      paused_ = false;
       accept();
     });
   }
@@ -169,13 +188,16 @@ class BeastServer final : public Server {
     error_code ec;
     const auto remote = socket.remote_endpoint(ec);
     if (ec) return;
+    const auto local = socket.local_endpoint(ec);
+    if (ec) return;
     socket.set_option(tcp::no_delay(true), ec);
     socket.set_option(asio::socket_base::keep_alive(true), ec);
     auto transport = tls_ ? make_tls_transport(std::move(socket), *tls_)
                           : make_plain_transport(std::move(socket));
-    auto session = std::make_shared<Session>(core_, io, std::move(transport),
-                                             Peer{address_text(remote.address()), remote.port()});
-    core_.add_session(session);
+    auto session = std::make_shared<Session>(
+        core_, io, std::move(transport),
+        Peer{address_text(remote.address()), remote.port(), address_text(local.address())});
+    if (!core_.add_session(session, address_text(remote.address()))) return;
     ++core_.connections;
     asio::post(io, [session = std::move(session)] { session->start(); });
   }
@@ -204,6 +226,16 @@ Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
                 "everybody on the way: give a TLS "
                 "certificate and key, or allow it with --insecure",
                 options.listen);
+  }
+  if (!is_loopback(endpoint.address()) && options.token.empty()) {
+    return fail(ErrorKind::invalid,
+                "listening on {} without a token would let everybody who reaches it read and delete "
+                "what was recorded: give one with --token-file",
+                options.listen);
+  }
+  for (const std::string& name : options.allowed_hosts) {
+    if (!authority_host(name))
+      return fail(ErrorKind::invalid, "'{}' is not the name of a host (--allowed-host)", name);
   }
   std::unique_ptr<asio::ssl::context> tls;
   if (options.tls) {

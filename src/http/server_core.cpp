@@ -3,6 +3,9 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
+#include <boost/asio/ip/address_v6.hpp>
+#include <chrono>
+#include <tuple>
 
 #include "lookback/base/fd.hpp"
 #include "lookback/base/hash.hpp"
@@ -13,12 +16,26 @@ namespace lookback::http {
 namespace {
 // One job a connection, plus room for what ends while the limit is passed on.
 constexpr size_t kSpareJobs = 64;
+/// A connection that was idle for less than this may be about to say something.
+constexpr std::chrono::milliseconds kLeastIdle{500};
+
+/// A host has a whole /64 of IPv6 addresses to itself.
+std::string share_of(const std::string& address) {
+  boost::system::error_code ec;
+  const auto v6 = boost::asio::ip::make_address_v6(address, ec);
+  if (ec) return address;
+  const auto bytes = v6.to_bytes();
+  return {bytes.begin(), bytes.begin() + 8};
+}
 }  // namespace
 
-ServerCore::ServerCore(ServerOptions options_)
+ServerCore::ServerCore(ServerOptions options_,
+                       std::function<bool(const std::string&)> in_certificate)
     : options(std::move(options_)),
-      streams(options.max_streams),
-      jobs_(options.max_connections + kSpareJobs) {
+      guard(options.allowed_hosts, options.tls.has_value(), std::move(in_certificate)),
+      jobs_(options.max_connections + kSpareJobs),
+      pools_{StreamThreads(options.max_streams), StreamThreads(options.max_orders),
+             StreamThreads(options.max_feeds)} {
   if (!options.token.empty()) token_hash_ = sha256_hex(as_bytes(options.token));
 }
 
@@ -77,15 +94,88 @@ void ServerCore::stop_workers() {
   workers_.clear();
 }
 
-void ServerCore::add_session(const std::shared_ptr<Session>& session) {
+uint64_t ServerCore::body_limit(const RouteEntry& entry) const {
+  return entry.options.max_body_bytes.value_or(entry.upload ? UINT64_MAX : options.max_body_bytes);
+}
+
+size_t ServerCore::streams_running() const {
+  size_t running = 0;
+  for (const StreamThreads& pool : pools_) running += pool.running();
+  return running;
+}
+
+void ServerCore::stop_streams() {
+  for (StreamThreads& pool : pools_) pool.stop();
+}
+
+bool ServerCore::add_session(const std::shared_ptr<Session>& session, const std::string& address) {
+  const std::string share = share_of(address);
+  Held held;
   const std::lock_guard lock(sessions_mutex_);
-  sessions_.emplace(session.get(), session);
+  const auto taken = shares_.find(share);
+  if (taken != shares_.end() && taken->second >= options.max_connections_per_address) {
+    if (!make_room(share, held)) return false;
+  } else if (session_count_ >= options.max_connections) {
+    (void)make_room("", held);  // whoever was idle a moment ago may work by now: one too many then
+  }
+  sessions_.emplace(session.get(), Place{session, share});
+  ++shares_[share];
+  ++session_count_;
+  return true;
+}
+
+bool ServerCore::has_room() const {
+  Held held;
+  const std::lock_guard lock(sessions_mutex_);
+  return session_count_ < options.max_connections || find_victim("", held).has_value();
+}
+
+std::optional<ServerCore::Victim> ServerCore::find_victim(const std::string& share, Held& held) const {
+  const int64_t now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                             std::chrono::steady_clock::now().time_since_epoch())
+                             .count();
+  std::optional<Victim> victim;
+  std::tuple<bool, size_t, int64_t> best;
+  for (const auto& [key, place] : sessions_) {
+    if (place.evicted || (!share.empty() && place.share != share)) continue;
+    auto session = place.session.lock();
+    if (!session) continue;
+    held.push_back(session);
+    const int64_t since_ms = session->waiting_since_ms();
+    if (since_ms == 0 || now_ms - since_ms < kLeastIdle.count()) continue;
+    // Strangers first, of them those of the address that has most, of these the longest idle.
+    const std::tuple rank(!session->is_known(), shares_.at(place.share), now_ms - since_ms);
+    if (victim && rank <= best) continue;
+    victim = Victim{key, std::move(session)};
+    best = rank;
+  }
+  return victim;
+}
+
+bool ServerCore::make_room(const std::string& share, Held& held) {
+  const auto victim = find_victim(share, held);
+  if (!victim) return false;
+  Place& place = sessions_.at(victim->key);
+  place.evicted = true;
+  leave(place);
+  ++evicted;
+  victim->session->interrupt();
+  return true;
+}
+
+void ServerCore::leave(const Place& place) {
+  const auto share = shares_.find(place.share);
+  if (--share->second == 0) shares_.erase(share);
+  --session_count_;
 }
 
 void ServerCore::remove_session(const Session* session) {
   {
     const std::lock_guard lock(sessions_mutex_);
-    sessions_.erase(session);
+    const auto it = sessions_.find(session);
+    if (it == sessions_.end()) return;  // never got in
+    if (!it->second.evicted) leave(it->second);
+    sessions_.erase(it);
   }
   if (on_session_gone && !stopping) on_session_gone();
 }
@@ -93,15 +183,15 @@ void ServerCore::remove_session(const Session* session) {
 std::vector<std::shared_ptr<Session>> ServerCore::sessions() const {
   const std::lock_guard lock(sessions_mutex_);
   std::vector<std::shared_ptr<Session>> alive;
-  for (const auto& [key, weak] : sessions_) {
-    if (auto session = weak.lock()) alive.push_back(std::move(session));
+  for (const auto& [key, place] : sessions_) {
+    if (auto session = place.session.lock()) alive.push_back(std::move(session));
   }
   return alive;
 }
 
 size_t ServerCore::session_count() const {
   const std::lock_guard lock(sessions_mutex_);
-  return sessions_.size();
+  return session_count_;
 }
 
 }  // namespace lookback::http

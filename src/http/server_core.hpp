@@ -1,14 +1,17 @@
 #pragma once
 // What all connections of a server share: routes, limits, worker and stream threads, counters.
 
+#include <array>
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "lookback/base/queue.hpp"
 #include "lookback/http/server.hpp"
+#include "request_guard.hpp"
 #include "stream_threads.hpp"
 #include "target.hpp"
 
@@ -21,6 +24,7 @@ struct RouteEntry {
   Route route;
   Handler handler;
   bool upload = false;
+  RouteOptions options;
 };
 
 struct RouteMatch {
@@ -61,7 +65,8 @@ class BodyLease {
 
 class ServerCore {
  public:
-  explicit ServerCore(ServerOptions options_);
+  /// `in_certificate` as RequestGuard takes it.
+  ServerCore(ServerOptions options_, std::function<bool(const std::string&)> in_certificate);
   ~ServerCore();
 
   [[nodiscard]] RouteMatch match(const std::string& method, const Target& target) const;
@@ -75,25 +80,53 @@ class ServerCore {
   [[nodiscard]] bool submit(std::function<void()> job) { return jobs_.push(std::move(job)); }
   void stop_workers();
 
-  void add_session(const std::shared_ptr<Session>& session);
+  [[nodiscard]] uint64_t body_limit(const RouteEntry& entry) const;
+  [[nodiscard]] StreamThreads& pool(StreamPool pool) { return pools_[static_cast<size_t>(pool)]; }
+  [[nodiscard]] size_t streams_running() const;
+  void stop_streams();
+
+  /// False: the address has its share of connections, and none of them could make room.
+  [[nodiscard]] bool add_session(const std::shared_ptr<Session>& session, const std::string& address);
   void remove_session(const Session* session);
+  /// Whether there is room for one more connection, or an idle one that would make it.
+  [[nodiscard]] bool has_room() const;
   [[nodiscard]] std::vector<std::shared_ptr<Session>> sessions() const;
   [[nodiscard]] size_t session_count() const;
 
   const ServerOptions options;
+  const RequestGuard guard;
   std::vector<RouteEntry> routes;
-  StreamThreads streams;
   std::atomic<bool> stopping{false};
   std::atomic<uint64_t> body_bytes{0};
-  std::atomic<uint64_t> connections{0}, requests{0}, timeouts{0}, refused{0};
+  std::atomic<uint64_t> connections{0}, requests{0}, timeouts{0}, refused{0}, evicted{0};
   std::function<void()> on_session_gone;  ///< set before start; any thread
 
  private:
   std::string token_hash_;
   BoundedQueue<std::function<void()>> jobs_;
   std::vector<std::thread> workers_;
+  struct Place {
+    std::weak_ptr<Session> session;
+    std::string share;     ///< whose share it takes
+    bool evicted = false;  ///< counts no more, and is on its way out
+  };
+  using Places = std::unordered_map<const Session*, Place>;
+  using Held = std::vector<std::shared_ptr<Session>>;
+  struct Victim {
+    const Session* key;
+    std::shared_ptr<Session> session;
+  };
+  /// An idle connection of `share`, or where that is empty of whoever has most. Under the mutex; what
+  /// goes into `held` may be the last to hold a session, and must outlive the lock.
+  [[nodiscard]] std::optional<Victim> find_victim(const std::string& share, Held& held) const;
+  [[nodiscard]] bool make_room(const std::string& share, Held& held);
+  void leave(const Place& place);
+
+  std::array<StreamThreads, 3> pools_;
   mutable std::mutex sessions_mutex_;
-  std::unordered_map<const Session*, std::weak_ptr<Session>> sessions_;
+  Places sessions_;
+  std::unordered_map<std::string, size_t> shares_;  ///< connections by share
+  size_t session_count_ = 0;
 };
 
 }  // namespace lookback::http

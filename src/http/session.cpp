@@ -20,6 +20,16 @@ constexpr uint64_t kMaxBufferedBodies = 512ULL << 20;
 constexpr int64_t kLingerMs = 5'000;
 constexpr uint64_t kLingerBytes = 64 << 20;
 
+int64_t now_ms() {
+  return std::chrono::duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+Response refused_response(const Refusal& refusal) {
+  return plain_problem(refusal.status, refusal.detail,
+                       refusal.status == 403 ? to_string(ErrorKind::unauthorized)
+                                             : to_string(ErrorKind::invalid));
+}
+
 Response busy() {
   Response response = plain_problem(503, "too many transfers at a time; try again later", "failed");
   response.headers["Retry-After"] = "5";
@@ -42,7 +52,12 @@ Response run_handler(const Handler& handler, Request& request) {
 
 Session::Session(ServerCore& core, asio::io_context& io, std::unique_ptr<Transport> transport,
                  Peer peer)
-    : core_(core), io_(io), timer_(io), transport_(std::move(transport)), peer_(std::move(peer)) {}
+        : core_(core),
+      io_(io),
+      timer_(io),
+      transport_(std::move(transport)),
+      peer_(std::move(peer)),
+      waiting_since_ms_(now_ms()) {}
 
 Session::~Session() {
   core_.remove_session(this);
@@ -123,7 +138,10 @@ void Session::begin_request() {
     std::string().swap(input_);  // an idle connection holds no buffer
     input_begin_ = 0;
     // A new connection is expected to say something soon.
-    if (phase_ != Phase::handshake) arm(core_.options.idle_timeout_ms);
+    if (phase_ != Phase::handshake) {
+      arm(core_.options.idle_timeout_ms);
+      waiting_since_ms_ = now_ms();
+    }
     phase_ = Phase::idle;
     return fill_input(kHeadChunk);
   }
@@ -135,6 +153,8 @@ void Session::advance_head() {
   if (phase_ == Phase::idle) {
     phase_ = Phase::head;
     arm(core_.options.header_timeout_ms);
+    // A stranger that sends the beginning of a request has not earned its place yet.
+    if (is_known_) waiting_since_ms_ = 0;
   }
   const auto step = reader_.read_head(input());
   consume(step.consumed);
@@ -159,6 +179,7 @@ std::shared_ptr<Request> Session::make_request(const RouteMatch& match) {
   request->query = std::move(head.target.query);
   request->headers = std::move(head.headers);
   request->peer_address = peer_.address;
+  request->content_length = head.content_length;
   request->peer_port = peer_.port;
   request->arrived_ns = arrived_ns_;
   return request;
@@ -172,10 +193,14 @@ void Session::dispatch() {
   version_ = head.version;
   is_head_ = head.method == "HEAD";
   const bool body_unread = head.has_body;
+  if (const auto refusal = core_.guard.check(head, peer_.local_address))
+    return respond(refused_response(*refusal), body_unread);
   if (!core_.authorized(head.headers, head.target.path))
     return respond(Response::problem({ErrorKind::unauthorized,
                                       "this needs a valid token (Authorization: Bearer …)"}),
                    body_unread);
+  waiting_since_ms_ = 0;
+  is_known_ = true;
   RouteMatch match = core_.match(head.method, head.target);
   if (match.entry == nullptr) {
     if (match.allow.empty())
@@ -188,13 +213,15 @@ void Session::dispatch() {
     response.headers["Allow"] = match.allow;
     return respond(std::move(response), body_unread);
   }
+  const RouteOptions& route = match.entry->options;
+  if (const auto refusal = RequestGuard::check_type(head, route))
+    return respond(refused_response(*refusal), true);
   const auto length = head.content_length.value_or(0);
+  const uint64_t limit = core_.body_limit(*match.entry);
+  if (length > limit)
+    return respond(plain_problem(413, fmt::format("the body is larger than {} bytes", limit)), true);
   continue_pending_ = head.expects_continue && head.has_body;
   if (match.entry->upload) return dispatch_upload(make_request(match), *match.entry);
-  if (length > core_.options.max_body_bytes)
-    return respond(plain_problem(413, fmt::format("the body is larger than {} bytes",
-                                                  core_.options.max_body_bytes)),
-                   true);
   lease_ = BodyLease(core_.body_bytes);
   entry_ = match.entry;
   request_ = make_request(match);
@@ -240,10 +267,8 @@ void Session::advance_body() {
       keep_alive_ = false;
       return respond(plain_problem(reader_.refusal().status, reader_.refusal().detail), true);
     }
-    if (body.size() > core_.options.max_body_bytes)
-      return respond(plain_problem(413, fmt::format("the body is larger than {} bytes",
-                                                    core_.options.max_body_bytes)),
-                     true);
+    if (const uint64_t limit = core_.body_limit(*entry_); body.size() > limit)
+      return respond(plain_problem(413, fmt::format("the body is larger than {} bytes", limit)), true);
     if (!reader_.head().content_length && !lease_.grow(step.produced, kMaxBufferedBodies)) {
       ++core_.refused;
       return respond(busy(), true);
@@ -279,8 +304,9 @@ void Session::submit_request() {
 void Session::handled(Response response) {
   if (response.stream && !is_head_) {
     auto streamed = std::make_shared<Response>(std::move(response));
-    if (core_.streams.run(
-            [self = shared_from_this(), streamed] { self->respond_streaming(*streamed); }))
+    if (core_.pool(streamed->pool).run([self = shared_from_this(), streamed] {
+          self->respond_streaming(*streamed);
+        }))
       return;
     ++core_.refused;
     response = busy();
@@ -332,6 +358,7 @@ void Session::finish_exchange() {
 
 void Session::close_gracefully() {
   phase_ = Phase::closing;
+  waiting_since_ms_ = now_ms();
   arm(kLingerMs);
   transport_->async_finish([self = shared_from_this()](const error_code&, size_t) {
     // Closing with input unread would reset the connection under the response.
@@ -364,10 +391,12 @@ void Session::close_now() {
 
 void Session::dispatch_upload(std::shared_ptr<Request> request, const RouteEntry& entry) {
   phase_ = Phase::handling;
+  entry_ = &entry;
   ++timer_generation_;
   timer_.cancel();
-  const bool taken = core_.streams.run(
-      [self = shared_from_this(), request, &entry] { self->run_upload(*request, entry); });
+  const bool taken = core_.pool(entry.options.pool).run([self = shared_from_this(), request, &entry] {
+    self->run_upload(*request, entry);
+  });
   if (taken) return;
   ++core_.refused;
   respond(busy(), reader_.head().has_body);

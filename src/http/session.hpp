@@ -4,6 +4,7 @@
 // the I/O thread leaves it alone.
 
 #include <boost/asio/steady_timer.hpp>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -18,12 +19,16 @@ namespace lookback::http {
 /// A client that sends a body more slowly than this on average holds a slot for nothing.
 inline constexpr uint64_t kLeastBytesPerSecond = 1 << 10;
 
+/// The same for one that takes a streamed response.
+inline constexpr uint64_t kLeastReadBytesPerSecond = 8 << 10;
+
 /// Calls a handler; what it throws becomes a response of status 500.
 [[nodiscard]] Response run_handler(const Handler& handler, Request& request);
 
 struct Peer {
   std::string address;
   uint16_t port = 0;
+  std::string local_address;  ///< where it came in
 };
 
 class Session : public std::enable_shared_from_this<Session> {
@@ -33,6 +38,12 @@ class Session : public std::enable_shared_from_this<Session> {
   ~Session();
   void start();      ///< I/O thread
   void interrupt();  ///< any thread: whoever waits for the peer gives up
+
+  /// Since when the connection has had nothing to do but wait for its peer (steady clock, ms); 0: it
+  /// works. Any thread.
+  [[nodiscard]] int64_t waiting_since_ms() const { return waiting_since_ms_; }
+  /// It has shown a valid token, or made a request where none is needed. Any thread.
+  [[nodiscard]] bool is_known() const { return is_known_; }
 
  private:
   enum class Phase { handshake, idle, head, body, handling, writing, closing };
@@ -78,6 +89,8 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::steady_timer timer_;
   std::unique_ptr<Transport> transport_;
   const Peer peer_;
+  std::atomic<int64_t> waiting_since_ms_;
+  std::atomic<bool> is_known_{false};
   std::mutex close_mutex_;
   bool closed_ = false;  // guarded by close_mutex_
 

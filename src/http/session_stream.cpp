@@ -28,6 +28,8 @@ Result<size_t> Session::read_upload(std::span<std::byte> out) {
       if (step.outcome == RequestReader::Outcome::refused)
         return fail(ErrorKind::invalid, "{}", reader_.refusal().detail);
       upload_bytes_ += step.produced;
+      if (upload_bytes_ > core_.body_limit(*entry_))
+        return fail(ErrorKind::invalid, "the body is larger than {} bytes", core_.body_limit(*entry_));
       if (step.produced > 0) return step.produced;
       if (step.consumed > 0) continue;
     }
@@ -103,6 +105,7 @@ void Session::respond_streaming(Response& response) {
 Result<> Session::stream_body(Response& response, BodyFraming framing, std::string head,
                               bool& begun) {
   uint64_t left = response.content_length.value_or(0);
+  Pace pace(core_.options.stall_timeout_ms, kLeastReadBytesPerSecond);
   std::optional<Error>
       broken;  // what the client's side failed with, whatever the handler makes of it
   const BodyWriter writer = [&](std::span<const std::byte> data) -> Result<> {
@@ -121,7 +124,7 @@ Result<> Session::stream_body(Response& response, BodyFraming framing, std::stri
     Result<> written;
     if (framing == BodyFraming::chunked) {
       const std::string size = fmt::format("{:x}\r\n", text.size());
-      written = transport_->write_all({head, size, text, "\r\n"}, stall_ms());
+      written = transport_->write_all({head, size, text, "\r\n"}, stall_ms(), &pace);
     } else {
       if (framing == BodyFraming::length) {
         if (text.size() > left) {
@@ -130,7 +133,7 @@ Result<> Session::stream_body(Response& response, BodyFraming framing, std::stri
         }
         left -= text.size();
       }
-      written = transport_->write_all({head, text}, stall_ms());
+      written = transport_->write_all({head, text}, stall_ms(), &pace);
     }
     head.clear();
     if (!written) broken = written.error();

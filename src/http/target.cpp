@@ -99,6 +99,7 @@ Result<Target> parse_target(std::string_view text) {
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (!text.starts_with(scheme)) continue;
     const auto slash = text.find_first_of("/?", scheme.size());
+    target.authority = text.substr(scheme.size(), slash == std::string_view::npos ? slash : slash - scheme.size());
     text = slash == std::string_view::npos ? "/" : text.substr(slash);
     break;
   }

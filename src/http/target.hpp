@@ -19,6 +19,7 @@ struct Target {
   std::string path;                   ///< decoded
   std::vector<std::string> segments;  ///< decoded one by one: an escaped slash does not separate
   std::multimap<std::string, std::string> query;
+  std::optional<std::string> authority;  ///< of the absolute form: "host:port"
 };
 
 /// Takes origin form ("/a?b"), absolute form ("http://host/a?b") and "*".

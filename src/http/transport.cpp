@@ -14,6 +14,8 @@ using boost::system::error_code;
 
 namespace {
 
+constexpr size_t kPart = 64 << 10;
+
 Error gone(const error_code& ec) {
   if (ec == asio::error::timed_out)
     return {ErrorKind::cancelled, "the client took or gave nothing for too long"};
@@ -52,15 +54,29 @@ class BasicTransport : public Transport {
     return tl::make_unexpected(gone(ec));
   }
 
-  Result<> write_all(std::initializer_list<std::string_view> parts, int timeout_ms) override {
+  Result<> write_all(std::initializer_list<std::string_view> parts, int timeout_ms,
+                     Pace* pace) override {
     timed().set_timeout_ms(timeout_ms);
     std::vector<asio::const_buffer> buffers;
     for (const std::string_view part : parts) {
       if (!part.empty()) buffers.emplace_back(part.data(), part.size());
     }
     error_code ec;
-    asio::write(stream_, buffers, ec);
+    bool too_slow = false;
+    size_t seen = 0;
+    auto last = std::chrono::steady_clock::now();
+    // Asked before each part: how much of the rest may go.
+    const auto next_part = [&](const error_code& failed, size_t written) -> size_t {
+      if (failed) return 0;
+      if (pace == nullptr) return kPart;
+      const auto now = std::chrono::steady_clock::now();
+      pace->add(written - std::exchange(seen, written), now - std::exchange(last, now));
+      too_slow = pace->too_slow();
+      return too_slow ? 0 : kPart;
+    };
+    asio::write(stream_, buffers, next_part, ec);
     if (ec) return tl::make_unexpected(gone(ec));
+    if (too_slow) return fail(ErrorKind::cancelled, "the client takes the answer too slowly");
     return {};
   }
 

@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
+#include <chrono>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -15,6 +16,25 @@
 #include "lookback/base/result.hpp"
 
 namespace lookback::http {
+
+/// How slowly a peer may take what it asked for: on average at least some bytes a second, after a grace.
+class Pace {
+ public:
+  Pace(int64_t grace_ms, uint64_t least_bytes_per_second) : grace_ms_(grace_ms), least_(least_bytes_per_second) {}
+  void add(uint64_t bytes, std::chrono::steady_clock::duration waited) {
+    bytes_ += bytes;
+    waited_ += waited;
+  }
+  [[nodiscard]] bool too_slow() const {
+    return waited_ > std::chrono::milliseconds(grace_ms_) + std::chrono::seconds(bytes_ / least_);
+  }
+
+ private:
+  const int64_t grace_ms_;
+  const uint64_t least_;
+  uint64_t bytes_ = 0;
+  std::chrono::steady_clock::duration waited_{};
+};
 
 class Transport {
  public:
@@ -33,9 +53,10 @@ class Transport {
   /// Waits up to timeout_ms; 0 at the end of the stream; kind cancelled on a time-out or a gone
   /// peer.
   [[nodiscard]] virtual Result<size_t> read_some(std::span<char> out, int timeout_ms) = 0;
-  /// Writes all parts; the time-out counts from the last byte that the peer took.
+  /// Writes all parts; the time-out counts from the last byte that the peer took. `pace` goes over
+  /// several calls, and ends one in its middle.
   [[nodiscard]] virtual Result<> write_all(std::initializer_list<std::string_view> parts,
-                                           int timeout_ms) = 0;
+                                           int timeout_ms, Pace* pace = nullptr) = 0;
   [[nodiscard]] virtual bool peer_gone() = 0;
 
   /// Ends both directions at once, so that whoever waits for the peer returns. Any thread, while

@@ -6,14 +6,12 @@ int64_t arrival_ns(const http::Request& request, const Clock& clock) {
   return clock.realtime_ns() - (Clock::system().monotonic_ns() - request.arrived_ns);
 }
 
-Result<std::string> read_document(http::Request& request, size_t limit) {
+Result<std::string> read_document(http::Request& request) {
   std::string text;
   std::vector<std::byte> buffer(16 << 10);
   for (;;) {
     TRY_ASSIGN(const size_t n, request.read_body(buffer));
     if (n == 0) return text;
-    if (text.size() + n > limit)
-      return fail(ErrorKind::invalid, "the body is larger than {} bytes", limit);
     text.append(reinterpret_cast<const char*>(buffer.data()), n);
   }
 }

@@ -42,8 +42,14 @@ void mount_status_routes(http::Server& server, ApiContext& context);
 
 /// Hub time when a request came in: what it waited for a worker does not count.
 [[nodiscard]] int64_t arrival_ns(const http::Request& request, const Clock& clock);
-/// The body of an upload route that is a small document after all. invalid: larger than `limit`.
-[[nodiscard]] Result<std::string> read_document(http::Request& request, size_t limit = 4 << 20);
+/// Of an order's body: a name for each of the nodes that a hub may know, and tags.
+inline constexpr uint64_t kMaxOrderBytes = 2 << 20;
+/// Upload routes that take a small document, or none, and wait for something.
+[[nodiscard]] inline http::RouteOptions order_route(uint64_t max_body_bytes = 4 << 10) {
+  return {.max_body_bytes = max_body_bytes, .pool = http::StreamPool::orders};
+}
+/// The body of such a route, which has limited it.
+[[nodiscard]] Result<std::string> read_document(http::Request& request);
 [[nodiscard]] http::Response no_content();
 /// The outcome as a response: 204 or a problem.
 [[nodiscard]] http::Response answer(const Result<>& result);

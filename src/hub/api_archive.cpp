@@ -7,6 +7,7 @@
 
 #include "api.hpp"
 #include "json_text.hpp"
+#include "lookback/archive/archive_file.hpp"
 #include "lookback/archive/verify.hpp"
 #include "lookback/base/hash.hpp"
 #include "lookback/base/log.hpp"
@@ -46,7 +47,14 @@ http::Response download(const http::Request& request, ApiContext& context) {
     return http::Response::problem(
         {ErrorKind::conflict, fmt::format("snapshot {} has no archive (yet)", name)});
   }
-  auto opened = open_file(context.paths.archive(name), O_RDONLY);
+  if (entry->damaged && request.query_value("damaged").value_or("0") != "1") {
+    return http::Response::problem(
+        {ErrorKind::corrupt,
+         fmt::format("snapshot {} is damaged ({}): delete it, or ask for what there is of it with "
+                     "--damaged",
+                     name, entry->reason)});
+  }
+  auto opened = archive::open_archive_file(context.paths.archive(name), archive::Links::refuse);
   if (!opened) return http::Response::problem(opened.error());
   const auto fd = std::make_shared<Fd>(std::move(*opened));
   const auto size = file_size(fd->get());
@@ -107,8 +115,8 @@ class ImportFolder {
 };
 
 Result<> spool(http::Request& request, ApiContext& context, const ImportFolder& folder) {
-  if (const auto length = header_of(request, "content-length"); !length.empty())
-    TRY(context.budget.reserve(folder.id(), std::strtoull(length.c_str(), nullptr, 10)));
+  if (request.content_length)
+    TRY(context.budget.reserve(folder.id(), *request.content_length));
   TRY(make_directories(folder.path(), 0700));
   TRY_ASSIGN(const Fd fd, open_file(folder.file(), O_WRONLY | O_CREAT | O_EXCL, 0600));
   std::vector<std::byte> buffer(kChunk);
@@ -158,7 +166,7 @@ void mount_archive_routes(http::Server& server, ApiContext& context) {
     auto imported = import_archive(request, context);
     if (!imported) return http::Response::problem(imported.error());
     return http::Response::json(std::move(*imported), 201);
-  });
+  }, {.body_types = {"application/octet-stream", "application/zstd"}});
 }
 
 }  // namespace lookback::hub

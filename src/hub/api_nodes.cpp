@@ -8,6 +8,9 @@ namespace lookback::hub {
 
 namespace {
 
+/// What a node says of itself; a document of some kilobytes.
+constexpr uint64_t kMaxHeartbeatBytes = 64 << 10;
+
 http::Response take_heartbeat(const http::Request& request, ApiContext& context) {
   const int64_t received_ns = arrival_ns(request, context.clock);
   auto beat = Heartbeat::parse(request.parameters.at("name"), request.body, request.peer_address,
@@ -44,7 +47,8 @@ http::Response boundaries(const ApiContext& context) {
 
 void mount_node_routes(http::Server& server, ApiContext& context) {
   server.add("POST", "/api/v1/nodes/{name}/heartbeat",
-             [&context](http::Request& request) { return take_heartbeat(request, context); });
+             [&context](http::Request& request) { return take_heartbeat(request, context); },
+             {.max_body_bytes = kMaxHeartbeatBytes});
   server.add("GET", "/api/v1/nodes", [&context](http::Request&) {
     Json list = Json::array();
     for (const NodeInfo& node : context.nodes.nodes()) list.push_back(node_json(node));

@@ -1,4 +1,6 @@
 // Orders, lists, cancelling, deleting, verifying, and the feed of events.
+#include <charconv>
+
 #include "api.hpp"
 #include "json_text.hpp"
 #include "lookback/base/fd.hpp"
@@ -8,6 +10,7 @@ namespace lookback::hub {
 namespace {
 
 constexpr std::chrono::seconds kFeedInterval{10};
+constexpr uint64_t kPage = 500, kMostPage = 5'000;  // snapshots of a list at a time
 
 http::Response create(http::Request& request, ApiContext& context) {
   const int64_t now_ns = arrival_ns(request, context.clock);
@@ -30,6 +33,16 @@ http::Response ended(const Result<std::vector<Unreleased>>& left) {
   Json list = Json::array();
   for (const Unreleased& one : *left) list.push_back({{"node", one.node}, {"reason", one.why}});
   return http::Response::json(to_text({{"unreleased", std::move(list)}}));
+http::Response list(const http::Request& request, ApiContext& context) {
+  uint64_t limit = kPage;
+  if (const auto text = request.query_value("limit")) {
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), limit);
+    if (error != std::errc() || end != text->data() + text->size() || limit == 0 || limit > kMostPage)
+      return http::Response::problem(
+          {ErrorKind::invalid, fmt::format("'limit' is a number from 1 to {}", kMostPage)});
+  }
+  return http::Response::json(
+      context.snapshots.list(request.query_value("cursor").value_or(""), limit));
 }
 
 Result<> feed(const http::BodyWriter& write, ApiContext& context) {
@@ -57,17 +70,18 @@ void mount_snapshot_routes(http::Server& server, ApiContext& context) {
   // Upload routes have threads of their own: an order waits for nodes, and cancelling and deleting
   // may wait for jobs.
   server.add_upload("POST", "/api/v1/snapshots",
-                    [&context](http::Request& request) { return create(request, context); });
+                    [&context](http::Request& request) { return create(request, context); },
+                    order_route(kMaxOrderBytes));
   server.add_upload("POST", "/api/v1/snapshots/{name}/cancel", [&context](http::Request& request) {
     if (const auto body = read_document(request); !body)
       return http::Response::problem(body.error());
     return ended(context.snapshots.cancel(request.parameters.at("name")));
-  });
+  }, order_route());
   server.add_upload("DELETE", "/api/v1/snapshots/{name}", [&context](http::Request& request) {
     return ended(context.snapshots.remove(request.parameters.at("name")));
-  });
+  }, order_route());
   server.add("GET", "/api/v1/snapshots",
-             [&context](http::Request&) { return http::Response::json(context.snapshots.list()); });
+             [&context](http::Request& request) { return list(request, context); });
   server.add("GET", "/api/v1/snapshots/{name}", [&context](http::Request& request) {
     auto text = context.snapshots.show(request.parameters.at("name"));
     if (!text) return http::Response::problem(text.error());
@@ -94,7 +108,7 @@ void mount_snapshot_routes(http::Server& server, ApiContext& context) {
   server.add("GET", "/api/v1/events", [&context](http::Request&) {
     http::Response response;
     response.content_type = "text/event-stream";
-    response.headers["Cache-Control"] = "no-store";
+    response.pool = http::StreamPool::feeds;
     response.stream = [&context](const http::BodyWriter& write) { return feed(write, context); };
     return response;
   });

@@ -96,6 +96,8 @@ std::string metrics_text(const ApiContext& context) {
            http.timeouts);
   m.single("lookback_http_refused_total", "counter", "Requests answered 503 for lack of a slot.",
            http.refused);
+  m.single("lookback_http_evicted_total", "counter", "Idle connections that made room for others.",
+           http.evicted);
   m.family("lookback_build_info", "gauge", "The version, as a label.");
   m.value("lookback_build_info", 1, fmt::format("version=\"{}\"", version()));
   return m.take();

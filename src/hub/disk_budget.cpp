@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lookback/base/saturating.hpp"
 #include "lookback/base/size.hpp"
 
 namespace lookback::hub {
@@ -20,10 +21,10 @@ Result<> DiskBudget::check(uint64_t more_quota, uint64_t more_disk,
                            const std::string& except) const {
   uint64_t held = published_(), promised = 0;
   for (const auto& [id, claim] : claims_) {
-    held += id == except ? claim.written : std::max(claim.reserved, claim.written);
-    if (id != except) promised += claim.reserved - std::min(claim.reserved, claim.written);
+    saturate(held, id == except ? claim.written : std::max(claim.reserved, claim.written));
+    if (id != except) saturate(promised, claim.reserved - std::min(claim.reserved, claim.written));
   }
-  if (quota_bytes_ != 0 && held + more_quota > quota_bytes_) {
+  if (quota_bytes_ != 0 && saturating_add(held, more_quota) > quota_bytes_) {
     return fail(ErrorKind::no_space,
                 "{} more would pass the {} that snapshots may use ({} are used): delete snapshots, "
                 "or allow more with --snapshot-storage-size",
@@ -31,7 +32,7 @@ Result<> DiskBudget::check(uint64_t more_quota, uint64_t more_disk,
   }
   TRY_ASSIGN(const DiskSpace disk, disk_space(directory_));
   const uint64_t reserve = disk_reserve(disk.total_bytes);
-  if (disk.available_bytes < promised + more_disk + reserve) {
+  if (disk.available_bytes < saturating_add(saturating_add(promised, more_disk), reserve)) {
     return fail(ErrorKind::no_space,
                 "{} more do not fit on the disk of {}: {} are available, of which {} stay free{}",
                 format_size(more_disk), directory_.string(), format_size(disk.available_bytes),
@@ -53,7 +54,7 @@ Result<> DiskBudget::reserve(const std::string& id, uint64_t bytes) {
 Result<> DiskBudget::grow(const std::string& id, uint64_t bytes) {
   const std::lock_guard lock(mutex_);
   TRY(check(bytes, bytes, id));
-  claims_[id].written += bytes;
+  saturate(claims_[id].written, bytes);
   return {};
 }
 
@@ -70,7 +71,7 @@ void DiskBudget::release(const std::string& id) {
 uint64_t DiskBudget::used_bytes() const {
   const std::lock_guard lock(mutex_);
   uint64_t used = published_();
-  for (const auto& [id, claim] : claims_) used += claim.written;
+  for (const auto& [id, claim] : claims_) saturate(used, claim.written);
   return used;
 }
 

@@ -117,6 +117,7 @@ Result<std::unique_ptr<HubDaemon>> HubDaemon::start(HubOptions options, const Cl
   server_options.tls = options.tls;
   server_options.token = options.token;
   server_options.insecure = options.insecure;
+  server_options.allowed_hosts = options.allowed_hosts;
   server_options.workers = kWorkers;
   TRY_ASSIGN(std::unique_ptr<http::Server> server, http::Server::create(std::move(server_options)));
   const HubPaths paths{options.data_dir};

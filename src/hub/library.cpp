@@ -15,7 +15,7 @@ namespace lookback::hub {
 
 namespace {
 
-constexpr uint64_t kMaxHead = 256ULL << 20;
+constexpr uint64_t kMaxHead = 64ULL << 20;
 
 struct FileMark {
   uint64_t size = 0, inode = 0;
@@ -30,18 +30,6 @@ Result<FileMark> mark_of(const std::filesystem::path& path) {
                   st.st_mtim.tv_sec * kNsPerSecond + st.st_mtim.tv_nsec};
 }
 
-std::shared_ptr<Library::Entry> entry_from(const std::string& name, const FileMark& mark,
-                                           const Json& object) {
-  auto entry = std::make_shared<Library::Entry>();
-  entry->name = name;
-  entry->size_bytes = mark.size;
-  entry->id = json_get_or<std::string>(object, "id", "").value_or("");
-  entry->complete = json_get_or<bool>(object, "complete", false).value_or(false);
-  entry->full = to_text(object);
-  entry->brief = to_text(brief_object(object));
-  return entry;
-}
-
 /// What an earlier look wrote, as long as the archive is still the same file.
 Result<Json> read_head(const std::filesystem::path& path, const FileMark& mark) {
   TRY_ASSIGN(const std::string text, read_file(path, kMaxHead));
@@ -49,53 +37,78 @@ Result<Json> read_head(const std::filesystem::path& path, const FileMark& mark) 
   TRY_ASSIGN(const uint64_t size, json_get<uint64_t>(head, "size"));
   TRY_ASSIGN(const uint64_t inode, json_get<uint64_t>(head, "inode"));
   TRY_ASSIGN(const int64_t mtime, json_get<int64_t>(head, "mtime_ns"));
-  const auto object = head.find("snapshot");
+  const auto object = head.find("brief");
   if (size != mark.size || inode != mark.inode || mtime != mark.mtime_ns || object == head.end() ||
       !object->is_object())
     return fail(ErrorKind::corrupt, "it is of another file");
   return std::move(*object);
 }
 
+std::string damaged_text(const Library::Entry& entry) {
+  SnapshotFacts facts;
+  facts.name = entry.name;
+  facts.state = "failed";
+  facts.reason = entry.reason;
+  facts.created_ns = facts.finished_ns = entry.finished_ns;
+  facts.size_bytes = entry.size_bytes;
+  return to_text(snapshot_object(facts, Json::array(), {}));
+}
+
 }  // namespace
+
+/// The brief of an intact archive, from its head or else from its manifest.
+Result<Json> Library::look(const std::string& name, int64_t finished_ns, bool use_head) const {
+  const auto path = paths_.archive(name);
+  TRY_ASSIGN(const FileMark mark, mark_of(path));
+  if (use_head) {
+    if (auto object = read_head(paths_.head(name), mark)) return object;
+  }
+  TRY_ASSIGN(const auto reader, archive::ArchiveReader::open(path));
+  Json brief = published_object(reader->manifest(), name, mark.size,
+                                finished_ns == 0 ? mark.mtime_ns : finished_ns);
+  const Json head = {
+      {"size", mark.size}, {"inode", mark.inode}, {"mtime_ns", mark.mtime_ns}, {"brief", brief}};
+  // Only a cache: without it the next start reads the manifest again.
+  if (const auto saved = write_file_atomically(paths_.head(name), to_text(head)); !saved)
+    log_warning("{}", saved.error().message);
+  return brief;
+}
 
 std::shared_ptr<const Library::Entry> Library::load(const std::string& name, int64_t finished_ns,
                                                     bool use_head) const {
-  const auto path = paths_.archive(name);
-  FileMark mark;
-  Result<Json> object;
-  const auto found = mark_of(path);
-  if (found) {
-    mark = *found;
-    object = use_head ? read_head(paths_.head(name), mark)
-                      : fail(ErrorKind::not_found, "not looked for");
-    if (object) return entry_from(name, mark, *object);
-    if (auto reader = archive::ArchiveReader::open(path)) {
-      const Json whole = published_object((*reader)->manifest(), name, mark.size,
-                                          finished_ns == 0 ? mark.mtime_ns : finished_ns, true);
-      const Json head = {{"size", mark.size},
-                         {"inode", mark.inode},
-                         {"mtime_ns", mark.mtime_ns},
-                         {"snapshot", whole}};
-      // Only a cache: without it the next start reads the manifest again.
-      if (const auto saved = write_file_atomically(paths_.head(name), to_text(head)); !saved)
-        log_warning("{}", saved.error().message);
-      return entry_from(name, mark, whole);
-    } else {
-      object = tl::make_unexpected(reader.error());
-    }
-  } else {
-    object = tl::make_unexpected(found.error());
+  auto entry = std::make_shared<Entry>();
+  entry->name = name;
+  if (const auto mark = mark_of(paths_.archive(name))) {
+    entry->size_bytes = mark->size;
+    entry->finished_ns = mark->mtime_ns;
   }
-  log_warning("snapshot {} is damaged: {}", name, object.error().message);
-  SnapshotFacts facts;
-  facts.name = name;
-  facts.state = "failed";
-  facts.reason = object.error().message;
-  facts.created_ns = facts.finished_ns = mark.mtime_ns;
-  facts.size_bytes = mark.size;
-  auto entry = entry_from(name, mark, snapshot_object(facts, Json::array(), {}));
-  entry->damaged = true;
+  const auto object = look(name, finished_ns, use_head);
+  if (!object) {
+    log_warning("snapshot {} is damaged: {}", name, object.error().message);
+    entry->damaged = true;
+    entry->reason = object.error().message;
+    return entry;
+  }
+  entry->id = json_get_or<std::string>(*object, "id", "").value_or("");
+  entry->complete = json_get_or<bool>(*object, "complete", false).value_or(false);
+  if (const auto finished = json_time(*object, "finished")) entry->finished_ns = *finished;
   return entry;
+}
+
+Result<std::string> Library::brief(const std::string& name) {
+  const auto entry = find(name);
+  if (!entry) return fail(ErrorKind::not_found, "there is no snapshot {}", name);
+  if (entry->damaged) return damaged_text(*entry);
+  TRY_ASSIGN(const Json object, look(name, entry->finished_ns, true));
+  return to_text(object);
+}
+
+Result<std::string> Library::full(const std::string& name) {
+  const auto entry = find(name);
+  if (!entry) return fail(ErrorKind::not_found, "there is no snapshot {}", name);
+  if (entry->damaged) return damaged_text(*entry);
+  TRY_ASSIGN(const auto reader, open(name));
+  return published_text(reader->manifest(), name, entry->size_bytes, entry->finished_ns);
 }
 
 void Library::put(std::shared_ptr<const Entry> entry) {
@@ -179,6 +192,7 @@ Result<std::shared_ptr<archive::ArchiveReader>> Library::open(const std::string&
       return fail(ErrorKind::not_found, "there is no snapshot {}", name);
     if (auto reader = readers_[name].lock()) return reader;
   }
+  TRY(mark_of(paths_.archive(name)));
   TRY_ASSIGN(auto reader, archive::ArchiveReader::open(paths_.archive(name)));
   const std::lock_guard lock(mutex_);
   if (entries_.contains(name)) readers_[name] = reader;

@@ -1,6 +1,7 @@
 #pragma once
-// The published archives. What lists and views show of each is kept in memory and in
-// heads/NAME.json, so that a start reads small files and not every manifest. An archive that cannot
+// The published archives. A few facts of each are kept in memory; what lists show of it lies in
+// heads/NAME.json, so that neither a start nor a list reads manifests; all of it comes from the
+// archive when somebody asks. Only regular files of the folder itself count. An archive that cannot
 // be opened is listed as failed, with the reason. Thread-safe.
 
 #include <cstdint>
@@ -33,16 +34,22 @@ class Library {
     uint64_t size_bytes = 0;
     bool damaged = false;
     bool complete = false;
-    std::string brief, full;  ///< JSON texts of the snapshot object
+    int64_t finished_ns = 0;
+    std::string reason;  ///< why damaged
   };
   [[nodiscard]] bool contains(const std::string& name) const;
   [[nodiscard]] std::optional<Entry> find(const std::string& name) const;
   [[nodiscard]] std::vector<std::shared_ptr<const Entry>> entries() const;  ///< by name
+  /// The snapshot object for a list, and the whole one, as JSON texts. not_found where it has gone
+  /// meanwhile.
+  [[nodiscard]] Result<std::string> brief(const std::string& name);
+  [[nodiscard]] Result<std::string> full(const std::string& name);
   [[nodiscard]] uint64_t total_bytes() const;
   /// A reader of the archive; several exports of one snapshot share it while one of them lives.
   [[nodiscard]] Result<std::shared_ptr<archive::ArchiveReader>> open(const std::string& name);
 
  private:
+  [[nodiscard]] Result<Json> look(const std::string& name, int64_t finished_ns, bool use_head) const;
   [[nodiscard]] std::shared_ptr<const Entry> load(const std::string& name, int64_t finished_ns,
                                                   bool use_head) const;
   void put(std::shared_ptr<const Entry> entry);

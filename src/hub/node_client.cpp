@@ -1,18 +1,23 @@
 #include "node_client.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "json_text.hpp"
 #include "lookback/base/fd.hpp"
+#include "lookback/base/json_fields.hpp"
 
 namespace lookback::hub {
 
 namespace {
 
-constexpr uint64_t kMaxFreezeAnswer = 256ULL << 20;
+/// Of its lists: a sample of the clock has four values.
+constexpr size_t kMaxFreezeValues = 1'000'000;
+/// Of what a node says, before it is looked at: some hundred thousand members.
+constexpr uint64_t kMaxFreezeAnswer = 64ULL << 20, kMaxShortAnswer = 64ULL << 10;
 constexpr int64_t kMaxConnectMs = 5'000, kMaxStallMs = 20'000, kLeastMs = 200;
 /// A node that gives less than this for longer than the stall time-out is as good as silent.
-constexpr uint64_t kLeastBytesPerSecond = 4 << 10;
+constexpr uint64_t kLeastBytesPerSecond = 32 << 10;
 
 std::string freeze_path(const std::string& id) {
   return "/api/v1/freezes/" + http::url_encode(id);
@@ -61,8 +66,30 @@ Result<> check_sums(const std::vector<FrozenMember>& members, uint64_t estimate)
   return {};
 }
 
+/// The freeze without its members, which are many and come one by one.
+Result<Json> read_fields(std::string_view body, std::vector<FrozenMember>& members) {
+  static constexpr std::string_view kFields[] = {
+      "id",    "complete",   "reason", "oldest",        "from",            "to",     "gaps",
+      "clock", "interfaces", "layers", "excluded", "content_bytes", "compressed_bytes", "members"};
+  Json fields = Json::object();
+  FieldHandlers handlers;
+  handlers.max_values = kMaxFreezeValues;
+  handlers.field = [&](const std::string& key, Json&& value) -> Result<> {
+    fields[key] = std::move(value);
+    return {};
+  };
+  handlers.is_streamed = [](const std::string& key) { return key == "members"; };
+  handlers.element = [&](const std::string&, Json&& element) { return add_member(element, members); };
+  handlers.is_unknown = [](const std::string& key) {
+    return std::find(std::begin(kFields), std::end(kFields), key) == std::end(kFields);
+  };
+  TRY(read_json_fields(body, handlers));
+  return fields;
+}
+
 Result<> read_freeze(std::string_view body, const std::string& expected_id, NodeRecord& node) {
-  TRY_ASSIGN(const Json json, parse_json(body, "the freeze"));
+  std::vector<FrozenMember> members;
+  TRY_ASSIGN(const Json json, read_fields(body, members));
   TRY_ASSIGN(const std::string id, json_get<std::string>(json, "id"));
   if (id != expected_id) return fail(ErrorKind::corrupt, "it froze '{}' instead", id.substr(0, 64));
   NodeRecord read;
@@ -80,7 +107,7 @@ Result<> read_freeze(std::string_view body, const std::string& expected_id, Node
   TRY_ASSIGN(read.entry.interfaces, interfaces_from_json(json));
   TRY_ASSIGN(read.entry.layers, layers_from_json(json));
   TRY_ASSIGN(read.entry.excluded, excluded_from_json(json));
-  TRY_ASSIGN(read.members, members_from_json(json));
+  read.members = std::move(members);
   TRY_ASSIGN(const uint64_t estimate, json_get<uint64_t>(json, "content_bytes"));
   TRY(check_sums(read.members, estimate));
   for (const FrozenMember& member : read.members) {
@@ -111,7 +138,7 @@ Result<NodeClient> NodeClient::create(const NodeAccess& access, const NodePlace&
   options.connect_timeout_ms = std::clamp(third_ms, kLeastMs, kMaxConnectMs);
   options.stall_timeout_ms = std::clamp(third_ms, kLeastMs, kMaxStallMs);
   options.least_bytes_per_second = kLeastBytesPerSecond;
-  options.total_timeout_ms = 0;
+  options.total_timeout_ms = std::max(10 * (patience_ns / 1'000'000), kLeastMs);
   TRY_ASSIGN(http::Client client, http::Client::create(std::move(options)));
   return NodeClient(std::move(client));
 }
@@ -152,14 +179,17 @@ Result<> NodeClient::describe(const std::string& freeze_id, NodeRecord& node,
 }
 
 Result<> NodeClient::renew(const std::string& freeze_id) {
-  TRY(client_.send("POST", freeze_path(freeze_id) + "/renew",
-                   to_text({{"ttl_ns", kFreezeTimeToLive}})));
+  TRY_ASSIGN(const http::ClientResponse response,
+             client_.request("POST", freeze_path(freeze_id) + "/renew",
+                             to_text({{"ttl_ns", kFreezeTimeToLive}}), kMaxFreezeAnswer));
+  if (response.status >= 400)
+    return tl::make_unexpected(http::Client::error_of(response, "the node"));
   return {};
 }
 
 Result<> NodeClient::release(const std::string& freeze_id) {
   TRY_ASSIGN(const http::ClientResponse response,
-             client_.request("DELETE", freeze_path(freeze_id)));
+             client_.request("DELETE", freeze_path(freeze_id), {}, kMaxShortAnswer));
   if (response.status >= 400 && response.status != 404)
     return tl::make_unexpected(http::Client::error_of(response, "the node"));
   return {};

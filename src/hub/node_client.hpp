@@ -36,7 +36,8 @@ inline constexpr int64_t kFreezeTimeToLive = 24 * 3600 * kNsPerSecond;
 
 class NodeClient {
  public:
-  /// `patience_ns`: the time-outs of connecting and of silence stay well below it. unauthorized: an http node, where only
+  /// `patience_ns`: the time-outs of connecting and of silence stay well below it, and an exchange
+  /// lasts at most ten times as long, however busily the node sends. unauthorized: an http node, where only
   /// TLS is allowed.
   [[nodiscard]] static Result<NodeClient> create(const NodeAccess& access, const NodePlace& place,
                                                  int64_t patience_ns);

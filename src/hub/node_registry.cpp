@@ -7,6 +7,7 @@
 #include "lookback/base/file.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/base/names.hpp"
+#include "lookback/base/saturating.hpp"
 #include "lookback/packet/ip_address.hpp"
 
 namespace lookback::hub {
@@ -43,7 +44,7 @@ Result<NodeStatus> status_from(const Json& json) {
   if (const auto drops = json.find("drops"); drops != json.end() && drops->is_object()) {
     TRY_ASSIGN(const uint64_t ring, json_get_or<uint64_t>(*drops, "packets", 0));
     TRY_ASSIGN(const uint64_t disk, json_get_or<uint64_t>(*drops, "disk_full_packets", 0));
-    status.dropped = ring + disk;
+    status.dropped = saturating_add(ring, disk);
   }
   return status;
 }

@@ -4,6 +4,7 @@
 
 #include "lookback/base/file.hpp"
 #include "lookback/base/log.hpp"
+#include "lookback/base/saturating.hpp"
 #include "lookback/base/version.hpp"
 #include "parallel.hpp"
 
@@ -80,8 +81,8 @@ bool SnapshotJob::running() const {
 
 uint64_t SnapshotJob::bytes_reserved() const {
   uint64_t compressed = 0;
-  for (const NodeRecord& node : record_.nodes) compressed += node.compressed_bytes;
-  return compressed + compressed / 10;
+  for (const NodeRecord& node : record_.nodes) saturate(compressed, node.compressed_bytes);
+  return saturating_add(compressed, compressed / 10);
 }
 
 Result<> SnapshotJob::start() {

@@ -2,14 +2,17 @@
 
 #include "json_text.hpp"
 #include "lookback/archive/member.hpp"
+#include "lookback/base/json_fields.hpp"
 
 namespace lookback::hub {
 
 namespace {
 
-constexpr size_t kMaxText = 1024, kMaxClockSamples = 100'000,
-                 kMaxInterfaces = 10'000, kMaxLayers = 16, kMaxExcluded = 1'000;
+using archive::kMaxText;
+constexpr size_t kMaxInterfaces = 10'000, kMaxExcluded = archive::kMaxNodeExcluded;
 constexpr size_t kMaxMembers = 1'000'000;
+/// Of a node in our own job.json: so many members, with all that is told of each.
+constexpr size_t kMaxNodeValues = 8 * kMaxMembers;
 constexpr uint32_t kMaxMemberIndex = 99'999'999;  // eight digits in the archive
 
 /// Reads an array of at most `limit` elements; a missing or null one is empty.
@@ -147,7 +150,7 @@ Result<std::vector<archive::Gap>> gaps_from_json(const Json& object) {
 
 Result<std::vector<archive::ClockSample>> clock_samples_from_json(const Json& object) {
   return read_array<archive::ClockSample>(
-      object, "clock", kMaxClockSamples, [](const Json& json) -> Result<archive::ClockSample> {
+      object, "clock", archive::kMaxNodeClock, [](const Json& json) -> Result<archive::ClockSample> {
         archive::ClockSample sample;
         TRY_ASSIGN(sample.time_ns, json_time(json, "time"));
         TRY_ASSIGN(sample.offset_ns, json_get<int64_t>(json, "offset_ns"));
@@ -200,8 +203,9 @@ Result<std::vector<archive::LayerEntry>> layers_from_json(const Json& object) {
   std::vector<archive::LayerEntry> layers;
   const auto it = object.find("layers");
   if (it == object.end() || it->is_null()) return layers;
-  if (!it->is_object() || it->size() > kMaxLayers)
-    return fail(ErrorKind::corrupt, "'layers' is no object of at most {} layers", kMaxLayers);
+  if (!it->is_object() || it->size() > archive::kMaxNodeLayers)
+    return fail(ErrorKind::corrupt, "'layers' is no object of at most {} layers",
+                archive::kMaxNodeLayers);
   for (const auto& [name, value] : it->items()) {
     archive::LayerEntry layer;
     layer.name = name;
@@ -213,40 +217,41 @@ Result<std::vector<archive::LayerEntry>> layers_from_json(const Json& object) {
   return layers;
 }
 
+Result<> add_member(const Json& json, std::vector<FrozenMember>& members) {
+  FrozenMember member;
+  TRY_ASSIGN(member.index, json_get<uint32_t>(json, "index"));
+  TRY_ASSIGN(member.packets, json_get_or<uint64_t>(json, "packets", 0));
+  TRY_ASSIGN(member.content_bytes, json_get<uint64_t>(json, "content_bytes"));
+  TRY_ASSIGN(const std::string state, json_get_or<std::string>(json, "state", "available"));
+  if (state != "available" && state != "given_up")
+    return fail(ErrorKind::corrupt, "a member of state '{}'", state.substr(0, 32));
+  member.given_up = state == "given_up";
+  TRY_ASSIGN(const std::string kind, json_get_or<std::string>(json, "kind", "packets"));
+  if (kind != "packets" && kind != "os-events")
+    return fail(ErrorKind::corrupt, "a member of kind '{}'", kind.substr(0, 32));
+  member.os_events = kind == "os-events";
+  TRY_ASSIGN(const auto first, json_time_or_none(json, "first"));
+  TRY_ASSIGN(const auto last, json_time_or_none(json, "last"));
+  if (first && last && *last < INT64_MAX) member.stamps = TimeWindow{*first, *last + 1};
+  if (member.index > kMaxMemberIndex)
+    return fail(ErrorKind::corrupt, "member {} is beyond {}", member.index, kMaxMemberIndex);
+  if (member.content_bytes > archive::kMaxMemberContent)
+    return fail(ErrorKind::corrupt, "member {} has {} bytes, {} are allowed", member.index,
+                member.content_bytes, archive::kMaxMemberContent);
+  if (members.size() == kMaxMembers)
+    return fail(ErrorKind::corrupt, "'members' has more than {} elements", kMaxMembers);
+  if (!members.empty() && member.index <= members.back().index)
+    return fail(ErrorKind::corrupt, "the members are not in order");
+  members.push_back(member);
+  return {};
+}
+
 Result<std::vector<FrozenMember>> members_from_json(const Json& object) {
-  TRY_ASSIGN(auto members,
-             read_array<FrozenMember>(
-                 object, "members", kMaxMembers, [](const Json& json) -> Result<FrozenMember> {
-                   FrozenMember member;
-                   TRY_ASSIGN(member.index, json_get<uint32_t>(json, "index"));
-                   TRY_ASSIGN(member.packets, json_get_or<uint64_t>(json, "packets", 0));
-                   TRY_ASSIGN(member.content_bytes, json_get<uint64_t>(json, "content_bytes"));
-                   TRY_ASSIGN(const std::string state,
-                              json_get_or<std::string>(json, "state", "available"));
-                   if (state != "available" && state != "given_up")
-                     return fail(ErrorKind::corrupt, "a member of state '{}'", state.substr(0, 32));
-                   member.given_up = state == "given_up";
-                   TRY_ASSIGN(const std::string kind,
-                              json_get_or<std::string>(json, "kind", "packets"));
-                   if (kind != "packets" && kind != "os-events")
-                     return fail(ErrorKind::corrupt, "a member of kind '{}'", kind.substr(0, 32));
-                   member.os_events = kind == "os-events";
-                   TRY_ASSIGN(const auto first, json_time_or_none(json, "first"));
-                   TRY_ASSIGN(const auto last, json_time_or_none(json, "last"));
-                   if (first && last && *last < INT64_MAX)
-                     member.stamps = TimeWindow{*first, *last + 1};
-                   if (member.index > kMaxMemberIndex)
-                     return fail(ErrorKind::corrupt, "member {} is beyond {}", member.index,
-                                 kMaxMemberIndex);
-                   if (member.content_bytes > archive::kMaxMemberContent)
-                     return fail(ErrorKind::corrupt, "member {} has {} bytes, {} are allowed",
-                                 member.index, member.content_bytes, archive::kMaxMemberContent);
-                   return member;
-                 }));
-  for (size_t i = 1; i < members.size(); ++i) {
-    if (members[i].index <= members[i - 1].index)
-      return fail(ErrorKind::corrupt, "the members are not in order");
-  }
+  std::vector<FrozenMember> members;
+  const auto it = object.find("members");
+  if (it == object.end() || it->is_null()) return members;
+  if (!it->is_array()) return fail(ErrorKind::corrupt, "'members' is not an array");
+  for (const Json& one : *it) TRY(add_member(one, members));
   return members;
 }
 
@@ -281,13 +286,27 @@ std::string SnapshotRecord::to_json() const {
 }
 
 Result<SnapshotRecord> SnapshotRecord::from_json(std::string_view text) {
-  TRY_ASSIGN(const Json json, parse_json(text, "the job"));
+  SnapshotRecord record;
+  Json json = Json::object();
+  FieldHandlers handlers;
+  handlers.max_values = kMaxNodeValues;
+  handlers.field = [&](const std::string& key, Json&& value) -> Result<> {
+    json[key] = std::move(value);
+    return {};
+  };
+  handlers.is_streamed = [](const std::string& key) { return key == "nodes"; };
+  handlers.element = [&](const std::string&, Json&& element) -> Result<> {
+    TRY_ASSIGN(NodeRecord node, node_from_json(element));
+    record.nodes.push_back(std::move(node));
+    return {};
+  };
+  handlers.is_unknown = [](const std::string&) { return false; };
+  TRY(read_json_fields(text, handlers));
   TRY_ASSIGN(const int version, json_get<int>(json, "version"));
   if (version != 1)
     return fail(ErrorKind::failed,
                 "the job is of version {}, this lookback knows version 1: use a newer one",
                 version);
-  SnapshotRecord record;
   TRY_ASSIGN(record.name, json_get<std::string>(json, "name"));
   TRY_ASSIGN(record.id, json_get<std::string>(json, "id"));
   TRY_ASSIGN(record.state, json_get<std::string>(json, "state"));
@@ -311,7 +330,6 @@ Result<SnapshotRecord> SnapshotRecord::from_json(std::string_view text) {
       return fail(ErrorKind::corrupt, "'tags' holds something else than texts");
     record.tags[key] = value.get<std::string>();
   }
-  TRY_ASSIGN(record.nodes, read_array<NodeRecord>(json, "nodes", 100'000, node_from_json));
   return record;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lookback/archive/limits.hpp"
 #include "lookback/archive/manifest.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/result.hpp"
@@ -15,8 +16,8 @@
 
 namespace lookback::hub {
 
-/// No node tells of more gaps.
-inline constexpr size_t kMaxGaps = 10'000;
+/// No node tells of more gaps: a part of what a manifest takes, since the hub has gaps of its own to add.
+inline constexpr size_t kMaxGaps = archive::kMaxNodeGaps / 10;
 
 /// A member that a node offers; the figures are upper bounds.
 struct FrozenMember {
@@ -74,6 +75,8 @@ struct SnapshotRecord {
 [[nodiscard]] Json excluded_json(const std::vector<archive::ExcludedEntry>& excluded);
 /// Nothing where it is missing: an earlier version does not tell it.
 [[nodiscard]] Result<std::vector<archive::ExcludedEntry>> excluded_from_json(const Json& object);
+/// One of them, behind the others.
+[[nodiscard]] Result<> add_member(const Json& json, std::vector<FrozenMember>& members);
 [[nodiscard]] Json layers_json(const std::vector<archive::LayerEntry>& layers);
 [[nodiscard]] Result<std::vector<archive::LayerEntry>> layers_from_json(const Json& object);
 /// A manifest with this node alone can be written and read: nothing that the node said can spoil

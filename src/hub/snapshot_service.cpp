@@ -13,9 +13,11 @@ namespace lookback::hub {
 namespace {
 
 /// Members in memory at a time, over all snapshots.
-constexpr unsigned kTransferSlots = 8;
+constexpr unsigned kTransferSlots = 8, kKeptSlots = 3;
 constexpr size_t kMostJobs = 32;
 constexpr int64_t kProgressInterval = kNsPerSecond;
+/// A page of a list has a little more than this at most: one object more.
+constexpr size_t kMaxPageBytes = 4 << 20;
 constexpr uint64_t kMaxJobFile = 1ULL << 30;
 
 bool is_over(const SnapshotJob& job) {
@@ -33,7 +35,7 @@ SnapshotService::SnapshotService(HubPaths paths, std::string hub_id, NodeAccess 
       nodes_(nodes),
       library_(library),
       events_(events),
-      slots_(kTransferSlots),
+      slots_(kTransferSlots, kKeptSlots),
       env_{
           std::move(paths),
           std::move(hub_id),
@@ -274,35 +276,37 @@ Result<std::string> SnapshotService::show(const std::string& name) const {
   if (job && job->state() != SnapshotJob::State::completed &&
       job->state() != SnapshotJob::State::gone)
     return to_text(job->object(true));
-  const auto entry = library_.find(name);
-  if (!entry) return fail(ErrorKind::not_found, "there is no snapshot {}", name);
-  return entry->full;
+  return library_.full(name);
 }
 
-std::string SnapshotService::list() const {
+std::string SnapshotService::list(const std::string& after, size_t limit) const {
   // Jobs first: one that is published in between shows up twice rather than not at all, and the
   // second time is left out.
-  std::map<std::string, std::string> texts;
-  std::vector<std::shared_ptr<SnapshotJob>> jobs;
+  std::map<std::string, std::shared_ptr<SnapshotJob>> names;  // nullptr: the library's
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [name, job] : jobs_) jobs.push_back(job);
+    for (auto it = jobs_.upper_bound(after); it != jobs_.end(); ++it) {
+      const auto state = it->second->state();
+      if (state != SnapshotJob::State::completed && state != SnapshotJob::State::gone)
+        names.emplace(it->first, it->second);
+    }
   }
-  for (const auto& job : jobs) {
-    const auto state = job->state();
-    if (state != SnapshotJob::State::completed && state != SnapshotJob::State::gone)
-      texts[job->name()] = to_text(job->object(false));
+  for (const auto& entry : library_.entries()) {
+    if (entry->name > after) names.emplace(entry->name, nullptr);
   }
-  for (const auto& entry : library_.entries()) texts.emplace(entry->name, entry->brief);
   std::string out = "{\"snapshots\":[";
-  bool first = true;
-  for (auto& [name, text] : texts) {
-    if (!first) out += ',';
-    first = false;
-    text.pop_back();  // the line's end
-    out += text;
+  size_t listed = 0;
+  Json next = nullptr;
+  for (const auto& [name, job] : names) {
+    if (listed >= limit || out.size() > kMaxPageBytes) break;
+    next = name;
+    auto text = job ? Result<std::string>(to_text(job->object(false))) : library_.brief(name);
+    if (!text) continue;  // gone meanwhile
+    if (listed++ > 0) out += ',';
+    out.append(*text, 0, text->size() - 1);  // without the line's end
   }
-  out += "]}\n";
+  if (names.empty() || next == names.rbegin()->first) next = nullptr;
+  out += "],\"next\":" + next.dump() + "}\n";
   return out;
 }
 

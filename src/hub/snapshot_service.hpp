@@ -30,7 +30,9 @@ class SnapshotService {
   /// Returns the object when all freezes are made. `now_ns`: hub time when the order came in.
   [[nodiscard]] Result<std::string> create(const SnapshotOrder& order, int64_t now_ns);
   [[nodiscard]] Result<std::string> show(const std::string& name) const;  ///< JSON text
-  [[nodiscard]] std::string list() const;                                 ///< JSON text
+  /// Those behind the name `after`, by name: at most `limit`, and about 4 MiB. `next` is the name to
+  /// go on behind, null at the end. JSON text.
+  [[nodiscard]] std::string list(const std::string& after, size_t limit) const;
   /// Ends a snapshot under way and returns when nothing is left of it but what it says.
   [[nodiscard]] Result<std::vector<Unreleased>> cancel(const std::string& name);
   /// conflict while it is under way.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "json_text.hpp"
+#include "lookback/base/saturating.hpp"
 #include "snapshot_job.hpp"
 #include "snapshot_record.hpp"
 
@@ -56,8 +57,12 @@ Json snapshot_object(const SnapshotFacts& facts, Json nodes, const SnapshotProgr
             {"bytes_per_second", progress.bytes_per_second}}}};
 }
 
-Json published_object(const archive::Manifest& manifest, const std::string& name,
-                      uint64_t size_bytes, int64_t finished_ns, bool full) {
+namespace {
+
+/// All but the nodes, whose members are counted in `members`.
+Json published_facts(const archive::Manifest& manifest, const std::string& name,
+                     uint64_t size_bytes, int64_t finished_ns,
+                     std::map<std::string, uint64_t>& members) {
   SnapshotFacts facts;
   facts.name = name;
   facts.id = manifest.id;
@@ -69,35 +74,47 @@ Json published_object(const archive::Manifest& manifest, const std::string& name
   facts.size_bytes = size_bytes;
   facts.tags = manifest.tags;
   facts.networks = manifest.ip_filter;
-  std::map<std::string, uint64_t> members;
   for (const archive::MemberEntry& member : manifest.members) {
-    facts.content_bytes += member.size;
-    facts.packets += member.packets;
+    saturate(facts.content_bytes, member.size);
+    saturate(facts.packets, member.packets);
     ++members[member.node];
   }
-  Json nodes = Json::array();
   for (const archive::NodeEntry& node : manifest.nodes) {
     if (node.status != "complete" && facts.reason.empty())
       facts.reason = fmt::format("node {} is {}: {}", node.name, node.status, node.reason);
-    nodes.push_back(node_object(node, members[node.name], members[node.name], full));
   }
   SnapshotProgress progress;
   progress.members_total = progress.members_done = manifest.members.size();
   progress.bytes_total = progress.bytes_done = facts.content_bytes;
-  return snapshot_object(facts, std::move(nodes), progress);
+  return snapshot_object(facts, Json::array(), progress);
 }
 
-Json brief_object(Json object) {
-  if (const auto nodes = object.find("nodes"); nodes != object.end() && nodes->is_array()) {
-    for (Json& node : *nodes) {
-      if (!node.is_object()) continue;
-      node.erase("gaps");
-      node.erase("clock");
-      node.erase("interfaces");
-      node.erase("excluded");
-    }
-  }
+}  // namespace
+
+Json published_object(const archive::Manifest& manifest, const std::string& name,
+                      uint64_t size_bytes, int64_t finished_ns) {
+  std::map<std::string, uint64_t> members;
+  Json object = published_facts(manifest, name, size_bytes, finished_ns, members);
+  for (const archive::NodeEntry& node : manifest.nodes)
+    object["nodes"].push_back(node_object(node, members[node.name], members[node.name], false));
   return object;
+}
+
+std::string published_text(const archive::Manifest& manifest, const std::string& name,
+                           uint64_t size_bytes, int64_t finished_ns) {
+  std::map<std::string, uint64_t> members;
+  Json object = published_facts(manifest, name, size_bytes, finished_ns, members);
+  object.erase("nodes");
+  std::string text = to_text(object);
+  text.resize(text.rfind('}'));
+  text += ",\"nodes\":[";
+  for (const archive::NodeEntry& node : manifest.nodes) {
+    if (text.back() != '[') text += ',';
+    text += to_text(node_object(node, members[node.name], members[node.name], true));
+    text.pop_back();  // the line's end
+  }
+  text += "]}\n";
+  return text;
 }
 
 Json SnapshotJob::object(bool full) const {
@@ -137,12 +154,12 @@ Json SnapshotJob::object(bool full) const {
         entry.status = record_.nodes[i].frozen ? "frozen" : "pending";
       }
       facts.complete = facts.complete && entry.status == "complete";
-      facts.content_bytes += totals.content_bytes;
-      facts.packets += totals.packets;
+      saturate(facts.content_bytes, totals.content_bytes);
+      saturate(facts.packets, totals.packets);
       progress.members_total += totals.members_total;
       progress.members_done += totals.members_done;
-      progress.bytes_total += totals.bound_total;
-      progress.bytes_done += totals.bound_done;
+      saturate(progress.bytes_total, totals.bound_total);
+      saturate(progress.bytes_done, totals.bound_done);
       nodes.push_back(node_object(entry, totals.members_total, totals.members_done, full));
     }
     if (transfer_started_ns_ != 0) {

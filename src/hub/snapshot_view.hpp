@@ -30,10 +30,12 @@ struct SnapshotProgress {
                                uint64_t members_done, bool full);
 [[nodiscard]] Json snapshot_object(const SnapshotFacts& facts, Json nodes,
                                    const SnapshotProgress& progress);
-/// Of a published archive. Its members are counted and not shown.
+/// Of a published archive, for lists. Its members are counted and not shown.
 [[nodiscard]] Json published_object(const archive::Manifest& manifest, const std::string& name,
-                                    uint64_t size_bytes, int64_t finished_ns, bool full);
-/// Leaves out of a full object what lists do not show.
-[[nodiscard]] Json brief_object(Json object);
+                                    uint64_t size_bytes, int64_t finished_ns);
+/// The same in full, as text: a node at a time becomes JSON, for the values of all would take many
+/// times the memory.
+[[nodiscard]] std::string published_text(const archive::Manifest& manifest, const std::string& name,
+                                         uint64_t size_bytes, int64_t finished_ns);
 
 }  // namespace lookback::hub

@@ -171,7 +171,11 @@ bool NodeTransfer::transfer_member(size_t position, MemberSink& sink, TransferSl
     if (sink.ended()) return false;
     Error error;
     {
-      const TransferSlots::Slot slot(slots);
+      const TransferSlots::Slot slot(slots, node_.entry.name, deadline_, sink.ended());
+      if (!slot.taken()) {
+        if (!sink.ended()) give_up("the node's other transfers hold this one up");
+        return false;
+      }
       auto fetched = fetch(position, sink, access, client);
       Result<archive::MemberContent> member;
       if (fetched && fetched->kind == FetchedMember::Kind::empty)

@@ -1,5 +1,6 @@
 #include "verify_jobs.hpp"
 
+#include "lookback/archive/archive_file.hpp"
 #include "lookback/archive/verify.hpp"
 #include "lookback/base/hash.hpp"
 #include "lookback/base/log.hpp"
@@ -62,7 +63,9 @@ void VerifyJobs::run(const std::shared_ptr<Job>& job) {
     job->done = done;
     job->total = total;
   };
-  const auto report = archive::verify_archive(job->archive, progress, &stopping_);
+  const auto file = archive::open_archive_file(job->archive, archive::Links::refuse);
+  const auto report = file ? archive::verify_archive(job->archive, progress, &stopping_)
+                           : Result<archive::VerifyReport>(tl::make_unexpected(file.error()));
   const std::lock_guard lock(mutex_);
   if (report) {
     job->state = "done";

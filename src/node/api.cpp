@@ -14,6 +14,9 @@ namespace {
 using http::Request;
 using http::Response;
 
+/// Bodies: the networks of a snapshot are what may be many.
+constexpr uint64_t kMaxFreezeOrder = 256 << 10, kMaxRenewal = 4 << 10;
+
 Result<int64_t> time_member(const Json& document, std::string_view key) {
   TRY_ASSIGN(const auto text, json_get<std::string>(document, key));
   auto time = parse_rfc3339(text);
@@ -150,7 +153,8 @@ void add_routes(http::Server& server, ApiParts given) {
   });
 
   server.add("POST", "/api/v1/freezes",
-             [parts](Request& request) { return create_freeze(*parts, request); });
+             [parts](Request& request) { return create_freeze(*parts, request); },
+             {.max_body_bytes = kMaxFreezeOrder});
   server.add("GET", "/api/v1/freezes", [parts](Request&) {
     Json list = Json::array();
     for (const auto& window : parts->freezes->list()) list.push_back(document_of(*parts, window));
@@ -160,7 +164,8 @@ void add_routes(http::Server& server, ApiParts given) {
     return freeze_response(*parts, parts->freezes->find(request.parameters["id"]));
   });
   server.add("POST", "/api/v1/freezes/{id}/renew",
-             [parts](Request& request) { return renew_freeze(*parts, request); });
+             [parts](Request& request) { return renew_freeze(*parts, request); },
+             {.max_body_bytes = kMaxRenewal});
   server.add("DELETE", "/api/v1/freezes/{id}", [parts](Request& request) {
     if (auto released = parts->freezes->release(request.parameters["id"]); !released)
       return Response::problem(released.error());

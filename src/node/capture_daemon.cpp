@@ -16,6 +16,7 @@
 #include "lookback/base/names.hpp"
 #include "lookback/base/size.hpp"
 #include "lookback/base/time.hpp"
+#include "lookback/http/own_host.hpp"
 #include "lookback/observe/observer.hpp"
 #include "lookback/store/store.hpp"
 #include "node/api.hpp"
@@ -124,6 +125,8 @@ Result<> Daemon::open(const SourceFactory& source) {
   server_options.tls = options_.tls;
   server_options.token = options_.token;
   server_options.insecure = options_.insecure;
+  server_options.allowed_hosts = options_.allowed_hosts;
+  if (auto own = http::url_host(options_.advertise_url)) server_options.allowed_hosts.push_back(std::move(*own));
   TRY_ASSIGN(server_, http::Server::create(std::move(server_options)));
   exclusion_ = std::make_unique<SelfExclusion>(server_->address(), server_->port(),
                                                options_.data_dir / kExclusionsFile, clock_);

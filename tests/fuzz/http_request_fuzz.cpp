@@ -1,13 +1,15 @@
 // Bytes from a client through the parsing that the server does before any handler runs: head,
-// target, routes, body framing, ranges. The first byte says in what pieces the rest comes; what is
+// target, routes, who may ask, body framing, ranges. The first byte says in what pieces the rest comes; what is
 // parsed must not depend on it.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 
+#include "http/request_guard.hpp"
 #include "http/request_reader.hpp"
 #include "http/target.hpp"
+#include "lookback/http/own_host.hpp"
 #include "lookback/http/range.hpp"
 
 using namespace lookback::http;
@@ -55,6 +57,14 @@ Parsed parse(std::string_view text, size_t step, size_t room) {
   static const Route routes[] = {Route("/"), Route("/api/v1/nodes/{name}/heartbeat"),
                                  Route("/api/v1/snapshots/{name}/pcap")};
   for (const Route& route : routes) (void)route.match(reader.head().target);
+  static const RequestGuard guard({"hub.example", "[::1]:80"}, false, {});
+  const auto refusal = guard.check(reader.head(), "10.0.0.1");
+  const auto host = reader.head().headers.find("host");
+  const bool asks_health = parsed.path == "/healthz" || parsed.path == "/readyz";
+  if (!refusal && !asks_health && host != reader.head().headers.end() && !authority_host(host->second))
+    std::abort();
+  if (refusal && refusal->status != 421 && refusal->status != 403) std::abort();
+  (void)RequestGuard::check_type(reader.head(), RouteOptions());
   if (const auto it = reader.head().headers.find("range"); it != reader.head().headers.end()) {
     for (const uint64_t total : {uint64_t{0}, uint64_t{1}, uint64_t{1000}, UINT64_MAX}) {
       const auto range = parse_range(it->second, total);

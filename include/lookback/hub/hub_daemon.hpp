@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lookback/base/clock.hpp"
 #include "lookback/base/result.hpp"
@@ -31,6 +32,7 @@ struct HubOptions {
   /// http nodes all the same.
   bool any_node_address = false;
   bool insecure = false;              ///< allows listening beyond loopback without TLS
+  std::vector<std::string> allowed_hosts{};  ///< names that the API answers to beside the machine's own
 };
 
 /// Thread-safe. Owns its threads.

@@ -41,6 +41,7 @@ struct CaptureOptions {
   std::optional<http::TlsFiles> tls;      ///< certificate and key of the API
   std::string ca_file;                    ///< PEM, to verify the hub; empty: the system's
   bool insecure = false;                  ///< allows listening beyond loopback without TLS
+  std::vector<std::string> allowed_hosts{};  ///< names that the API answers to beside the machine's own
 };
 
 /// A valid node name made from this machine's host name.

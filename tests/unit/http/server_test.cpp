@@ -82,12 +82,13 @@ TEST_CASE("a token is asked for everywhere but on the health checks") {
   CHECK(raw.read_response().starts_with("HTTP/1.1 401"));
 }
 
-TEST_CASE("other addresses than loopback need TLS or a word") {
-  const auto kind = [](const std::string& listen,
-                       bool insecure = false) -> std::optional<ErrorKind> {
+TEST_CASE("other addresses than loopback need a token, and TLS or a word") {
+  const auto kind = [](const std::string& listen, bool insecure = false,
+                       const std::string& token = "a-token-of-some-length") -> std::optional<ErrorKind> {
     ServerOptions options;
     options.listen = listen;
     options.insecure = insecure;
+    options.token = token;
     const auto server = Server::create(options);
     if (server) return std::nullopt;
     return server.error().kind;
@@ -101,8 +102,10 @@ TEST_CASE("other addresses than loopback need TLS or a word") {
   CHECK(kind("127.0.0.1:99999") == ErrorKind::invalid);
   CHECK(kind("127.0.0.1:x") == ErrorKind::invalid);
   CHECK(kind("::1:80") == ErrorKind::invalid);
+  CHECK(kind("0.0.0.0:0", true, "") == ErrorKind::invalid);
+  CHECK(kind(":0", true, "") == ErrorKind::invalid);
   CHECK_FALSE(kind("0.0.0.0:0", true));
-  CHECK_FALSE(kind("localhost:0"));
+  CHECK_FALSE(kind("localhost:0", false, ""));
   CHECK_FALSE(kind("127.9.9.9:0"));
   ServerOptions options;
   options.listen = "127.0.0.1:0";
@@ -332,7 +335,9 @@ TEST_CASE("TLS") {
   REQUIRE(error);
   CHECK(error->kind == ErrorKind::cancelled);
 
-  options.listen = "0.0.0.0:0";  // TLS is enough for other addresses
+  options.listen = "0.0.0.0:0";  // TLS and a token are enough for other addresses
+  CHECK(Server::create(options).error().kind == ErrorKind::invalid);
+  options.token = "a-token-of-some-length";
   CHECK(Server::create(options));
   options.tls = TlsFiles{certificate, certificate};
   CHECK(Server::create(options).error().kind == ErrorKind::invalid);

@@ -10,6 +10,7 @@
 #include "lookback/base/time.hpp"
 #include "lookback/packet/pcapng.hpp"
 #include "support/hub_fixture.hpp"
+#include "unit/support/files.hpp"
 
 using namespace lookback;
 using namespace lookback::hub::test;
@@ -97,12 +98,19 @@ TEST_CASE("an archive is downloaded whole and in parts") {
 TEST_CASE("an archive is imported after it was verified") {
   Published p;
   const std::string file = *read_file(p.hub.archive("x"));
+  struct Imported {
+    int status = 0;
+    std::string body;
+  };
+  const TemporaryDirectory folder;
   const auto import = [&](const std::string& name, const std::string& content) {
-    return p.client.http().request("POST", "/api/v1/snapshots/" + name + "/import?file=f.tar.zst",
-                                   content);
+    const auto sent = lookback::test::spill(folder / "sent", content);
+    std::string answer = curl(p.hub, "-H 'Content-Type: application/octet-stream' -w '%{http_code}' --data-binary @" + sent.string(),
+                              "/api/v1/snapshots/" + name + "/import?file=f.tar.zst");
+    Imported imported{std::stoi(answer.substr(answer.size() - 3)), answer.substr(0, answer.size() - 3)};
+    return std::make_optional(imported);
   };
   const auto imported = import("copy", file);
-  REQUIRE(imported);
   CHECK(imported->status == 201);
   const auto object = parse_json(imported->body, "object");
   CHECK(object->at("name") == "copy");

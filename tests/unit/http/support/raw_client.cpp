@@ -82,7 +82,8 @@ void RawClient::reset() {
   fd_.reset();
 }
 
-void make_certificate(const std::filesystem::path& certificate, const std::filesystem::path& key) {
+void make_certificate(const std::filesystem::path& certificate, const std::filesystem::path& key,
+                      const char* names) {
   const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> pkey(EVP_EC_gen("P-256"),
                                                                  &EVP_PKEY_free);
   const std::unique_ptr<X509, decltype(&X509_free)> x509(X509_new(), &X509_free);
@@ -105,7 +106,7 @@ void make_certificate(const std::filesystem::path& certificate, const std::files
     X509_add_ext(x509.get(), extension, -1);
     X509_EXTENSION_free(extension);
   };
-  add_extension(NID_subject_alt_name, "IP:127.0.0.1,DNS:localhost");
+  add_extension(NID_subject_alt_name, names);
   add_extension(NID_basic_constraints, "critical,CA:TRUE");
   REQUIRE(X509_sign(x509.get(), pkey.get(), EVP_sha256()) > 0);
   const auto write = [](const std::filesystem::path& path, auto writer) {

@@ -29,7 +29,8 @@ class RawClient {
   bool was_reset_ = false;
 };
 
-/// Writes a self-signed certificate for 127.0.0.1 and localhost, and its key.
-void make_certificate(const std::filesystem::path& certificate, const std::filesystem::path& key);
+/// Writes a self-signed certificate for these names, and its key.
+void make_certificate(const std::filesystem::path& certificate, const std::filesystem::path& key,
+                      const char* names = "IP:127.0.0.1,DNS:localhost");
 
 }  // namespace lookback::http::test

@@ -21,6 +21,9 @@ std::string pattern(size_t bytes) {
 
 std::unique_ptr<Server> make_server(Shared& shared, ServerOptions options) {
   if (options.listen.empty()) options.listen = "127.0.0.1:0";
+  options.allowed_hosts.emplace_back("h");  // what raw requests call it
+  options.max_body_bytes = 64 << 20;
+  const RouteOptions any_type{.body_types = {}};
   auto created = Server::create(std::move(options));
   REQUIRE(created);
   auto server = std::move(*created);
@@ -30,6 +33,23 @@ std::unique_ptr<Server> make_server(Shared& shared, ServerOptions options) {
     Response response = Response::text(request.parameters.at("name") + ":" +
                                        request.query_value("q").value_or("-") + ":" + request.body);
     response.headers["X-Peer"] = request.peer_address;
+    return response;
+  }, any_type);
+  server->add("POST", "/document", [](Request& request) { return Response::text(request.body); },
+              {.max_body_bytes = 1000});
+  server->add_upload("POST", "/order", [](Request&) { return Response::text("ordered\n"); },
+                     {.body_types = {"application/json"}, .max_body_bytes = 1000, .pool = StreamPool::orders});
+  server->add("GET", "/feed", [&shared](Request&) {
+    Response response;
+    response.pool = StreamPool::feeds;
+    response.stream = [&shared](const BodyWriter& write) -> Result<> {
+      ++shared.streams;
+      TRY(write(as_bytes(std::string_view("open\n"))));
+      std::unique_lock lock(shared.mutex);
+      shared.changed.wait(lock, [&] { return shared.open_gate; });
+      --shared.streams;
+      return {};
+    };
     return response;
   });
   server->add("DELETE", "/gone", [](Request&) {
@@ -101,7 +121,7 @@ std::unique_ptr<Server> make_server(Shared& shared, ServerOptions options) {
     }
     if (stop_after < UINT64_MAX) return Response::problem({ErrorKind::conflict, "no more of this"});
     return Response::text(fmt::format("{} {}", bytes, to_hex(hash.finish())));
-  });
+  }, any_type);
   REQUIRE(server->start());
   return server;
 }

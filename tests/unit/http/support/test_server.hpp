@@ -34,8 +34,9 @@ struct Shared {
   }
 };
 
-/// GET /hello /healthz /throws /split /stream?bytes=&sized&fails /gate, POST /echo/{name}
-/// /upload?stop, DELETE /gone.
+/// GET /hello /healthz /throws /split /stream?bytes=&sized&fails /gate /feed, POST /echo/{name}
+/// /upload?stop with bodies of any type, /document and /order with JSON up to 1000 bytes,
+/// DELETE /gone. It answers to the name "h" as well.
 [[nodiscard]] std::unique_ptr<Server> make_server(Shared& shared, ServerOptions options = {});
 [[nodiscard]] Client client_of(const Server& server, ClientOptions options = {});
 /// A shell command's output.
