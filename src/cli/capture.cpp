@@ -10,8 +10,10 @@
 #include "cli/hub_client.hpp"
 #include "cli/json_text.hpp"
 #include "cli/node_status.hpp"
+#include "cli/token.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/base/size.hpp"
+#include "lookback/http/own_host.hpp"
 #include "lookback/node/capture_daemon.hpp"
 
 namespace lookback::cli {
@@ -53,6 +55,18 @@ Result<int> show_status(const Options& options) {
   return kExitDone;
 }
 
+/// A hub elsewhere has a token of its own, which this machine cannot know.
+Result<std::string> token_of(const Options& options) {
+  const DaemonSettings& daemon = options.daemon;
+  TRY_ASSIGN(const TokenFile given, given_token(daemon.token_file, daemon.token_file_origin));
+  const auto host = http::url_host(options.hub);
+  if (given.token.empty() && !options.hub.empty() && host && !http::is_own_host(*host))
+    return fail(ErrorKind::invalid,
+                "the hub {} is on another machine: copy its token file here, and give it with --token-file", options.hub);
+  TRY_ASSIGN(DaemonToken token, daemon_token(daemon.token_file, daemon.token_file_origin, daemon.data_dir));
+  return std::move(token.token);
+}
+
 Result<int> record(const Options& options) {
   TRY(apply_log_level(options.daemon));
   TRY(check_may_capture("capture"));
@@ -63,13 +77,14 @@ Result<int> record(const Options& options) {
   capture.data_dir = options.daemon.data_dir;
   capture.insecure = options.daemon.insecure;
   TRY_ASSIGN(capture.tls, tls_of(options.daemon));
-  TRY_ASSIGN(capture.token,
-             find_token(options.daemon.token_file, options.daemon.token_file_origin));
+  capture.allowed_hosts = options.daemon.allowed_hosts;
+  TRY_ASSIGN(capture.token, token_of(options));
 
   TRY_ASSIGN(const auto signals, StopSignals::create());
   TRY_ASSIGN(const auto daemon, node::CaptureDaemon::start(std::move(capture)));
   signals->start([&daemon] { daemon->stop(); });
   const node::CaptureOptions& used = daemon->options();
+  warn_of_exposure(used.tls.has_value(), daemon->address(), daemon->port());
   log_info("ready: node {} on {}, data in {} ({}), {}", used.node,
            url_of(used.tls.has_value(), daemon->address(), daemon->port()), used.data_dir.string(),
            format_size(used.storage_bytes),

@@ -7,6 +7,7 @@
 
 #include "lookback/base/file.hpp"
 #include "lookback/base/log.hpp"
+#include "lookback/http/own_host.hpp"
 
 namespace lookback::cli {
 
@@ -18,17 +19,31 @@ void add_daemon_options(Command& command, DaemonSettings& settings) {
                fmt::format("Where the data lies; by default {}", settings.data_dir));
   command
       .text("--token-file", "FILE", settings.token_file,
-            "A file with the token that hub, nodes and clients share; without one everybody who "
-            "reaches the port may do everything")
+            "A file with the token that hub, nodes and clients share; by default one is made, which "
+            "clients on this machine find")
       .origin = &settings.token_file_origin;
   command.text("--tls-cert", "FILE", settings.tls_cert,
                "The API's certificate chain (PEM); with --tls-key it speaks https");
   command.text("--tls-key", "FILE", settings.tls_key, "The certificate's private key (PEM)");
   command.flag("--insecure", settings.insecure, "Allow listening beyond this machine without TLS");
+  add_allowed_host_option(command, settings);
   command.choice("--log-level", "debug|info|warning|error", settings.log_level,
                  "The least important lines to log on standard error; by default info");
   command.text("--config", "FILE", settings.config,
                "A TOML file with any of these options, named without the dashes");
+}
+
+void add_allowed_host_option(Command& command, DaemonSettings& settings) {
+  command.comma_list("--allowed-host", "LIST", settings.allowed_hosts,
+                     "Names under which the API may be called, beside this machine's own, its addresses and "
+                     "those in its certificate; requests for other names are refused");
+}
+
+void warn_of_exposure(bool tls, const std::string& address, uint16_t port) {
+  if (tls || http::is_loopback_host(address)) return;
+  log_warning("--insecure: on {}:{} captured traffic and the token go over the network in clear; whoever sees them there "
+              "can read and delete everything. --tls-cert and --tls-key end that",
+              address, port);
 }
 
 void allow_settings(Command& command, const std::vector<std::string>& but) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/command.hpp"
 #include "cli/interrupt.hpp"
@@ -20,13 +21,16 @@ struct DaemonSettings {
   Origin token_file_origin = Origin::nowhere;
   std::string tls_cert, tls_key;
   bool insecure = false;
+  std::vector<std::string> allowed_hosts;
   std::string log_level = "info";
   std::string config;
 };
 
-/// --listen, --data-dir, --token-file, --tls-cert, --tls-key, --insecure, --log-level and --config;
-/// `settings` comes with the defaults, and lives as long as the action.
+/// --listen, --data-dir, --token-file, --tls-cert, --tls-key, --insecure, --allowed-host, --log-level
+/// and --config; `settings` comes with the defaults, and lives as long as the action.
 void add_daemon_options(Command& command, DaemonSettings& settings);
+
+void add_allowed_host_option(Command& command, DaemonSettings& settings);
 
 /// Makes every option of the command one that environment and settings file may have, but for those
 /// named.
@@ -34,6 +38,8 @@ void allow_settings(Command& command, const std::vector<std::string>& but = {});
 
 /// Sets the log level.
 [[nodiscard]] Result<> apply_log_level(const DaemonSettings& settings);
+/// Says in the log what a daemon opens that listens beyond this machine without TLS.
+void warn_of_exposure(bool tls, const std::string& address, uint16_t port);
 [[nodiscard]] Result<std::optional<http::TlsFiles>> tls_of(const DaemonSettings& settings);
 
 /// For a daemon that records: large buffers go back to the system when they are freed, and few threads keep free memory for

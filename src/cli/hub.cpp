@@ -6,7 +6,7 @@
 #include "cli/commands.hpp"
 #include "cli/daemon.hpp"
 #include "cli/exit_status.hpp"
-#include "cli/hub_client.hpp"
+#include "cli/token.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/base/size.hpp"
 #include "lookback/hub/hub_daemon.hpp"
@@ -27,7 +27,10 @@ Result<int> run(const Options& options) {
   hub.data_dir = options.daemon.data_dir;
   hub.insecure = options.daemon.insecure;
   TRY_ASSIGN(hub.tls, tls_of(options.daemon));
-  TRY_ASSIGN(hub.token, find_token(options.daemon.token_file, options.daemon.token_file_origin));
+  hub.allowed_hosts = options.daemon.allowed_hosts;
+  TRY_ASSIGN(const DaemonToken token, daemon_token(options.daemon.token_file, options.daemon.token_file_origin,
+                                                   options.daemon.data_dir));
+  hub.token = token.token;
   const bool tls = hub.tls.has_value();
   const uint64_t storage = hub.snapshot_storage_bytes;
 
@@ -35,6 +38,7 @@ Result<int> run(const Options& options) {
   TRY_ASSIGN(const auto daemon, hub::HubDaemon::start(std::move(hub)));
   std::promise<void> stop;
   signals->start([&stop] { stop.set_value(); });
+  warn_of_exposure(tls, daemon->address(), daemon->port());
   log_info("ready: hub on {}, data in {} ({})", url_of(tls, daemon->address(), daemon->port()),
            options.daemon.data_dir,
            storage == 0 ? "as much as the disk holds" : "snapshots up to " + format_size(storage));

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "cli/exit_status.hpp"
 #include "cli/json_text.hpp"
-#include "lookback/base/file.hpp"
+#include "cli/token.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/names.hpp"
 
@@ -12,11 +13,17 @@ namespace lookback::cli {
 
 namespace {
 
+/// More is nothing that a hub has, and no hub may fill a client's memory.
+constexpr size_t kMostListed = 100'000;
+
 /// The error in a problem document (RFC 9457), or one made from the status alone.
 Error problem(const http::ClientResponse& response) {
   ErrorKind kind = ErrorKind::failed;
   switch (response.status) {
     case 400:
+    case 413:
+    case 415:
+    case 421:
       kind = ErrorKind::invalid;
       break;
     case 401:
@@ -63,22 +70,6 @@ void add_hub_options(Command& command, HubSettings& settings) {
       .setting = true;
 }
 
-Result<std::string> read_token_file(const std::string& path) {
-  TRY_ASSIGN(std::string text, read_file(path, 64 << 10));
-  text.erase(std::min(text.find_first_of("\r\n"), text.size()));
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.pop_back();
-  if (text.empty()) return fail(ErrorKind::invalid, "{} has no token on its first line", path);
-  return text;
-}
-
-Result<std::string> find_token(const std::string& token_file, Origin origin) {
-  const char* token = std::getenv("LOOKBACK_TOKEN");
-  const bool has_token = token != nullptr && *token != '\0';
-  const bool file_first = origin == Origin::command_line || origin == Origin::environment;
-  if (!token_file.empty() && (file_first || !has_token)) return read_token_file(token_file);
-  return has_token ? std::string(token) : std::string();
-}
-
 Result<HubClient> HubClient::create(const HubSettings& settings, Options options) {
   std::string url = settings.url;
   while (url.ends_with('/')) url.pop_back();
@@ -91,7 +82,9 @@ Result<HubClient> HubClient::create(const HubSettings& settings, Options options
   client_options.ca_file = settings.ca_file;
   client_options.total_timeout_ms = options.total_timeout_ms;
   client_options.stall_timeout_ms = options.stall_timeout_ms;
-  TRY_ASSIGN(client_options.token, find_token(settings.token_file, settings.token_file_origin));
+  TRY_ASSIGN(TokenFile token, given_token(settings.token_file, settings.token_file_origin));
+  if (!token.warning.empty()) report_note(token.warning);
+  client_options.token = token.token.empty() ? machine_token_for(url) : std::move(token.token);
   TRY_ASSIGN(http::Client client, http::Client::create(std::move(client_options)));
   return HubClient(std::move(client), std::move(url), std::move(options));
 }
@@ -102,7 +95,9 @@ Error HubClient::explain(Error error) const {
                                     options_.start_hint)};
   }
   if (error.kind == ErrorKind::unauthorized) {
-    error.message += ": give the token with --token-file, LOOKBACK_TOKEN_FILE or LOOKBACK_TOKEN";
+    error.message +=
+        ": give the token with --token-file, LOOKBACK_TOKEN_FILE or LOOKBACK_TOKEN; that of a daemon "
+        "on this machine is found by its user and, where root started it, by root (sudo)";
   }
   return error;
 }
@@ -118,6 +113,25 @@ Result<http::ClientResponse> HubClient::exchange(const std::string& method, cons
 Result<Json> HubClient::get(const std::string& path) {
   TRY_ASSIGN(const http::ClientResponse response, exchange("GET", path, ""));
   return parse_json(response.body, fmt::format("the answer of {}{}", url_, path));
+}
+
+Result<Json> HubClient::get_pages(const std::string& path, const std::string& key) {
+  Json all = Json::array();
+  std::string cursor;
+  for (;;) {
+    TRY_ASSIGN(Json page, get(cursor.empty() ? path : path + "?cursor=" + http::url_encode(cursor)));
+    if (!page.is_object()) return fail(ErrorKind::corrupt, "the answer of {}{} is no object", url_, path);
+    const auto part = page.find(key);
+    if (part == page.end() || !part->is_array())
+      return fail(ErrorKind::corrupt, "the answer of {}{} has no list '{}'", url_, path, key);
+    if (all.size() + part->size() > kMostListed)
+      return fail(ErrorKind::corrupt, "{}{} lists more than {} elements", url_, path, kMostListed);
+    for (Json& one : *part) all.push_back(std::move(one));
+    TRY_ASSIGN(const std::string next, json_get_or<std::string>(page, "next", ""));
+    if (next.empty()) return Json{{key, std::move(all)}};
+    if (next <= cursor) return fail(ErrorKind::corrupt, "the pages of {}{} go round in circles", url_, path);
+    cursor = next;
+  }
 }
 
 Result<Json> HubClient::post(const std::string& path, const Json& body) {

@@ -24,12 +24,6 @@ struct HubSettings {
 /// command's action.
 void add_hub_options(Command& command, HubSettings& settings);
 
-/// The bearer token: a file named by flag or variable, else LOOKBACK_TOKEN, else a file named in
-/// the settings; may be empty.
-[[nodiscard]] Result<std::string> find_token(const std::string& token_file, Origin origin);
-/// The first line of a token file. An empty file is an error of kind invalid.
-[[nodiscard]] Result<std::string> read_token_file(const std::string& path);
-
 /// One thread.
 class HubClient {
  public:
@@ -46,6 +40,8 @@ class HubClient {
 
   /// Errors: kind by the answer's status; unreachable only when the daemon itself did not answer.
   [[nodiscard]] Result<nlohmann::json> get(const std::string& path);
+  /// A list that comes in pages, as one object with `key` alone. corrupt: the pages do not end.
+  [[nodiscard]] Result<nlohmann::json> get_pages(const std::string& path, const std::string& key);
   [[nodiscard]] Result<nlohmann::json> post(const std::string& path, const nlohmann::json& body);
   /// Their answers may be empty: null then.
   [[nodiscard]] Result<nlohmann::json> remove(const std::string& path);

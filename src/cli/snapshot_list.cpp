@@ -19,7 +19,7 @@ struct Options {
 
 Result<int> run(const Options& options) {
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
-  TRY_ASSIGN(const Json answer, hub.get("/api/v1/snapshots"));
+  TRY_ASSIGN(const Json answer, hub.get_pages("/api/v1/snapshots", "snapshots"));
   const Json& snapshots = list_of(answer, "snapshots");
   if (options.output == "json") {
     TRY(print(pretty(answer)));

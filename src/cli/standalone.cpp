@@ -11,7 +11,7 @@
 #include "cli/commands.hpp"
 #include "cli/daemon.hpp"
 #include "cli/exit_status.hpp"
-#include "cli/hub_client.hpp"
+#include "cli/token.hpp"
 #include "lookback/base/file.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/base/size.hpp"
@@ -73,15 +73,24 @@ Result<uint64_t> default_storage(const fs::path& capture_dir) {
   return std::min(kMostByDefault, tenth >> 20 << 20);
 }
 
-void print_next_steps(const std::string& hub_url) {
-  const std::string hub = hub_url == kDefaultHub ? "" : " --hub " + hub_url;
+/// What a client needs to say of the token; mostly it finds it.
+std::string token_option(const Options& options, const DaemonToken& token) {
+  if (token.found_by_clients) return "";
+  const std::string file = token.file.empty() ? options.daemon.token_file : token.file.string();
+  return file.empty() ? "" : " --token-file " + file;
+}
+
+void print_next_steps(const std::string& hub_url, const std::string& token) {
+  const std::string hub = (hub_url == kDefaultHub ? "" : " --hub " + hub_url) + token;
+  // The token is root's, so the client has to be as well.
+  const std::string sudo = std::getenv("SUDO_USER") != nullptr ? "sudo " : "";
   const auto printed =
       print(fmt::format("\nRecording. Try in another terminal:\n\n"
-                        "  lookback snapshot create try-1 --last 1m --wait{0}\n"
-                        "  lookback snapshot pcap try-1 -o -{0} | wireshark -k -i -\n"
-                        "  lookback nodes{0}\n\n"
+                        "  {1}lookback snapshot create try-1 --last 1m --wait{0}\n"
+                        "  {1}lookback snapshot pcap try-1 -o -{0} | wireshark -k -i -\n"
+                        "  {1}lookback nodes{0}\n\n"
                         "Ctrl-C ends it; what was recorded stays.\n",
-                        hub));
+                        hub, sudo));
   if (!printed) log_warning("{}", printed.error().message);
 }
 
@@ -92,12 +101,13 @@ Result<int> run(const Options& options) {
   TRY_ASSIGN(const fs::path data_dir, data_dir_of(options));
   const fs::path capture_dir = data_dir / "capture";
   TRY(make_directories(capture_dir));
-  TRY_ASSIGN(const std::string token,
-             find_token(options.daemon.token_file, options.daemon.token_file_origin));
+  TRY_ASSIGN(const DaemonToken token, daemon_token(options.daemon.token_file,
+                                                   options.daemon.token_file_origin, data_dir));
 
   node::CaptureOptions capture = options.capture;
   capture.data_dir = capture_dir;
-  capture.token = token;
+  capture.token = token.token;
+  capture.allowed_hosts = options.daemon.allowed_hosts;
   capture.storage_bytes = options.storage_bytes;
   if (capture.storage_bytes == 0) {
     TRY_ASSIGN(capture.storage_bytes, default_storage(capture_dir));
@@ -107,7 +117,8 @@ Result<int> run(const Options& options) {
   hub::HubOptions hub;
   hub.listen = options.daemon.listen;
   hub.data_dir = data_dir / "hub";
-  hub.token = token;
+  hub.token = token.token;
+  hub.allowed_hosts = options.daemon.allowed_hosts;
   hub.insecure = options.daemon.insecure;
 
   TRY_ASSIGN(const auto signals, StopSignals::create());
@@ -121,7 +132,8 @@ Result<int> run(const Options& options) {
   signals->start([&capture_daemon] { capture_daemon->stop(); });
   log_info("ready: hub on {}, node {} on {}, data in {}", hub_url, capture_daemon->options().node,
            url_of(false, capture_daemon->address(), capture_daemon->port()), data_dir.string());
-  print_next_steps(hub_url);
+  warn_of_exposure(false, hub_daemon->address(), hub_daemon->port());
+  print_next_steps(hub_url, token_option(options, token));
   const auto ended = capture_daemon->wait();
   hub_daemon->stop();
   if (!ended) return tl::make_unexpected(ended.error());
@@ -171,11 +183,12 @@ Command standalone_command() {
                "disk stalls");
   command
       .text("--token-file", "FILE", options->daemon.token_file,
-            "A file with the token that clients need; without one everybody on this machine may do "
-            "everything")
+            "A file with the token that clients need; by default one is made, which clients on this "
+            "machine find")
       .origin = &options->daemon.token_file_origin;
   command.flag("--insecure", options->daemon.insecure,
                "Allow the hub to listen beyond this machine without TLS");
+  add_allowed_host_option(command, options->daemon);
   command.choice("--log-level", "debug|info|warning|error", options->daemon.log_level,
                  "The least important lines to log on standard error; by default info");
   command.text("--config", "FILE", options->daemon.config,

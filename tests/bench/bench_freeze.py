@@ -36,7 +36,7 @@ def main():
             """(milliseconds, members)"""
             order = {"id": name, "owner": "bench", "from": rfc3339(from_ns), "to": rfc3339(to_ns), "ttl_ns": 3600 * 10**9, "networks": []}
             answer = lab.directory / "answer.json"
-            said = node.run("curl", "-s", "-o", answer, "-w", "%{http_code} %{time_total}", "-H", "Content-Type: application/json",
+            said = node.run("curl", "-s", "-o", answer, "-w", "%{http_code} %{time_total}", *lab.bearer, "-H", "Content-Type: application/json",
                             "-d", json.dumps(order), f"{node.url}/api/v1/freezes").stdout.split()
             body = json.loads(answer.read_text())
             if said[0] not in ("200", "201"):
@@ -44,7 +44,7 @@ def main():
             return float(said[1]) * 1000, len(body["members"])
 
         def release(name):
-            node.run("curl", "-sf", "-X", "DELETE", f"{node.url}/api/v1/freezes/{name}")
+            node.curl("-X", "DELETE", f"{node.url}/api/v1/freezes/{name}")
 
         everything, last_second, long_ago = [], [], []
         for i in range(ROUNDS):

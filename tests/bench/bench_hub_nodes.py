@@ -14,10 +14,12 @@ from common import BINARY, Results, cpu_seconds, peak_rss_bytes, timed
 
 PORT = 17400
 INTERVAL = 5.0
+TOKEN = os.environ.setdefault("LOOKBACK_TOKEN", os.urandom(16).hex())  # the hub's and the client's
 
 
 async def ask(reader, writer, method, path, body=b""):
-    writer.write(f"{method} {path} HTTP/1.1\r\nHost: hub\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n"
+                 f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
     head = await reader.readuntil(b"\r\n\r\n")
     length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
     return int(head.split()[1]), await reader.readexactly(length)

@@ -26,7 +26,7 @@ class Client:
     def __init__(self, directory, hub):
         self.directory = directory
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(directory / "home"), "TERM": "xterm",
-                            "LOOKBACK_HUB": hub.url, "PYTHONPATH": "", "LANG": "C.UTF-8"}
+                            "LOOKBACK_HUB": hub.url, "LOOKBACK_STATE_DIR": str(directory / "state"), "PYTHONPATH": "", "LANG": "C.UTF-8"}
 
     def __call__(self, *words, env=None, stdin=subprocess.DEVNULL, text=True, **options):
         return subprocess.run([BINARY, *map(str, words)], cwd=self.directory, env={**self.environment, **(env or {})},

@@ -112,6 +112,62 @@ def test_token_and_hub_from_flag_environment_and_file(client, hub, tmp_path):
     assert wrong.returncode == 2 and "hubb" in wrong.stderr and "config.toml" in wrong.stderr
 
 
+def test_a_list_is_followed_through_its_pages(client, hub):
+    names = [f"s{i}" for i in range(7)]
+
+    def page(request):
+        after = next((part[7:] for part in request.path.partition("?")[2].split("&") if part.startswith("cursor=")), "")
+        rest = [name for name in names if name > after]
+        return Answer({"snapshots": [{"name": n, "state": "completed"} for n in rest[:3]], "next": rest[2] if len(rest) > 3 else None})
+    hub.routes["GET /api/v1/snapshots"] = page
+    assert client("snapshot", "list", "-o", "name").stdout.split() == names
+    assert [s["name"] for s in json.loads(client("snapshot", "list", "-o", "json").stdout)["snapshots"]] == names
+    for endless in ({"snapshots": [], "next": "a"}, {"snapshots": 1}, {"next": None}, []):
+        hub.routes["GET /api/v1/snapshots"] = Answer(endless)
+        done = client("snapshot", "list")
+        assert done.returncode == 1 and one_line(done.stderr), (endless, done)
+
+
+def test_answers_of_absurd_size_are_refused(client, hub):
+    hub.routes["GET /api/v1/nodes"] = Answer(b"{\"nodes\":[" + b"{}," * 4_100_000 + b"{}]}")
+    done = client("nodes")
+    assert done.returncode == 1 and "too many values" in done.stderr and one_line(done.stderr), done.stderr[:300]
+
+
+def test_the_machines_token_goes_to_this_machine_only(client, hub, tmp_path):
+    hub.routes["GET /api/v1/nodes"] = Answer({"nodes": []})
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "token").write_text("the-token-of-this-machine\n")
+    (state / "token").chmod(0o600)
+    env = {"LOOKBACK_STATE_DIR": str(state)}
+
+    def token(*words, **more):
+        client("nodes", *words, env={**env, **more})
+        return hub.requests[-1].headers.get("Authorization")
+    assert token() == "Bearer the-token-of-this-machine"
+    assert token("--hub", hub.url.replace("127.0.0.1", "localhost")) == "Bearer the-token-of-this-machine"
+    assert token(LOOKBACK_TOKEN="another") == "Bearer another"
+    (state / "token").chmod(0o622)
+    assert token() is None
+    (state / "token").unlink()
+    assert token() is None
+
+
+def test_a_token_file_that_others_read_is_told(client, hub, tmp_path):
+    hub.routes["GET /api/v1/nodes"] = Answer({"nodes": []})
+    file = tmp_path / "token"
+    file.write_text("a-token-of-some-length\n")
+    for mode, told in ((0o600, False), (0o400, False), (0o640, True), (0o604, True)):
+        file.chmod(mode)
+        done = client("nodes", "--token-file", file)
+        assert done.returncode == 0 and ("chmod 600" in done.stderr) == told, (oct(mode), done)
+    for mode in (0o660, 0o602):
+        file.chmod(mode)
+        done = client("nodes", "--token-file", file)
+        assert done.returncode == 2 and "chmod 600" in done.stderr and one_line(done.stderr), (oct(mode), done)
+
+
 def test_nodes_and_list(client, hub):
     hub.routes["GET /api/v1/nodes"] = Answer({"nodes": [
         {"name": "n1", "url": "http://10.0.0.1:7401", "version": "0.1.0", "state": "up", "last_seen": "2026-03-01T12:00:00Z",

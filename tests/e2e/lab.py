@@ -51,6 +51,8 @@ class Process:
         command = [str(a) for a in args]
         if namespace:
             command = ["ip", "netns", "exec", namespace] + command
+        env = dict(os.environ if env is None else env)
+        env.setdefault("LOOKBACK_STATE_DIR", str(self.log.parent / "state"))  # of this test's machines, not of the one it runs on
         with open(self.log, "ab") as out:
             self.popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env)
 
@@ -98,10 +100,11 @@ class Node:
         self.starts = 0
 
     def run(self, *args, **kwargs):
+        kwargs["env"] = self.lab.environment(kwargs.get("env"))
         return run("ip", "netns", "exec", self.namespace, *args, **kwargs)
 
     def spawn(self, *args, log=None):
-        process = Process(args, log or self.lab.directory / f"{self.name}-{next(_counter)}.log", self.namespace)
+        process = Process(args, log or self.lab.directory / f"{self.name}-{next(_counter)}.log", self.namespace, self.lab.environment())
         self.lab.processes.append(process)
         return process
 
@@ -112,6 +115,8 @@ class Node:
     def start_capture(self, *extra, storage="256MiB", interface="eth0", wait=True, data_dir=None):
         args = [self.lab.binary, "capture", "--hub", self.lab.hub_url, "--node", self.name, "--listen",
                 f"{self.management}:7401", "--insecure", "--data-dir", data_dir or self.data_dir, "--storage-size", storage]
+        if "--token-file" not in extra:
+            args += ["--token-file", self.lab.given_token_file()]  # the hub is another machine
         if interface:
             args += ["--interface", interface]
         self.starts += 1
@@ -127,9 +132,13 @@ class Node:
             return self.run("curl", "-sf", "-o", "/dev/null", f"{self.url}/readyz", check=False).returncode == 0
         wait_for(ready, f"capture on {self.name} to be ready")
 
+    def curl(self, *args, **kwargs):
+        """Asks an API as a program does that knows the token."""
+        return self.run("curl", "-sf", *self.lab.bearer, "-H", "Content-Type: application/json", *args, **kwargs)
+
     def api(self, path):
         """The answer of the node's own API to GET /api/v1/PATH."""
-        return json.loads(self.run("curl", "-sf", f"{self.url}/api/v1/{path}").stdout)
+        return json.loads(self.curl(f"{self.url}/api/v1/{path}").stdout)
 
     def status(self):
         return self.api("status")
@@ -146,6 +155,7 @@ class Lab:
         self.hub = None
         self.hub_url = f"http://{HUB_ADDRESS}:7400"
         self.hub_data = self.directory / "hub-data"
+        self.state = self.directory / "state"
         self.switch = self._namespace("sw")
         self.hub_namespace = self._namespace("hub")
         for bridge in ("br-data", "br-mgmt"):
@@ -181,8 +191,9 @@ class Lab:
             self._ip(namespace, "address", "add", address, "dev", interface, *(["nodad"] if ":" in address else []))
 
     def start_hub(self, *extra, wait=True):
+        # Without a token of its own the hub makes one; the clients on its machine find it.
         self.hub = Process([self.binary, "hub", "--listen", f"{HUB_ADDRESS}:7400", "--insecure", "--data-dir", self.hub_data, *extra],
-                           self.directory / "hub.log", self.hub_namespace)
+                           self.directory / "hub.log", self.hub_namespace, self.environment())
         self.processes.append(self.hub)
         if wait:
             def ready():
@@ -192,12 +203,33 @@ class Lab:
             wait_for(ready, "the hub to be ready")
         return self.hub
 
+    def environment(self, env=None):
+        return dict(os.environ if env is None else env, LOOKBACK_STATE_DIR=str(self.state))
+
+    @property
+    def token_file(self):
+        return self.state / "token"
+
+    def given_token_file(self):
+        """The same, made here where no hub has made it yet."""
+        if not self.token_file.exists():
+            self.state.mkdir(exist_ok=True)
+            self.token_file.touch(mode=0o600)
+            self.token_file.write_text(os.urandom(32).hex() + "\n")
+        return self.token_file
+
+    @property
+    def bearer(self):
+        """What curl needs for a daemon that takes the machine's token."""
+        return ["-H", f"Authorization: Bearer {self.token_file.read_text().strip()}"]
+
     def in_hub(self, *args, **kwargs):
+        kwargs["env"] = self.environment(kwargs.get("env"))
         return run("ip", "netns", "exec", self.hub_namespace, *args, **kwargs)
 
     def client_environment(self):
         """What a client at the hub's machine needs to find the hub."""
-        return {"LOOKBACK_HUB": self.hub_url}
+        return {"LOOKBACK_HUB": self.hub_url, "LOOKBACK_STATE_DIR": str(self.state)}
 
     def client(self, *args, **kwargs):
         return self.in_hub(self.binary, *args, env=dict(os.environ, **self.client_environment()), **kwargs)

@@ -40,8 +40,8 @@ def export(lab, name, tmp_path):
 def frozen_members(node, name, start, end):
     """All members of a node's freeze as they are sent; the freeze is made where there is none of that name."""
     order = json.dumps({"id": name, "owner": "test", "from": rfc3339(start), "to": rfc3339(end), "ttl_ns": 10**12, "networks": []})
-    frozen = json.loads(node.run("curl", "-sf", "-X", "POST", f"{node.url}/api/v1/freezes", "-d", order).stdout)
-    return [node.run("curl", "-sf", f"{node.url}/api/v1/freezes/{name}/members/{m['index']}", text=False).stdout for m in frozen["members"]]
+    frozen = json.loads(node.curl("-X", "POST", f"{node.url}/api/v1/freezes", "-d", order).stdout)
+    return [node.curl(f"{node.url}/api/v1/freezes/{name}/members/{m['index']}", text=False).stdout for m in frozen["members"]]
 
 
 @pytest.mark.timeout(240)
@@ -161,7 +161,7 @@ def test_kill_hub_in_mid_transfer(make_lab, tmp_path):
     # What was asked for again had not come whole: no more than was on its way to the hub when it died.
     assert sum(n - 1 for n in times.values()) <= kills * IN_FLIGHT * len(lab.nodes), times
     for node in lab.nodes:
-        wait_for(lambda n=node: not json.loads(n.run("curl", "-sf", f"{n.url}/api/v1/freezes").stdout)["freezes"], "the freezes to be released")
+        wait_for(lambda n=node: not json.loads(n.curl(f"{n.url}/api/v1/freezes").stdout)["freezes"], "the freezes to be released")
 
 
 @pytest.mark.timeout(200)
@@ -237,7 +237,7 @@ def test_cancel_leaves_nothing(make_lab):
     leftovers = [p for p in lab.hub_data.rglob("*") if p.is_file() and "gone" in str(p)]
     assert not leftovers, leftovers
     for node in lab.nodes:
-        wait_for(lambda n=node: not json.loads(n.run("curl", "-sf", f"{n.url}/api/v1/freezes").stdout)["freezes"], "no freeze on the nodes")
+        wait_for(lambda n=node: not json.loads(n.curl(f"{n.url}/api/v1/freezes").stdout)["freezes"], "no freeze on the nodes")
 
 
 @pytest.fixture
@@ -428,12 +428,12 @@ def test_a_lying_node(make_lab, tmp_path, lie):
     lab.wait_for_nodes()
     serve_everywhere(lab)
     wait_senders(traffic(lab, seconds=2))
-    frozen = json.loads(n2.run("curl", "-sf", "-X", "POST", f"{n2.url}/api/v1/freezes", "-H", "Content-Type: application/json", "-d",
+    frozen = json.loads(n2.curl("-X", "POST", f"{n2.url}/api/v1/freezes", "-d",
                                json.dumps({"id": "truth", "owner": "test", "from": rfc3339(time.time_ns() - 10**10),
                                            "to": rfc3339(time.time_ns()), "ttl_ns": 10**11, "networks": []})).stdout)
     frozen["members"] = frozen["members"][:1]
     member = tmp_path / "member"
-    member.write_bytes(n2.run("curl", "-sf", f"{n2.url}/api/v1/freezes/truth/members/{frozen['members'][0]['index']}", text=False).stdout)
+    member.write_bytes(n2.curl(f"{n2.url}/api/v1/freezes/truth/members/{frozen['members'][0]['index']}", text=False).stdout)
     (tmp_path / "frozen.json").write_text(json.dumps(frozen))
     (tmp_path / "liar.py").write_text(LIAR)
     liar = n2.spawn(sys.executable, tmp_path / "liar.py", n2.management, "7999", member, lie, tmp_path / "frozen.json")
@@ -441,7 +441,7 @@ def test_a_lying_node(make_lab, tmp_path, lie):
     # The liar takes the place of n2: it registers under a new name with its own port.
     beat = json.dumps({"version": "0.1.0", "url": f"http://{n2.management}:7999", "port": 7999, "tls": False, "incarnation": "liar",
                        "status": {}, "clock": None, "sent_ns": time.time_ns()})
-    lab.in_hub("curl", "-sf", "-X", "POST", f"{lab.hub_url}/api/v1/nodes/liar/heartbeat", "-H", "Content-Type: application/json", "-d", beat)
+    lab.in_hub("curl", "-sf", *lab.bearer, "-X", "POST", f"{lab.hub_url}/api/v1/nodes/liar/heartbeat", "-H", "Content-Type: application/json", "-d", beat)
     # Only where the lie is to say nothing, or never to end, does the deadline have to pass.
     deadline = "6s" if lie in ("silent", "endless") else "60s"
     result = lab.client("snapshot", "create", "lied", "--last", "30s", "--node", "n1", "--node", "liar", "--deadline", deadline, "--wait",

@@ -270,7 +270,8 @@ def start_capture_under(node, *wrapper):
     """The capture daemon, started by a command that takes something from it."""
     lab = node.lab
     node.capture = node.spawn(*wrapper, lab.binary, "capture", "--hub", lab.hub_url, "--node", node.name, "--listen",
-                              f"{node.management}:7401", "--insecure", "--data-dir", node.data_dir, "--storage-size", "128MiB")
+                              f"{node.management}:7401", "--insecure", "--data-dir", node.data_dir, "--storage-size", "128MiB",
+                              "--token-file", lab.given_token_file())
     node.wait_ready()
     lab.wait_for_nodes()
     return node.status()["layers"]["os_events"]

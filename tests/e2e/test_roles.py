@@ -29,6 +29,65 @@ def test_standalone(make_lab, tmp_path):
     assert process.stop() == 0
 
 
+UNPRIVILEGED = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+@pytest.mark.timeout(120)
+def test_a_token_by_default(make_lab, tmp_path):
+    lab = make_lab(nodes=1, hub=False)
+    node = lab.nodes[0]
+    data = tmp_path / "standalone"
+    process = node.spawn(lab.binary, "standalone", "--data-dir", data, "--storage-size", "128MiB", log=lab.directory / "standalone.log")
+    code = lambda *args: node.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *args, check=False).stdout
+    wait_for(lambda: code("http://127.0.0.1:7400/readyz") == "200" and code("http://127.0.0.1:7401/readyz") == "200", "standalone")
+    for file in (data / "token", lab.token_file):
+        status = file.stat()
+        assert status.st_mode & 0o7777 == 0o600 and len(file.read_text().strip()) == 64
+    first = lab.token_file.read_text()
+    for url in ("http://127.0.0.1:7400/api/v1/nodes", "http://127.0.0.1:7401/api/v1/status"):
+        assert code(url) == "401" and code("-H", "Authorization: Bearer x", url) == "401" and code(*lab.bearer, url) == "200"
+        assert code(*lab.bearer, "-H", "Host: evil.example", url) == "421"
+        assert code(*lab.bearer, "-H", "Origin: http://evil.example", url) == "403"
+    # root's client finds it, also for the recorder; nobody else's does
+    wait_for(lambda: " up " in node.run(lab.binary, "nodes", check=False).stdout, "the node at the hub")
+    node.run(lab.binary, "capture", "--status")
+    stranger = node.run(*UNPRIVILEGED, lab.binary, "nodes", check=False)
+    assert stranger.returncode == 1 and "--token-file" in stranger.stderr, stranger
+    assert process.stop() == 0
+    # it stays the same, and the root's client gives it to no process of another user
+    listener = node.spawn(*UNPRIVILEGED, "python3", "-c", "import socket, sys\ns = socket.create_server(('127.0.0.1', 7400))\n"
+                          "c = s.accept()[0]\nprint(c.recv(65536).decode(), flush=True)\nc.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 12\\r\\n\\r\\n{\"nodes\":[]}')")
+    wait_for(lambda: ":1CE8 " in node.run("cat", "/proc/net/tcp").stdout, "the listener")
+    node.run(lab.binary, "nodes", check=False)
+    assert wait_for(lambda: "GET /api/v1/nodes" in listener.text() and listener.text(), "the request") and "Authorization" not in listener.text()
+    assert lab.token_file.read_text() == first
+
+
+@pytest.mark.timeout(120)
+def test_weak_and_missing_tokens(make_lab, tmp_path):
+    lab = make_lab(nodes=1, hub=False)
+    node = lab.nodes[0]
+
+    def refused(*args):
+        done = node.run(lab.binary, *args, check=False, timeout=30)
+        assert done.returncode == 2, done
+        return done.stderr
+    token = tmp_path / "token"
+    for text, mode, said in (("x", 0o600, "16"), ("fifteen-letters", 0o600, "16"), ("", 0o600, "no token"), ("long-enough-for-a-token", 0o666, "chmod 600")):
+        token.write_text(text + "\n")
+        token.chmod(mode)
+        for role in (("hub",), ("capture",), ("standalone",)):
+            assert said in refused(*role, "--data-dir", tmp_path / "data", "--token-file", token), (text, role)
+    # a hub elsewhere has a token that is not known here
+    assert "--token-file" in refused("capture", "--hub", "http://10.78.0.1:7400", "--data-dir", tmp_path / "data")
+    assert "--allowed-host" in refused("hub", "--data-dir", tmp_path / "data", "--allowed-host", "http://x")
+    # what an insecure address opens is said
+    lab.start_hub("--allowed-host", "hub.example")
+    assert "in clear" in lab.hub.text() and "token" in lab.hub.text()
+    code = lambda host: lab.in_hub("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *lab.bearer, "-H", f"Host: {host}", f"{lab.hub_url}/api/v1/nodes").stdout
+    assert [code(h) for h in ("hub.example:7400", HUB_ADDRESS, "localhost", "other.example")] == ["200", "200", "200", "421"]
+
+
 def make_certificate(folder):
     run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=lookback", "-addext",
         f"subjectAltName=IP:{HUB_ADDRESS},IP:10.78.0.11,IP:10.78.0.12,IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "cert.pem")
@@ -93,7 +152,7 @@ def test_nodes_tell_boundaries_rate_and_clock(make_lab):
     assert "n1" in table and "n2" in table and "\x1b" not in table
     status = lab.nodes[0].run(lab.binary, "capture", "--status", "--listen", f"{lab.nodes[0].management}:7401", check=False)
     assert status.returncode == 0 and "at this rate" in status.stdout, (status.stdout, status.stderr)
-    metrics = lab.nodes[0].run("curl", "-sf", f"{lab.nodes[0].url}/metrics").stdout
+    metrics = lab.nodes[0].curl(f"{lab.nodes[0].url}/metrics").stdout
     assert re.search(r"^lookback_\w*packets\w*(\{.*\})? [1-9]", metrics, re.M), metrics[:800]
     lab.nodes[1].capture.signal(signal.SIGSTOP)
     wait_for(lambda: any(n["name"] == "n2" and n["state"] != "up" for n in (lambda x: x["nodes"] if isinstance(x, dict) else x)(lab.client_json("nodes"))),
