@@ -97,7 +97,7 @@ TEST_CASE("a node's freeze of millions of values costs the hub nothing") {
   }
   SECTION("as members") {
     liar.change_freeze = [](Json& freeze) { freeze["members"] = std::vector<Json>(2'100'000, Json::array()); };
-    expected = "member";
+    expected = "index";
   }
   SECTION("as text") {
     liar.change_freeze = [](Json& freeze) { freeze["owner"] = std::string(70 << 20, 'x'); };
@@ -155,13 +155,13 @@ TEST_CASE("a busy but slow node is given up in time, and holds up nobody") {
   honest.start();
   client.beat(honest);
   // A snapshot of the slow ones, as patient as it gets, does not keep the honest one's waiting.
-  REQUIRE(client.create("patient", {{"deadline_ns", 3600 * kNsPerSecond}, {"nodes", {"slow", "slow-too"}}}).status == 202);
+  REQUIRE(client.create("patient", {{"deadline_ns", 3600 * kNsPerSecond}, {"nodes", Json::array({"slow", "slow-too"})}}).status == 202);
   REQUIRE(eventually([&] { return !slow.gets().empty() && !other.gets().empty(); }));
-  REQUIRE(client.create("mine", {{"nodes", {"honest"}}}).status == 202);
+  REQUIRE(client.create("mine", {{"nodes", Json::array({"honest"})}}).status == 202);
   CHECK(client.wait("mine").at("complete") == true);
   CHECK(client.get("/api/v1/snapshots/patient").json.at("state") == "in_progress");
   // With little patience the slow ones are given up, though they send all the time.
-  REQUIRE(client.create("hasty", {{"deadline_ns", 2 * kNsPerSecond}, {"nodes", {"slow", "honest"}}}).status == 202);
+  REQUIRE(client.create("hasty", {{"deadline_ns", 2 * kNsPerSecond}, {"nodes", Json::array({"slow", "honest"})}}).status == 202);
   const Json done = client.wait("hasty", 120);
   INFO(done.dump(2));
   for (const Json& node : done.at("nodes")) CHECK(node.at("status") == (node.at("name") == "honest" ? "complete" : "failed"));
