@@ -10,6 +10,7 @@
 #include "exporter/plan.hpp"
 #include "exporter/process_filter.hpp"
 #include "lookback/exporter/exporter.hpp"
+#include "lookback/packet/limits.hpp"
 
 namespace lookback::exporter {
 
@@ -49,6 +50,11 @@ Result<RunStats> run_plan(const Plan& plan, const archive::ArchiveReader& archiv
   stats.frames_read = pipeline.frames_read();
   stats.dedup_evictions = merger.evictions();
   stats.most_frames_open = merger.most_open();
+  if (std::string kept = packet::describe(pipeline.unread()); !kept.empty())
+    stats.warnings.push_back(std::move(kept));
+  if (const uint64_t cut = pipeline.cut_packets(); cut != 0)
+    stats.warnings.push_back(fmt::format("{} packets were longer than {} bytes and are cut there, as libpcap reads no more", cut,
+                                         packet::kMaxCapturedBytes));
   for (size_t node = 0; node < plan.nodes.size(); ++node) {
     if (!merger.nodes_outside_bounds()[node]) continue;
     stats.warnings.push_back(

@@ -8,6 +8,7 @@
 
 #include "exporter/dedup_key.hpp"
 #include "exporter/packet_digest.hpp"
+#include "lookback/packet/network_filter.hpp"
 
 namespace lookback::exporter {
 
@@ -29,6 +30,8 @@ struct FrameBatch {
   std::vector<PacketDigest> digests;  ///< one a packet where the plan asks for them, else empty
   std::vector<uint32_t> interfaces;  ///< those that occur
   uint64_t packets_read = 0;
+  packet::UnreadCounts unread{};     ///< packets kept because their addresses could not be read
+  uint64_t cut_packets = 0;          ///< longer on the wire than packet::kMaxCapturedBytes, and cut there
   bool outside_bounds =
       false;  ///< packets stand outside the times that the manifest declares for the frame
 

@@ -26,6 +26,8 @@ std::unique_ptr<FrameBatch> move_into_small(FrameBatch& batch) {
   small->digests.assign(batch.digests.begin(), batch.digests.end());
   small->interfaces = batch.interfaces;
   small->packets_read = batch.packets_read;
+  small->unread = batch.unread;
+  small->cut_packets = batch.cut_packets;
   small->outside_bounds = batch.outside_bounds;
   return small;
 }
@@ -79,6 +81,16 @@ void FramePipeline::give_back(std::unique_ptr<FrameBatch> batch) {
   if (spare_.size() < kSpareBatches) spare_.push_back(std::move(batch));
 }
 
+packet::UnreadCounts FramePipeline::unread() const {
+  const std::lock_guard lock(mutex_);
+  return unread_;
+}
+
+uint64_t FramePipeline::cut_packets() const {
+  const std::lock_guard lock(mutex_);
+  return cut_packets_;
+}
+
 std::unique_ptr<FrameBatch> FramePipeline::empty_batch() {
   const std::lock_guard lock(mutex_);
   if (spare_.empty()) return std::make_unique<FrameBatch>();
@@ -109,6 +121,11 @@ void FramePipeline::run() {
     const FrameUnit& unit = plan_.units[number];
     auto batch = read(unit, worker);
     const std::lock_guard lock(mutex_);
+    if (batch) {
+      for (size_t reason = 0; reason < unread_.size(); ++reason)
+        unread_[reason] += (*batch)->unread[reason];
+      cut_packets_ += (*batch)->cut_packets;
+    }
     Member& member = members_[unit.member_number];
     if (--member.units_left == 0) member.interfaces = Interfaces{};
     Slot& slot = slots_[number % slots_.size()];

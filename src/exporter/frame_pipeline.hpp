@@ -31,6 +31,9 @@ class FramePipeline {
   void give_back(std::unique_ptr<FrameBatch> batch);
 
   [[nodiscard]] uint64_t frames_read() const { return frames_read_; }
+  /// Of all frames read so far.
+  [[nodiscard]] packet::UnreadCounts unread() const;
+  [[nodiscard]] uint64_t cut_packets() const;
 
  private:
   enum class State : uint8_t { absent, loading, ready };
@@ -62,13 +65,15 @@ class FramePipeline {
   const KeyedHash hash_;
   std::atomic<uint64_t> frames_read_ = 0;
 
-  std::mutex mutex_;  // guards all below
+  mutable std::mutex mutex_;  // guards all below
   std::condition_variable room_, batch_ready_, member_ready_;
   bool stopping_ = false;
   size_t next_to_read_ = 0, next_to_take_ = 0;
   std::vector<Slot> slots_;  ///< of units [next_to_take_, next_to_take_ + size)
   std::vector<Member> members_;
   std::vector<std::unique_ptr<FrameBatch>> spare_;
+  packet::UnreadCounts unread_{};
+  uint64_t cut_packets_ = 0;
 
   std::vector<std::thread> threads_;
 };

@@ -5,7 +5,7 @@
 
 #include "exporter/bytes.hpp"
 #include "exporter/deduplicator.hpp"
-#include "lookback/packet/decode.hpp"
+#include "lookback/packet/limits.hpp"
 #include "lookback/packet/section_walker.hpp"
 
 namespace lookback::exporter {
@@ -52,20 +52,12 @@ Result<> renumber_process(std::byte* block, size_t size, uint32_t captured,
 }  // namespace
 
 bool FrameScanner::wanted(const MemberInterface& interface, std::span<const std::byte> data,
-                          uint32_t original_length) const {
+                          uint32_t original_length, packet::UnreadCounts& unread) const {
   if (!interface.filter->matches_all() && !interface.filter->matches(data, original_length))
     return false;
-  if (plan_.networks.empty()) return true;
-  const packet::Headers headers = packet::decode(interface.link_type, data);
-  return std::any_of(
-      plan_.networks.begin(), plan_.networks.end(), [&](const packet::Cidr& network) {
-        for (unsigned layer = 0; layer < headers.ip_count; ++layer) {
-          const packet::IpLayer& ip = headers.ip[layer];
-          if (network.contains(ip.source) || network.contains(ip.destination)) return true;
-        }
-        return headers.arp &&
-               (network.contains(headers.arp_sender) || network.contains(headers.arp_target));
-      });
+  const auto answer = plan_.networks.ask(interface.link_type, data);
+  if (answer.unread != packet::Unread::nothing) ++unread[static_cast<size_t>(answer.unread)];
+  return answer.keep;
 }
 
 /// Puts the chosen records together in place. Records that stand back to back already are moved as
@@ -118,6 +110,20 @@ class RecordWriter {
   uint32_t run_begin_ = 0, run_end_ = 0;
 };
 
+/// Shortens an enhanced packet block in place to the longest packet that readers take; returns its new size.
+uint32_t cut_block(std::byte* block, uint32_t bytes, uint32_t captured) {
+  constexpr uint32_t kTotal = 4, kTrailer = 4;
+  static_assert(packet::kMaxCapturedBytes % 4 == 0);
+  const uint32_t options = epb::kData + (captured + 3) / 4 * 4;
+  const uint32_t option_bytes = bytes - kTrailer - options;
+  const uint32_t total = epb::kData + packet::kMaxCapturedBytes + option_bytes + kTrailer;
+  std::memmove(block + epb::kData + packet::kMaxCapturedBytes, block + options, option_bytes);
+  store(block + epb::kCaptured, packet::kMaxCapturedBytes);
+  store(block + kTotal, total);
+  store(block + total - kTrailer, total);
+  return total;
+}
+
 Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& interfaces,
                             FrameBatch& batch) {
   batch.packets.clear();
@@ -126,6 +132,8 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
   batch.interfaces.clear();
   batch.packets_read = 0;
   batch.outside_bounds = false;
+  batch.unread = {};
+  batch.cut_packets = 0;
   const PlannedNode& node = plan_.nodes[unit.node];
   const archive::FrameEntry& frame = unit.member->frames[unit.frame];
   std::byte* const bytes = batch.bytes.data();
@@ -159,8 +167,20 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
       if (other == node.accepted.end()) continue;
       accepted = *other;
     }
-    if (interface.filter == nullptr || !wanted(interface, view.data, view.original_length))
+    if (interface.filter == nullptr ||
+        !wanted(interface, view.data, view.original_length, batch.unread))
       continue;
+
+    const auto offset = static_cast<uint32_t>(packet.block.data() - bytes);
+    std::byte* const block = bytes + offset;
+    auto block_bytes = static_cast<uint32_t>(packet.block.size());
+    std::span<const std::byte> data = view.data;
+    if (data.size() >= packet::kMaxCapturedBytes && view.original_length > packet::kMaxCapturedBytes) {
+      ++batch.cut_packets;
+      if (data.size() > packet::kMaxCapturedBytes)
+        block_bytes = cut_block(block, block_bytes, static_cast<uint32_t>(data.size()));
+      data = data.first(packet::kMaxCapturedBytes);
+    }
 
     int64_t hub_time = node_time;
     if (need_hub_time) {
@@ -171,15 +191,13 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
     const int64_t time = restamp ? std::max<int64_t>(0, hub_time) : node_time;
     if (plan_.dedup) {
       DedupKey& key =
-          batch.keys.emplace_back(make_dedup_key(*hash_, interface.link_type, view.data));
+          batch.keys.emplace_back(make_dedup_key(*hash_, interface.link_type, data));
       key.hub_ns = hub_time;
       key.error_ns = node.clock.measured() ? clock.error_ns : kUnmeasuredErrorNs;
     }
     if (plan_.digests) {
-      batch.digests.push_back(digest_of(interface.link_type, view.data, view.original_length));
+      batch.digests.push_back(digest_of(interface.link_type, data, view.original_length));
     }
-    const auto offset = static_cast<uint32_t>(packet.block.data() - bytes);
-    std::byte* const block = bytes + offset;
     store(block + epb::kInterface, interface.output);
     if (!interfaces.processes.empty()) {
       TRY(renumber_process(block, packet.block.size(), static_cast<uint32_t>(view.data.size()),
@@ -198,8 +216,7 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
       seen[view.interface] = true;
       batch.interfaces.push_back(interface.output);
     }
-    const uint32_t end = records.add(offset, static_cast<uint32_t>(packet.block.size()),
-                                     static_cast<uint32_t>(view.data.size()));
+    const uint32_t end = records.add(offset, block_bytes, static_cast<uint32_t>(data.size()));
     batch.packets.push_back({time, end, interface.output});
   }
   if (walker.error()) return tl::make_unexpected(*walker.error());

@@ -43,7 +43,7 @@ class FrameScanner {
 
  private:
   [[nodiscard]] bool wanted(const MemberInterface& interface, std::span<const std::byte> data,
-                            uint32_t original_length) const;
+                            uint32_t original_length, packet::UnreadCounts& unread) const;
   void sort(FrameBatch& batch);
 
   const Plan& plan_;

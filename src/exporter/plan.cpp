@@ -126,7 +126,11 @@ Result<> check_filter(Plan& plan) {
     return compiled ? Result<>{} : tl::make_unexpected(compiled.error());
   }
   const auto errors = table.filter_errors();
-  if (errors.empty()) return {};
+  if (errors.empty()) {
+    if (names_by_link_type(table, true).empty())
+      return fail(ErrorKind::invalid, "filter '{}': expression rejects all packets", table.filter());
+    return {};
+  }
   if (errors.size() == table.link_types()) return tl::make_unexpected(errors.begin()->second);
   const auto without = names_by_link_type(table, false);
   for (const auto& [link_type, error] : errors) {
@@ -172,9 +176,9 @@ class FrameChooser {
   FrameChooser(const Plan& plan, const std::string& filter)
       : plan_(plan),
         by_filter_(packet::Prefilter::of_expression(filter)),
-        by_network_(packet::Prefilter::of_networks(plan.networks)) {
+        by_network_(packet::Prefilter::of_networks(plan.networks.networks())) {
     if (filter.empty()) by_filter_any_ = true;
-    if (plan.networks.empty()) by_network_any_ = true;
+    if (plan.networks.keeps_all()) by_network_any_ = true;
     by_filter_any_ = by_filter_any_ || by_filter_.matches_anything();
     by_network_any_ = by_network_any_ || by_network_.matches_anything();
   }
@@ -366,7 +370,7 @@ std::map<uint16_t, Error> InterfaceTable::filter_errors() const {
 
 Result<Plan> make_plan(const archive::Manifest& manifest, const ExportOptions& options) {
   Plan plan;
-  plan.networks = options.networks;
+  plan.networks = packet::NetworkFilter(options.networks);
   plan.format = options.format;
   plan.dedup = options.dedup;
   plan.align_clocks = options.align_clocks;

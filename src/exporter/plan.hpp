@@ -16,6 +16,7 @@
 #include "lookback/archive/archive.hpp"
 #include "lookback/exporter/exporter.hpp"
 #include "lookback/packet/filter.hpp"
+#include "lookback/packet/network_filter.hpp"
 
 namespace lookback::exporter {
 
@@ -101,7 +102,7 @@ struct Plan {
   std::vector<FrameUnit> units;  ///< by lower_ns
   uint32_t members = 0;
   uint64_t frames_skipped = 0;
-  std::vector<packet::Cidr> networks;
+  packet::NetworkFilter networks;
   Format format = Format::pcapng;
   bool dedup = false, align_clocks = false;
   bool digests = false;  ///< batches bear a digest of each packet

@@ -84,14 +84,14 @@ Result<> check_life(int64_t time_to_live_ns) {
   return {};
 }
 
-Result<AddressFilter> filter_of(const store::Freeze& freeze) {
-  if (freeze.extra.empty()) return AddressFilter{};
+Result<packet::NetworkFilter> filter_of(const store::Freeze& freeze) {
+  if (freeze.extra.empty()) return packet::NetworkFilter{};
   TRY_ASSIGN(const Json extra, parse_json(freeze.extra, "the freeze's address filter"));
   std::vector<std::string> networks;
   if (const auto found = extra.find("networks"); found != extra.end() && found->is_array())
     for (const auto& network : *found)
       if (network.is_string()) networks.push_back(network.get<std::string>());
-  return AddressFilter::parse(networks);
+  return packet::NetworkFilter::parse(networks);
 }
 
 std::string application() { return "lookback " + std::string(version()); }
@@ -100,14 +100,14 @@ std::string application() { return "lookback " + std::string(version()); }
 /// returns false to end early.
 template <class Take>
 Result<> each_packet(store::RunReader& reader, const std::vector<TimeWindow>& windows,
-                     const AddressFilter& filter, const Take& take) {
+                     const packet::NetworkFilter& filter, const Take& take) {
   for (;;) {
     TRY_ASSIGN(const auto packet, reader.next());
     if (!packet) return {};
     if (!contains(windows, packet->time_ns)) continue;
     const auto& interfaces = reader.interfaces();
     if (packet->interface >= interfaces.size()) continue;  // a damaged table names it; counted by the reader
-    if (!filter.matches(interfaces[packet->interface].link_type, packet->data)) continue;
+    if (!filter.ask(interfaces[packet->interface].link_type, packet->data).keep) continue;
     if (!take(*packet)) return {};
   }
 }
@@ -144,7 +144,7 @@ Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
     return fail(ErrorKind::invalid, "the hub's id is longer than {} characters", kMostHubId);
   if (order.networks.size() > kMaxNetworks)
     return fail(ErrorKind::invalid, "more than {} networks", kMaxNetworks);
-  TRY(AddressFilter::parse(order.networks));
+  TRY(packet::NetworkFilter::parse(order.networks));
 
   const auto looked_at = [&] {
     return look_at(order.window, parts_.store->clock_history(), parts_.clock->realtime_ns());
@@ -277,7 +277,7 @@ FrozenWindow FreezeService::describe(store::Freeze freeze) {
   return window;
 }
 
-FreezeEstimate FreezeService::estimate(const store::Freeze& freeze, const AddressFilter& filter) {
+FreezeEstimate FreezeService::estimate(const store::Freeze& freeze, const packet::NetworkFilter& filter) {
   const std::lock_guard one_at_a_time(estimate_mutex_);
   FreezeEstimate estimate;
   for (const auto& run : freeze.runs)
@@ -297,9 +297,9 @@ FreezeEstimate FreezeService::estimate(const store::Freeze& freeze, const Addres
     if (!reader) continue;  // a damaged one says nothing about the others; member() tells of it
     content.clear();
     uint64_t seen = 0;
-    const auto read = each_packet(**reader, freeze.parts[freeze.runs[run].part], AddressFilter{}, [&](const auto& view) {
+    const auto read = each_packet(**reader, freeze.parts[freeze.runs[run].part], packet::NetworkFilter{}, [&](const auto& view) {
       seen += view.data.size() + kPacketOverhead;
-      if (filter.matches((*reader)->interfaces()[view.interface].link_type, view.data))
+      if (filter.ask((*reader)->interfaces()[view.interface].link_type, view.data).keep)
         packet::append_packet(content, view);
       return seen < kSampleBytes;
     });

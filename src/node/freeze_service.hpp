@@ -15,8 +15,8 @@
 #include "lookback/base/result.hpp"
 #include "lookback/exporter/member_builder.hpp"
 #include "lookback/observe/observer.hpp"
+#include "lookback/packet/network_filter.hpp"
 #include "lookback/store/store.hpp"
-#include "node/address_filter.hpp"
 #include "node/freeze_admission.hpp"
 
 namespace lookback::node {
@@ -98,7 +98,7 @@ class FreezeService {
 
  private:
   [[nodiscard]] FrozenWindow describe(store::Freeze freeze);
-  [[nodiscard]] FreezeEstimate estimate(const store::Freeze& freeze, const AddressFilter& filter);
+  [[nodiscard]] FreezeEstimate estimate(const store::Freeze& freeze, const packet::NetworkFilter& filter);
   void note_damage(const std::string& id, const std::vector<store::Gap>& damage);
   void forget(const std::string& id);
 

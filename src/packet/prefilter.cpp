@@ -96,6 +96,7 @@ Prefilter Prefilter::of_expression(std::string_view pcap_filter) {
 
 Prefilter Prefilter::of_networks(std::span<const Cidr> any_of) {
   Prefilter prefilter;
+  prefilter.keeps_unread_ = true;
   for (size_t i = 0; i < any_of.size(); ++i) {
     PrefilterNode node = network_node(any_of[i]);
     prefilter.root_ =
@@ -105,7 +106,7 @@ Prefilter Prefilter::of_networks(std::span<const Cidr> any_of) {
 }
 
 bool Prefilter::may_match(const Summary& summary) const {
-  return root_ == nullptr || may_match_node(*root_, summary);
+  return root_ == nullptr || (keeps_unread_ && summary.has_unread()) || may_match_node(*root_, summary);
 }
 
 std::string Prefilter::to_string() const {

@@ -45,6 +45,7 @@ std::string Summary::to_text() const {
   if (impl_ == nullptr) return {};
   std::string out;
   out += static_cast<char>(kSummaryVersion);
+  out += static_cast<char>(impl_->unread);
   out += static_cast<char>(impl_->addresses);
   switch (impl_->addresses) {
     case Impl::Addresses::anything:
@@ -69,12 +70,17 @@ Result<Summary> Summary::parse(std::string_view text) {
   if (text.empty()) return Summary();
   TRY_ASSIGN(const std::string bytes, from_base64(text));
   SummaryReader reader(bytes);
-  if (const auto version = reader.byte(); !version || *version == 0) {
-    return damaged();
-  } else if (*version != kSummaryVersion) {
-    return Summary();  // what a later program wrote may be read, only not skipped
-  }
+  const auto version = reader.byte();
+  if (!version || *version == 0) return damaged();
+  if (*version > kSummaryVersion) return Summary();  // what a later program wrote may be read, only not skipped
   auto impl = std::make_shared<Impl>();
+  if (*version == 1) {
+    impl->unread = true;  // it looked into fewer tunnels
+  } else {
+    const auto flags = reader.byte();
+    if (!flags || *flags > 1) return damaged();
+    impl->unread = *flags != 0;
+  }
   const auto addresses = reader.byte();
   if (!addresses || *addresses > 2) return damaged();
   impl->addresses = static_cast<Impl::Addresses>(*addresses);
@@ -109,6 +115,10 @@ Result<Summary> Summary::parse(std::string_view text) {
   }
   if (!reader.at_end()) return damaged();
   return Summary(std::move(impl));
+}
+
+bool Summary::has_unread() const {
+  return impl_ == nullptr || impl_->unread;
 }
 
 bool Summary::may_have_address(const IpAddress& address) const {

@@ -4,9 +4,9 @@
 #include <cstring>
 
 #include "lookback/packet/summary.hpp"
+#include "packet/decoder.hpp"
 #include "packet/load.hpp"
 #include "packet/summary_format.hpp"
-#include "packet/tunnel_ports.hpp"
 
 namespace lookback::packet {
 
@@ -134,6 +134,7 @@ struct SummaryBuilder::Impl {
   AddressSet addresses;
   PortSet ports;
   bool opaque = false;
+  bool unread = false;
 };
 
 SummaryBuilder::SummaryBuilder() : impl_(std::make_unique<Impl>()) {}
@@ -145,6 +146,7 @@ void SummaryBuilder::add(const Headers& headers) {
   Impl& impl = *impl_;
   if (headers.opaque) impl.opaque = true;
   if (impl.opaque) return;
+  if (headers.unread != Unread::nothing) impl.unread = true;
   for (size_t i = 0; i < headers.ip_count; ++i) {
     const IpLayer& layer = headers.ip[i];
     impl.addresses.add(layer.source);
@@ -154,6 +156,10 @@ void SummaryBuilder::add(const Headers& headers) {
       impl.ports.add(layer.destination_port);
     }
   }
+  for (size_t i = 0; i < headers.mentioned_count; ++i) {
+    impl.addresses.add(headers.mentioned[i].source);
+    impl.addresses.add(headers.mentioned[i].destination);
+  }
   if (headers.arp) {
     impl.addresses.add(headers.arp_sender);
     impl.addresses.add(headers.arp_target);
@@ -162,7 +168,7 @@ void SummaryBuilder::add(const Headers& headers) {
 
 void SummaryBuilder::add(uint16_t link_type, std::span<const std::byte> data) {
   // TCP or UDP, outside of any tunnel, on IPv4 without options on Ethernet.
-  constexpr size_t kIp = 14, kTransport = kIp + 20, kPorts = kTransport + 4;
+  constexpr size_t kIp = 14, kTransport = kIp + 20, kPorts = kTransport + 4, kUdpPayload = kTransport + 8;
   constexpr uint8_t kTcp = 6, kUdp = 17;
   Impl& impl = *impl_;
   if (impl.opaque) return;
@@ -171,12 +177,14 @@ void SummaryBuilder::add(uint16_t link_type, std::span<const std::byte> data) {
       load8(at + kIp) != 0x45 || (load_be16(at + kIp + 6) & 0x1fff) != 0)
     return add(decode(link_type, data));
   const uint8_t protocol = load8(at + kIp + 9);
-  const uint16_t to = load_be16(at + kTransport + 2);
-  const bool plain = protocol == kTcp || (protocol == kUdp && !is_tunnel_port(to));
+  const uint16_t from = load_be16(at + kTransport), to = load_be16(at + kTransport + 2);
+  const bool plain =
+      protocol == kTcp || (protocol == kUdp && !is_tunnel_port(to) && !is_tunnel_port(from) &&
+                           data.size() >= kUdpPayload + 8 && !may_be_tunnel(at + kUdpPayload));
   if (!plain) return add(decode(link_type, data));
   impl.addresses.add(IpAddress::v4(at + kIp + 12));
   impl.addresses.add(IpAddress::v4(at + kIp + 16));
-  impl.ports.add(load_be16(at + kTransport));
+  impl.ports.add(from);
   impl.ports.add(to);
 }
 
@@ -185,6 +193,7 @@ Summary SummaryBuilder::take() {
   Summary summary;
   if (!impl.opaque) {
     auto made = std::make_shared<Summary::Impl>();
+    made->unread = impl.unread;
     if (!impl.addresses.overflowed()) {
       made->addresses = Summary::Impl::Addresses::exact;
       impl.addresses.for_each([&](const IpAddress& address) {
@@ -216,7 +225,7 @@ Summary SummaryBuilder::take() {
   }
   impl.addresses.clear();
   impl.ports.clear();
-  impl.opaque = false;
+  impl.opaque = impl.unread = false;
   return summary;
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 // clang-format off
-// The binary form of a Summary, version 1. Bit strings are read from the highest bit of a byte down
+// The binary form of a Summary, version 2. Bit strings are read from the highest bit of a byte down
 // and end with zero bits up to the next whole byte; varint is LEB128.
 //
-//   summary   = %x01 addresses ports
+//   summary   = %x02 flags addresses ports
+//             / %x01 addresses ports           ; version 1: as if the flags were %x01
+//   flags     = %x00 / %x01                    ; 1: some packets have addresses that nobody could read
 //   addresses = %x00                           ; anything
 //             / %x01 v4-set v6-count *v6       ; exact; v6 are 16 bytes, ascending
 //             / %x02 bloom-bytes *OCTET        ; Bloom filter of bloom-bytes (varint) bytes
@@ -39,6 +41,7 @@ namespace lookback::packet {
 
 struct Summary::Impl {
   enum class Addresses : uint8_t { anything = 0, exact = 1, bloom = 2 };
+  bool unread = false;
   Addresses addresses = Addresses::anything;
   std::vector<uint32_t> v4;   ///< ascending, host order
   std::vector<IpAddress> v6;  ///< ascending
@@ -47,7 +50,7 @@ struct Summary::Impl {
   std::vector<uint32_t> ports;  ///< ascending
 };
 
-inline constexpr uint8_t kSummaryVersion = 1;
+inline constexpr uint8_t kSummaryVersion = 2;
 
 class BitWriter {
  public:

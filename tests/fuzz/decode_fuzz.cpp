@@ -11,6 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto packet = input.subspan(2);
   const Headers headers = decode(load<uint16_t>(input.data()), packet);
   LOOKBACK_CHECK(headers.ip_count <= std::size(headers.ip));
+  LOOKBACK_CHECK(headers.mentioned_count <= std::size(headers.mentioned));
   LOOKBACK_CHECK(headers.network_offset <= packet.size());
   for (size_t i = 0; i < headers.ip_count; ++i) {
     const IpLayer& layer = headers.ip[i];

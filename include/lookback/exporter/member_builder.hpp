@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lookback/archive/member.hpp"
+#include "lookback/packet/limits.hpp"
 #include "lookback/packet/packet.hpp"
 #include "lookback/packet/pcapng.hpp"
 
@@ -19,7 +20,7 @@ inline constexpr uint64_t kMemberFrameBytes = 1 << 20;
 /// Content at which callers end a member; what they add behind it is still taken.
 inline constexpr uint64_t kMemberBytes = 8 << 20;
 /// The longest captured length that is kept of a packet; what is beyond is cut off, like by a snap length.
-inline constexpr uint64_t kMaxPacketBytes = 1 << 20;
+inline constexpr uint64_t kMaxPacketBytes = packet::kMaxCapturedBytes;
 
 /// Collects packets in the order they come. The same packets give the same bytes. Memory: the member's content, which is kept for
 /// the next one, and the compressed member. One thread.

@@ -1,13 +1,13 @@
 #pragma once
-// Finds the network and transport headers of a packet: Ethernet (with VLAN tags and 802.2 SNAP),
-// Linux cooked v1 and v2, raw IP and BSD loopback; IPv4 (RFC 791), IPv6 with extension headers (RFC
-// 8200), ARP (RFC 826), and IP inside IP, GRE (RFC 2784, 2890), VXLAN (RFC 7348) and Geneve (RFC
-// 8926). Malformed or cut packets are values: what could not be read is absent. Never reads outside
-// the span; allocates nothing; pure functions, any thread.
+// Finds the network and transport headers of a packet, through whatever carries it: the link types, tags, labels and tunnels of
+// src/packet/layers.cpp, IPv4 (RFC 791), IPv6 with extension headers (RFC 8200) and ARP (RFC 826). What cannot be looked into is
+// told with its reason, so that a choice by address can keep it. Malformed or cut packets are values: what could not be read is
+// absent. Never reads outside the span; allocates nothing; bounded work; pure functions, any thread.
 
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 
 #include "lookback/packet/ip_address.hpp"
 #include "lookback/packet/packet.hpp"
@@ -39,21 +39,44 @@ struct TcpHeader {
   uint32_t payload_length = 0;  ///< by the IP length, not by what was captured
 };
 
+/// Why a packet may have addresses that are not listed.
+enum class Unread : uint8_t {
+  nothing,    ///< all were read
+  encrypted,  ///< ESP, WireGuard, MACsec, protected 802.11 and the like; also what is compressed
+  link_type,  ///< a link type that is not known here
+  protocol,   ///< an EtherType, IP protocol or tunnel that is not known here
+  nesting,    ///< more headers inside each other, or beside each other, than are kept
+  cut,        ///< the captured bytes end before the headers do
+  malformed,  ///< a header that contradicts itself
+  fragment,   ///< a later fragment of what may be a tunnel: only the first one has the inner headers
+};
+inline constexpr size_t kUnreadReasons = 8;
+/// In words, for messages: "encrypted", "an unknown link type".
+[[nodiscard]] std::string_view describe(Unread reason);
+
+struct AddressPair {
+  IpAddress source, destination;
+};
+
 struct Headers {
   uint16_t ether_type = 0;  ///< after VLAN tags; 0 where the link type has none
   uint8_t vlan_count = 0;   ///< tags of the outermost link layer; the first two ids are kept
   uint16_t vlan_ids[2] = {0, 0};
   uint32_t network_offset = 0;
-  /// Outermost IP header, then those inside IP-in-IP, GRE, VXLAN (4789, 8472) and Geneve (6081), at
-  /// most 4.
+  /// Outermost IP header, then those inside tunnels of any kind, at most 4.
   uint8_t ip_count = 0;
   IpLayer ip[4];
+  /// IP headers that the packet has but does not travel by: quoted by an ICMP error, or of several frames in one 802.11 frame.
+  uint8_t mentioned_count = 0;
+  AddressPair mentioned[4];
   /// ARP or RARP, also inside a tunnel; the addresses are IPv4.
   bool arp = false;
   IpAddress arp_sender, arp_target;
-  /// Something on the way was not understood or not captured (unknown link type, MPLS, PPPoE, cut
-  /// header, deeper nesting): addresses and ports may exist that are not listed here.
+  /// The outermost headers were not understood or not captured: addresses and ports that a pcap-filter expression sees may not be
+  /// listed here.
   bool opaque = false;
+  /// Anything else but `nothing`: addresses may exist, on any level, that are not listed here. The first reason met.
+  Unread unread = Unread::nothing;
 };
 
 /// `link_type` is a LINKTYPE_ value; `data` starts at the link layer and may be cut anywhere.

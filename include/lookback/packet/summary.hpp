@@ -31,7 +31,9 @@ class Summary {
   [[nodiscard]] static Result<Summary> parse(std::string_view text);
   [[nodiscard]] std::string to_text() const;
 
-  /// False only when no packet has this address as IP source or destination (any nesting level) or
+  /// False only when every packet's addresses were read on all levels: see Headers::unread.
+  [[nodiscard]] bool has_unread() const;
+  /// False only when no packet is known to have this address as IP source or destination (any nesting level, quoted ones too) or
   /// in ARP.
   [[nodiscard]] bool may_have_address(const IpAddress& address) const;
   /// False only when no packet has an address that the network contains. Bloom filters answer for
@@ -84,7 +86,8 @@ class Prefilter {
   Prefilter() = default;
   /// Any text at all; one that libpcap would refuse gives some prefilter or other.
   [[nodiscard]] static Prefilter of_expression(std::string_view pcap_filter);
-  /// For packets with an address in any of these networks; none given rules nothing out.
+  /// For packets with an address in any of these networks, and those whose addresses could not be read; none given rules nothing
+  /// out.
   [[nodiscard]] static Prefilter of_networks(std::span<const Cidr> any_of);
 
   /// False only when no packet that went into the summary can match.
@@ -99,6 +102,7 @@ class Prefilter {
 
  private:
   std::shared_ptr<const Node> root_;
+  bool keeps_unread_ = false;
 };
 
 }  // namespace lookback::packet

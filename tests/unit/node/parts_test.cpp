@@ -1,6 +1,5 @@
 // The daemon's small parts.
 
-#include "node/address_filter.hpp"
 #include "lookback/base/names.hpp"
 #include "node/clock_watch.hpp"
 #include "node/documents.hpp"
@@ -40,22 +39,6 @@ TEST_CASE("interfaces keep their positions until one of them changes") {
   InterfacePositions few;
   few.add({1, "a", 1, "", 0});
   CHECK_FALSE(few.update({}));
-}
-
-TEST_CASE("a network matches either end") {
-  const auto frame = test::tcp_frame(1, 2, 3, 4);
-  const auto matches = [&](const std::vector<std::string>& networks) {
-    const auto filter = AddressFilter::parse(networks);
-    REQUIRE(filter);
-    return filter->matches(packet::link_type::kEthernet, frame);
-  };
-  CHECK(matches({}));
-  CHECK(matches({"10.9.0.1"}));
-  CHECK(matches({"10.9.0.3/32"}));
-  CHECK(matches({"192.168.0.0/16", "10.0.0.0/8"}));
-  CHECK_FALSE(matches({"10.9.0.2"}));
-  CHECK_FALSE(matches({"::/64"}));
-  CHECK_FALSE(AddressFilter::parse({"10.9.0.1/8"}));
 }
 
 TEST_CASE("only jumps of the wall clock against the steady one are steps") {

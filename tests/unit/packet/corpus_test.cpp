@@ -1,5 +1,7 @@
 // Writes the fuzz targets' seeds anew: LOOKBACK_CORPUS=tests/fuzz/corpus test_packet [corpus]
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -9,6 +11,7 @@
 #include "lookback/packet/summary.hpp"
 #include "unit/packet/support/build.hpp"
 #include "unit/packet/support/capture_files.hpp"
+#include "unit/packet/support/carriers.hpp"
 
 using namespace lookback;
 using namespace lookback::packet;
@@ -69,6 +72,13 @@ TEST_CASE("the seeds of the packet module's fuzz targets", "[.][corpus]") {
   for (const Frame& frame : frames()) {
     const Bytes type{static_cast<char>(frame.link_type), static_cast<char>(frame.link_type >> 8)};
     write_seed("decode", frame.name, type + frame.data);
+  }
+  for (const Carrier& carrier : carriers()) {
+    const Bytes type{static_cast<char>(carrier.link_type), static_cast<char>(carrier.link_type >> 8)};
+    std::string name = fmt::format("carrier_{}_{}", carrier.link_type, carrier.name);
+    std::replace_if(
+        name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+    write_seed("decode", name, type + carrier.data);
   }
 
   Buffer ours, pcap;

@@ -150,11 +150,11 @@ TEST_CASE("tunnels are opened") {
   for (int i = 0; i < 4; ++i) deep = ipv4("1.1.1.1", "2.2.2.2", 4, deep);
   const Headers headers = decode_ethernet(ethernet(0x0800, deep));
   CHECK(headers.ip_count == 4);
-  CHECK(headers.opaque);
+  CHECK(headers.unread == Unread::nesting);
 }
 
 TEST_CASE("what is not followed is opaque, what needs no following is not") {
-  for (const uint16_t ether_type : {0x8847, 0x8848, 0x8864, 0x88e7, 0x1234}) {
+  for (const uint16_t ether_type : {0x8847, 0x8848, 0x8864, 0x1234}) {
     CAPTURE(ether_type);
     CHECK(decode_ethernet(ethernet(ether_type, Bytes(60, '\0'))).opaque);
   }
@@ -164,9 +164,20 @@ TEST_CASE("what is not followed is opaque, what needs no following is not") {
   }
   CHECK(decode(9, view(Bytes(60, '\0'))).opaque);
   CHECK(decode_ethernet(ethernet(0x0800, Bytes(40, '\x11'))).opaque);  // not version 4
-  CHECK(decode_ethernet(
-            ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", 47, gre(0x88be, Bytes(40, '\0')))))
-            .opaque);
+  const auto unread = [](uint8_t protocol, const Bytes& payload) {
+    const Headers headers = decode_ethernet(ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", protocol, payload)));
+    CHECK_FALSE(headers.opaque);  // a filter expression sees the outer header alone
+    return headers.unread;
+  };
+  CHECK(unread(47, gre(0x1234, Bytes(40, '\0'))) == Unread::protocol);
+  CHECK(unread(253, Bytes(40, '\0')) == Unread::protocol);
+  CHECK(unread(50, Bytes(30, 'x')) == Unread::encrypted);
+  CHECK(unread(17, udp(500, 4500, Bytes(30, 'x'))) == Unread::encrypted);
+  CHECK(unread(17, udp(4500, 4500, Bytes(30, '\0'))) == Unread::nothing);
+  CHECK(unread(17, udp(999, 51820, Bytes("\4\0\0\0", 4) + Bytes(60, 'x'))) == Unread::encrypted);
+  CHECK(unread(17, udp(999, 9999, Bytes("\4\0\0\0", 4) + Bytes(60, 'x'))) == Unread::encrypted);
+  CHECK(unread(17, udp(999, 53, Bytes(60, 'x'))) == Unread::nothing);
+  CHECK(unread(1, icmp()) == Unread::nothing);
   CHECK_FALSE(decode_ethernet(ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", 1, icmp()))).opaque);
   CHECK_FALSE(
       decode_ethernet(ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", 50, Bytes(30, 'x')))).opaque);
@@ -225,7 +236,7 @@ TEST_CASE("a packet cut anywhere is opaque or whole, never read past its end") {
     std::copy_n(frame.data(), length, copy.get());
     const Headers headers =
         decode(link_type::kEthernet, std::as_bytes(std::span<const char>(copy.get(), length)));
-    CHECK(headers.opaque == (length < ports_end));
+    CHECK((headers.opaque || headers.unread == Unread::cut) == (length < ports_end));
     if (length >= ports_end) CHECK(headers.ip_count == 2);
   }
 }
@@ -236,11 +247,11 @@ TEST_CASE("random bytes decode to something on every link type") {
       ethernet(0x0800, ipv4("1.1.1.1", "2.2.2.2", 47,
                             gre(0x6558, ethernet(0x86dd, ipv6("fd00::1", "fd00::2", 44,
                                                               Bytes(8, '\0') + tcp(1, 2))))));
-  for (int round = 0; round < 50000; ++round) {
+  for (int round = 0; round < 2000; ++round) {
     Bytes bytes = frame.substr(0, random() % (frame.size() + 1));
     for (size_t i = 0; i < 3 && !bytes.empty(); ++i)
       bytes[random() % bytes.size()] = static_cast<char>(random());
-    for (const uint16_t type : {0, 1, 101, 108, 113, 228, 229, 276}) {
+    for (uint16_t type = 0; type < 300; ++type) {
       const Headers headers = decode(type, view(bytes));
       REQUIRE(headers.ip_count <= 4);
       for (size_t i = 0; i < headers.ip_count; ++i) (void)decode_tcp(headers.ip[i], view(bytes));

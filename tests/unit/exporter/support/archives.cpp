@@ -84,8 +84,12 @@ bool on_networks(const std::vector<packet::Cidr>& networks, uint16_t link_type, 
     if (headers.arp &&
         (network.contains(headers.arp_sender) || network.contains(headers.arp_target)))
       return true;
+    for (int i = 0; i < headers.mentioned_count; ++i) {
+      if (network.contains(headers.mentioned[i].source) || network.contains(headers.mentioned[i].destination))
+        return true;
+    }
   }
-  return false;
+  return headers.unread != packet::Unread::nothing;
 }
 
 packet::CaptureReader open_capture(const std::string& file) {
