@@ -56,6 +56,9 @@ lookback_dep(elf HEADER libelf.h LIBRARY elf LINK dep::zlib)
 lookback_dep(bpf HEADER bpf/libbpf.h LIBRARY bpf LINK dep::elf)
 lookback_dep(uring HEADER liburing.h LIBRARY uring)
 lookback_dep(pcap HEADER pcap/pcap.h LIBRARY libpcap.a PREFIX ${LOOKBACK_DEPS_DIR})
+# Names in filters are not to be looked up everywhere: src/packet/filter_names.hpp.
+target_link_options(dep_pcap INTERFACE LINKER:--wrap=pcap_nametoaddrinfo LINKER:--wrap=pcap_nametonetaddr
+                    LINKER:--undefined=__wrap_pcap_nametoaddrinfo)
 lookback_dep(curl HEADER curl/curl.h LIBRARY libcurl.a PREFIX ${LOOKBACK_DEPS_DIR}
              LINK OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
 target_compile_definitions(dep_curl INTERFACE CURL_STATICLIB)

@@ -6,6 +6,7 @@
 #include "lookback/base/clock.hpp"
 #include "lookback/base/time.hpp"
 #include "lookback/http/client.hpp"
+#include "lookback/packet/filter.hpp"
 
 namespace lookback::cli {
 
@@ -88,6 +89,7 @@ Result<std::string> query_of(const PacketChoice& choice) {
   for (const std::string& one : choice.nodes) add("node", one);
   for (const std::string& one : choice.interfaces) add("interface", one);
   for (const std::string& one : choice.networks) add("ip", one);
+  TRY(packet::Filter::check_size(choice.filter));
   if (!choice.filter.empty()) add("filter", choice.filter);
   for (const std::string& one : choice.processes) add("process", one);
   for (const std::string& one : choice.pids) add("pid", one);

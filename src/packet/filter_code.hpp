@@ -3,6 +3,7 @@
 // and triples of instructions fused into one operation.
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -66,6 +67,8 @@ struct FilterCode {
   std::vector<FilterOp> ops;
   uint32_t absolute_bytes = 0;  ///< a packet this long satisfies every load at a fixed offset
   bool uses_memory = false;
+  /// For packets whose first word is in the other byte order than this machine's: BSD loopback.
+  std::shared_ptr<const FilterCode> other_order;
 };
 
 /// Checks that the program ends, stays inside itself and its 16 words of memory, and has known

@@ -270,6 +270,9 @@ bool run_for(const FilterCode& code, const Input& input, uint32_t* memory) {
 
 bool Filter::run(const FilterCode& code, std::span<const std::byte> data,
                  uint32_t original_length) {
+  constexpr uint32_t kLargestFamily = 0xffff;
+  if (code.other_order != nullptr && data.size() >= 4 && load<uint32_t>(data.data()) > kLargestFamily)
+    return run(*code.other_order, data, original_length);
   const Input input{data.data(),
                     static_cast<uint32_t>(std::min<size_t>(data.size(), UINT32_MAX - 8)),
                     original_length};

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lookback/base/result.hpp"
@@ -30,12 +31,17 @@ class Filter {
   /// Matches everything.
   Filter() = default;
 
-  /// An empty expression matches everything. Errors are libpcap's own message, kind invalid.
-  /// compile() is thread-safe (libpcap's compiler is not: it is locked inside). A name in the
-  /// expression ("host web-1") is resolved, as tcpdump does: that may take as long as the resolver
-  /// takes. An expression that no packet of this link type can satisfy ("arp" on raw IP) compiles
-  /// to matches_nothing(): a capture may have interfaces of several kinds. "inbound", "ifindex" and
-  /// the like are refused where the link type does not record them.
+  /// What an expression may have, so that compiling it ends within about a second: libpcap's time grows with the square of the terms
+  /// (words and numbers that neither join others nor qualify them: addresses, ports, "vlan").
+  static constexpr size_t kMaxBytes = 4096, kMaxTerms = 256;
+  /// Kind invalid for an expression beyond these bounds.
+  [[nodiscard]] static Result<> check_size(std::string_view expression);
+
+  /// Gives what `tcpdump -r` would take. An empty expression matches everything. Errors are libpcap's own message, kind invalid; so is
+  /// an expression that is too large. Thread-safe and lock-free. Names of hosts and networks ("host web-1") are refused: nobody is
+  /// asked for them. An expression that no packet of this link type can satisfy ("arp" on raw IP) compiles to matches_nothing(): a
+  /// capture may have interfaces of several kinds. "inbound", "ifindex" and the like are refused where the link type does not record
+  /// them.
   [[nodiscard]] static Result<Filter> compile(const std::string& expression, uint16_t link_type);
 
   /// Checks a program and takes it over; kind invalid for one that jumps or stores out of bounds.

@@ -1,9 +1,17 @@
 #include "lookback/packet/filter.hpp"
 
 #include <catch2/catch.hpp>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
 #include <thread>
 
 #include "lookback/packet/packet.hpp"
+#include "lookback/packet/pcapng.hpp"
+#include "unit/packet/support/capture_files.hpp"
+#include "unit/packet/support/carriers.hpp"
 #include "unit/packet/support/traffic.hpp"
 
 using namespace lookback;
@@ -150,6 +158,135 @@ TEST_CASE("what an expression may be") {
   CHECK_FALSE(Filter::compile("ifindex 3", 1));
   CHECK_FALSE(Filter::compile("inbound", 1));
   CHECK(Filter::compile("inbound", 113));
+  for (const uint16_t link_type : {127, 105, 0, 101}) {
+    const auto inbound = Filter::compile("inbound", link_type);
+    REQUIRE_FALSE(inbound);
+    CHECK(inbound.error().message.find("not supported") != std::string::npos);
+  }
+}
+
+TEST_CASE("names are not looked up") {
+  for (const char* expression : {"host web-1.example", "src web-1", "ip6 host web-1", "net backbone", "host 10.0.0.1 or web-1.example"}) {
+    CAPTURE(expression);
+    const auto filter = Filter::compile(expression, 1);
+    REQUIRE_FALSE(filter);
+    CHECK(filter.error().kind == ErrorKind::invalid);
+    CHECK(filter.error().message.find("is a name, and names are not looked up") != std::string::npos);
+  }
+  for (const char* expression : {"host 10.0.0.1", "host fd00::1", "net 10.0.0.0/8", "net fd00::/8", "port http", "ip proto \\tcp",
+                                 "ether host 02:00:00:00:00:01"}) {
+    CAPTURE(expression);
+    CHECK(Filter::compile(expression, 1));
+  }
+}
+
+TEST_CASE("an expression has a size") {
+  const auto many = [](size_t count, std::string_view first, std::string_view next) {
+    std::string text;
+    for (size_t i = 0; i < count; ++i) text += fmt::format("{}{}", i == 0 ? first : next, 1 + i);
+    return text;
+  };
+  const auto refused = [](const std::string& expression) {
+    const auto filter = Filter::compile(expression, 1);
+    return !filter && filter.error().kind == ErrorKind::invalid && filter.error().message.find("allowed") != std::string::npos;
+  };
+  CHECK(refused(many(400, "port ", " or port ")));
+  CHECK(refused(many(257, "port ", " or ")));
+  CHECK(refused(many(300, "host 10.0.0.", " or host 10.10.10.")));
+  CHECK(refused("port 1" + std::string(5000, ' ')));
+  const auto largest = Filter::compile(many(256, "port ", " or "), 1);
+  REQUIRE(largest);
+  const auto sent = [&](uint16_t port) { return ethernet(0x0800, ipv4("10.0.0.1", "10.0.0.2", 6, tcp(40000, port))); };
+  CHECK(largest->matches(view(sent(1)), 54));
+  CHECK(largest->matches(view(sent(256)), 54));
+  CHECK_FALSE(largest->matches(view(sent(257)), 54));
+}
+
+TEST_CASE("BSD loopback matches in either byte order") {
+  for (const uint32_t family : {2u, 24u, 28u, 30u, 7u}) {
+    const Bytes big = be32(family), little(big.rbegin(), big.rend());
+    const Bytes inner = family == 2 ? ipv4("10.1.1.1", "10.1.1.2", 6, tcp(1, 80)) : ipv6("fd00::1", "fd00::2", 6, tcp(1, 80));
+    for (const char* expression : {"ip", "ip6", "not ip", "not ip6", "tcp port 80", "host 10.1.1.1 or host fd00::1"}) {
+      CAPTURE(family, expression);
+      const auto filter = Filter::compile(expression, link_type::kNull);
+      REQUIRE(filter);
+      CHECK(filter->matches(view(little + inner), 60) == filter->matches(view(big + inner), 60));
+    }
+    CHECK(Filter::compile("ip", link_type::kNull)->matches(view(big + inner), 60) == (family == 2));
+    CHECK(Filter::compile("ip6", link_type::kNull)->matches(view(big + inner), 60) == (family > 20));
+  }
+}
+
+TEST_CASE("filters give what tcpdump gives on a file of any link type") {
+  const char* const kExpressions[] = {"ip", "ip6", "arp", "not ip", "tcp port 80", "udp", "host 10.1.1.1", "net fd00::/16", "port 53",
+                                      "greater 60", "inbound", "outbound", "ifindex 3", "vlan", "mpls", "ether host 02:00:00:00:00:01",
+                                      "link[0] = 2", "type data", "ip[0] & 0xf != 5", "broadcast", "pppoes", "icmp6"};
+  if (!output_of("tcpdump --version")) {
+    WARN("tcpdump is not installed: nothing was compared");
+    return;
+  }
+  std::map<uint16_t, std::vector<Bytes>> packets;
+  std::mt19937 random(12);
+  for (const Carrier& carrier : carriers()) {
+    std::vector<Bytes>& list = packets[carrier.link_type];
+    if (list.size() > 40) continue;
+    if (carrier.name == "BSD loopback, the other order") continue;  // of another file
+    list.push_back(carrier.data);
+    for (int i = 0; i < 3; ++i) {
+      Bytes other = carrier.data.substr(0, 1 + random() % carrier.data.size());
+      other[random() % std::min<size_t>(other.size(), 24)] = static_cast<char>(random() % 4);
+      list.push_back(other);
+    }
+  }
+  for (const uint32_t family : {2u, 10u, 24u, 28u, 30u, 7u}) {
+    for (const bool swapped : {false, true}) {
+      const Bytes big = be32(family);
+      if (!swapped) packets[0].push_back(Bytes(big.rbegin(), big.rend()) + ipv6("fd00::1", "fd00::2", 6, tcp(1, 80)));
+      packets[108].push_back((swapped ? big : Bytes(big.rbegin(), big.rend())) + ipv4("10.1.1.1", "10.0.0.2", 6, tcp(1, 80)));
+    }
+  }
+  const auto path = std::filesystem::temp_directory_path() / ("lookback-filters-" + std::to_string(getpid()) + ".pcap");
+  size_t matched = 0, refused = 0;
+  for (const auto& [link_type, list] : packets) {
+    Buffer file;
+    append_pcap_header(file, link_type, 0);
+    const auto append = [](Buffer& out, const Bytes& data, size_t number) {
+      PacketView packet;
+      packet.time_ns = static_cast<int64_t>(number) * 1'000'000'000;
+      packet.data = view(data);
+      packet.original_length = static_cast<uint32_t>(data.size());
+      append_pcap_record(out, packet);
+    };
+    for (size_t i = 0; i < list.size(); ++i) append(file, list[i], i);
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(file.data()), static_cast<std::streamsize>(file.size()));
+    for (const char* expression : kExpressions) {
+      CAPTURE(link_type, expression);
+      // A capture file, whose packets bear their number as the second.
+      const std::string text = output_of(fmt::format("tcpdump -r {} -w - '{}' 2>/dev/null || echo refused", path.string(), expression)).value();
+      const auto filter = Filter::compile(expression, link_type);
+      if (text.ends_with("refused\n")) {
+        CHECK((!filter || filter->matches_nothing()));
+        ++refused;
+        continue;
+      }
+      REQUIRE(filter);
+      std::set<size_t> theirs, ours;
+      for (size_t at = 24; at + 16 <= text.size();) {
+        uint32_t record[4];
+        std::memcpy(record, text.data() + at, sizeof record);
+        theirs.insert(record[0]);
+        at += sizeof record + record[2];
+      }
+      for (size_t i = 0; i < list.size(); ++i)
+        if (filter->matches(view(list[i]), static_cast<uint32_t>(list[i].size()))) ours.insert(i);
+      CHECK(ours == theirs);
+      matched += ours.size();
+    }
+  }
+  std::filesystem::remove(path);
+  CHECK(matched > 300);
+  CHECK(refused > 20);
 }
 
 TEST_CASE("filters compile and run on many threads") {
