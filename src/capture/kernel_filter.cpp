@@ -8,6 +8,8 @@
 
 #include <algorithm>
 
+#include "lookback/packet/limits.hpp"
+
 namespace lookback::capture {
 namespace {
 
@@ -214,7 +216,7 @@ Result<Program> compose_filter(const FilterPlan& plan) {
   code.place(drop);
   code.give(0);
   code.place(accept);
-  code.give(plan.snaplen == 0 ? 0x7fffffff : plan.snaplen);
+  code.give(plan.snaplen == 0 ? packet::kMaxCapturedBytes : std::min(plan.snaplen, packet::kMaxCapturedBytes));
 
   Program program = code.finish();
   if (program.size() > BPF_MAXINSNS)

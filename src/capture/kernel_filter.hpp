@@ -42,7 +42,7 @@ struct FilterPlan {
   std::vector<uint32_t> interface_indexes;  ///< with select_interfaces
   std::vector<Exclusion> exclusions;
   std::vector<LinkRule> rules;
-  uint32_t snaplen = 0;                     ///< 0: whole packets
+  uint32_t snaplen = 0;                     ///< 0: whole packets, as far as packet::kMaxCapturedBytes
 };
 
 /// invalid: more instructions than the kernel takes (BPF_MAXINSNS, 4096).

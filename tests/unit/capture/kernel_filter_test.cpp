@@ -1,3 +1,4 @@
+#include "lookback/packet/limits.hpp"
 #include "capture/kernel_filter.hpp"
 
 #include <linux/filter.h>
@@ -51,9 +52,9 @@ Program first_byte_is(uint32_t value) {
 TEST_CASE("an empty plan takes everything but loopback's outgoing copies") {
   const auto program = compose_filter({});
   REQUIRE(program);
-  CHECK(run(*program, {}) == 0x7fffffff);
-  CHECK(run(*program, {.packet_type = PACKET_OUTGOING}) == 0x7fffffff);
-  CHECK(run(*program, {.hardware_type = ARPHRD_LOOPBACK}) == 0x7fffffff);
+  CHECK(run(*program, {}) == lookback::packet::kMaxCapturedBytes);
+  CHECK(run(*program, {.packet_type = PACKET_OUTGOING}) == lookback::packet::kMaxCapturedBytes);
+  CHECK(run(*program, {.hardware_type = ARPHRD_LOOPBACK}) == lookback::packet::kMaxCapturedBytes);
   CHECK(run(*program, {.hardware_type = ARPHRD_LOOPBACK, .packet_type = PACKET_OUTGOING}) == 0);
 }
 
@@ -84,12 +85,12 @@ TEST_CASE("each hardware type gets its own rule") {
   const auto program = compose_filter(plan);
   REQUIRE(program);
   for (const uint32_t type : {ARPHRD_ETHER, ARPHRD_LOOPBACK}) {
-    CHECK(run(*program, {.hardware_type = type, .first_byte = 1}) == 0x7fffffff);
+    CHECK(run(*program, {.hardware_type = type, .first_byte = 1}) == lookback::packet::kMaxCapturedBytes);
     CHECK(run(*program, {.hardware_type = type, .first_byte = 2}) == 0);
   }
-  CHECK(run(*program, {.hardware_type = ARPHRD_NONE, .first_byte = 1}) == 0x7fffffff);
+  CHECK(run(*program, {.hardware_type = ARPHRD_NONE, .first_byte = 1}) == lookback::packet::kMaxCapturedBytes);
   CHECK(run(*program, {.hardware_type = ARPHRD_FDDI, .first_byte = 2}) == 0);
-  CHECK(run(*program, {.hardware_type = 9999, .first_byte = 2}) == 0x7fffffff);
+  CHECK(run(*program, {.hardware_type = 9999, .first_byte = 2}) == lookback::packet::kMaxCapturedBytes);
   CHECK(run(*program, {.hardware_type = 9999, .first_byte = 1}) == 0);
 }
 
