@@ -5,6 +5,9 @@
 #include <cctype>
 #include <memory>
 #include <mutex>
+#include <optional>
+
+#include "lookback/packet/packet.hpp"
 
 namespace lookback::capture {
 namespace {
@@ -57,6 +60,56 @@ Result<std::vector<packet::BpfInstruction>> compile_with(pcap_t* handle,
   return code;
 }
 
+// Offsets from which the kernel answers or counts in another way (linux/filter.h, which clashes with libpcap's header).
+constexpr uint32_t kAskKernel = 0xfffff000, kFromNetwork = 0xfff00000, kFromLink = 0xffe00000;
+constexpr uint32_t kProtocol = 0, kPacketType = 4, kInterfaceIndex = 8, kHardwareType = 28;
+
+/// Bytes of the link-layer header that files have and the kernel's frames have not: packet::put_link_header() makes it.
+uint32_t made_header_bytes(uint16_t link_type) {
+  constexpr uint16_t kIrda = 144, kLapd = 177, kNetlink = 253;
+  switch (link_type) {
+    case packet::link_type::kLinuxSll2:
+      return 20;
+    case kIrda:
+    case kLapd:
+    case kNetlink:
+      return 16;
+    default:
+      return 0;
+  }
+}
+
+/// What the kernel knows of a field of LINKTYPE_LINUX_SLL2 (its offset) or of the older header; nothing for the rest.
+std::optional<uint32_t> kernel_field(bool second_version, uint32_t offset) {
+  struct Row {
+    uint32_t second, first, field;
+  };
+  constexpr uint32_t kNone = UINT32_MAX;
+  constexpr Row kRows[] = {{0, 14, kProtocol}, {4, kNone, kInterfaceIndex}, {8, 2, kHardwareType}, {10, 0, kPacketType}};
+  for (const Row& row : kRows)
+    if ((second_version ? row.second : row.first) == offset) return kAskKernel + row.field;
+  return std::nullopt;
+}
+
+/// A program for packets with such a header, made to run where it is not there yet: loads behind it count from the network header.
+Result<> move_behind_header(std::vector<packet::BpfInstruction>& code, uint16_t link_type) {
+  const uint32_t made = made_header_bytes(link_type);
+  if (made == 0) return {};
+  for (packet::BpfInstruction& instruction : code) {
+    const uint16_t kind = BPF_CLASS(instruction.code), mode = BPF_MODE(instruction.code);
+    const bool loads = (kind == BPF_LD && (mode == BPF_ABS || mode == BPF_IND)) || (kind == BPF_LDX && mode == BPF_MSH);
+    if (!loads || instruction.k >= kFromLink) continue;
+    if (instruction.k >= made) {
+      instruction.k = kFromNetwork + instruction.k - made;
+      continue;
+    }
+    const auto field = mode == BPF_ABS ? kernel_field(made == 20, instruction.k) : std::nullopt;
+    if (!field) return fail(ErrorKind::invalid, "the filter asks for a part of the link-layer header that is not there while recording");
+    instruction.k = *field;
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<LinkProgram> compile_for_link(const std::string& expression, uint16_t link_type,
@@ -74,6 +127,7 @@ Result<LinkProgram> compile_for_link(const std::string& expression, uint16_t lin
   if (!handle) handle.reset(pcap_open_dead(dlt, kCompileSnaplen));
   if (!handle) return fail(ErrorKind::failed, "libpcap gives no handle for link type {}", link_type);
   TRY_ASSIGN(program.code, compile_with(handle.get(), expression));
+  TRY(move_behind_header(program.code, link_type));
   return program;
 }
 

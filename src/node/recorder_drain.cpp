@@ -159,6 +159,8 @@ void Recorder::repack(const capture::Block& block) {
     if (position == InterfacePositions::kUnknown)
       position = position_of(view.interface, packet->hardware_type);
     view.interface = position;
+    if (packet::may_need_link_header(packet->hardware_type))
+      packet::put_link_header(*packet, packet::link_type_of_hardware(packet->hardware_type), block.memory());
     // No kernel makes packets this long; should one, they are cut like by a snap length.
     if (view.data.size() > kMaxCaptured) view.data = view.data.first(kMaxCaptured);
     const store::VlanTag tag{packet->vlan_tpid, packet->vlan_tci};

@@ -1,12 +1,12 @@
-#include <net/if_arp.h>
+#include <linux/if_arp.h>
 
-#include "lookback/packet/packet.hpp"
+#include "packet/link_header.hpp"
 
 namespace lookback::packet {
 
 // Not in every <net/if_arp.h>.
 namespace {
-constexpr uint16_t kArphrdRawIp = 519, kArphrdIp6Gre = 823, kArphrdVsockmon = 826;
+constexpr uint16_t kArphrdIpOverFibreChannel = 18, kArphrdLapd = 8445, kArphrdRawIp = 519, kArphrdIp6Gre = 823, kArphrdVsockmon = 826;
 }
 
 uint16_t link_type_of_hardware(uint16_t arphrd) {
@@ -62,6 +62,16 @@ uint16_t link_type_of_hardware(uint16_t arphrd) {
       return link_type::kIeee80211Radiotap;
     case ARPHRD_IEEE802154:
       return 230;
+    case ARPHRD_CAN:
+      return kSocketCan;
+    case ARPHRD_NETLINK:
+      return kNetlink;
+    case ARPHRD_IRDA:
+      return kLinuxIrda;
+    case kArphrdLapd:
+      return kLinuxLapd;
+    case kArphrdIpOverFibreChannel:
+      return 122;
     case ARPHRD_FCPP:
     case ARPHRD_FCAL:
     case ARPHRD_FCPL:
@@ -70,7 +80,7 @@ uint16_t link_type_of_hardware(uint16_t arphrd) {
     case kArphrdVsockmon:
       return 271;
     default:
-      return link_type::kUser0;
+      return link_type::kLinuxSll2;
   }
 }
 

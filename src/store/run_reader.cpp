@@ -151,6 +151,8 @@ std::optional<packet::PacketView> SegmentRunReader::next_kernel() {
   packet->view.interface = kernel_interface(packet->view.interface, packet->hardware_type);
   if (packet->has_vlan && used_[packet->view.interface].link_type == packet::link_type::kEthernet)
     put_tag_back(*packet);
+  else if (packet::may_need_link_header(packet->hardware_type))
+    packet::put_link_header(*packet, used_[packet->view.interface].link_type, block_->bytes);
   return packet->view;
 }
 

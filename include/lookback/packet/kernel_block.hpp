@@ -18,7 +18,19 @@ struct KernelPacket {
   uint16_t vlan_tci = 0;       ///< host order, like the TPID
   uint16_t vlan_tpid = 0;      ///< 0x8100 where the kernel names none
   uint16_t hardware_type = 0;  ///< ARPHRD_
+  uint64_t header_offset = 0;  ///< of its tpacket3_hdr in the block
 };
+
+/// Makes the link-layer header that `link_type` has and the device has not: 16 bytes of a cooked capture for netlink monitors, IrDA and
+/// LAPD, 20 bytes (LINKTYPE_LINUX_SLL2) where no link type fits; a CAN id is brought into network order. Anything else stays as it is.
+/// The header takes the place of the packet's own in `block`, which is what the walker was given: once a packet, when it is the last to
+/// read it.
+void put_link_header(KernelPacket& packet, uint16_t link_type, std::span<std::byte> block);
+/// Nearly every packet's hardware needs none.
+[[nodiscard]] constexpr bool may_need_link_header(uint16_t hardware_type) {
+  constexpr uint16_t kEthernet = 1, kLoopback = 772;
+  return hardware_type != kEthernet && hardware_type != kLoopback;
+}
 
 /// Walks the chain, checking every bound: stops at the first header that does not fit its block,
 /// has a packet longer than on the wire, or whose successor would overlap it. Only bounds are

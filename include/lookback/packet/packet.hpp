@@ -28,10 +28,10 @@ inline constexpr uint16_t kNull = 0, kEthernet = 1, kRaw = 101, kLoop = 108, kLi
                           kLinuxSll2 = 276;
 }
 
-/// The LINKTYPE for an ARPHRD_ hardware type (linux/if_arp.h) as AF_PACKET SOCK_RAW hands its
-/// frames over; the values are those that libpcap's readers expect. kUser0 where no LINKTYPE
-/// describes these bytes without a header made up for them (netlink monitors, CAN, ATM, IrDA):
-/// recorded, but shown as private data.
+/// The LINKTYPE for an ARPHRD_ hardware type (linux/if_arp.h), as libpcap's live captures have it.
+/// Some describe bytes that AF_PACKET SOCK_RAW does not hand over like that, netlink monitors and
+/// CAN among them: see put_link_header(). kLinuxSll2 where none fits: its header is made up from
+/// the packet's socket address.
 [[nodiscard]] uint16_t link_type_of_hardware(uint16_t arphrd);
 
 /// One recorded interface of a node.

@@ -138,5 +138,36 @@ TEST_CASE("hardware types become link types") {
   CHECK(link_type_of_hardware(65534) == link_type::kRaw);
   CHECK(link_type_of_hardware(768) == link_type::kRaw);
   CHECK(link_type_of_hardware(803) == link_type::kIeee80211Radiotap);
-  CHECK(link_type_of_hardware(824) == link_type::kUser0);
+  CHECK(link_type_of_hardware(280) == 227);  // CAN
+  CHECK(link_type_of_hardware(824) == 253);  // netlink
+  CHECK(link_type_of_hardware(18) == 122);   // IP over Fibre Channel
+  for (const uint16_t other : {32, 19, 805, 825, 827, 65535}) CHECK(link_type_of_hardware(other) == link_type::kLinuxSll2);
+}
+
+TEST_CASE("a header is made up where a link type has one and the device has not") {
+  const auto made = [](uint16_t link_type, uint16_t protocol, const std::string& data, uint32_t own = 0) {
+    auto block = make_block({{data, 1700000000, 5, 258, PACKET_OTHERHOST, 0, 0, 0}}, 24);
+    auto* header = reinterpret_cast<tpacket3_hdr*>(block.data() + 24);
+    header->tp_net = static_cast<uint16_t>(header->tp_mac + own);
+    auto* address = reinterpret_cast<sockaddr_ll*>(block.data() + 24 + TPACKET_ALIGN(sizeof *header));
+    address->sll_protocol = __builtin_bswap16(protocol);
+    address->sll_hatype = 824;
+    address->sll_halen = 6;
+    std::memcpy(address->sll_addr, "\1\2\3\4\5\6\0\0", 8);
+    KernelBlockWalker walker(block, 24, 1);
+    auto packet = walker.next();
+    REQUIRE(packet);
+    put_link_header(*packet, link_type, block);
+    CHECK(packet->view.original_length == packet->view.data.size() + 100);
+    return std::string(reinterpret_cast<const char*>(packet->view.data.data()), packet->view.data.size());
+  };
+  const std::string address("\1\2\3\4\5\6\0\0", 8);
+  CHECK(made(link_type::kLinuxSll2, 0x0800, "payload") ==
+        std::string("\x08\x00\0\0\0\0\1\2\x03\x38\3\6", 12) + address + "payload");
+  CHECK(made(link_type::kLinuxSll2, 0x0800, "ownpayload", 3) ==
+        std::string("\x08\x00\0\0\0\0\1\2\x03\x38\3\6", 12) + address + "payload");
+  CHECK(made(253, 16, "payload") == std::string("\0\3\x03\x38\0\6", 6) + address + std::string("\0\x10", 2) + "payload");
+  CHECK(made(227, 0x000c, std::string("\x23\x01\0\x80\2\0\0\0ab", 10)) == std::string("\x80\0\x01\x23\2\0\0\0ab", 10));
+  CHECK(made(227, 0x000d, std::string("\x23\x01\0\0\2\1\0\0ab", 10)) == std::string("\0\0\x01\x23\2\5\0\0ab", 10));
+  CHECK(made(link_type::kEthernet, 0x0800, "payload") == "payload");
 }
