@@ -238,7 +238,7 @@ Place Decoder::nflog(uint32_t offset) {
   constexpr int kMaxAttributes = 64;
   uint32_t at = offset + 4;
   for (int i = 0; i < kMaxAttributes; ++i) {
-    if (!has(at, 4)) return i > 0 && at >= size_ ? kDone : cut();
+    if (!has(at, 4)) return cut();
     const uint32_t length = load<uint16_t>(base_ + at);
     const uint16_t type = load<uint16_t>(base_ + at + 2) & 0x7fff;
     if (length < 4) return malformed();
