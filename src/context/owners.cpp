@@ -18,25 +18,31 @@ constexpr int64_t kNearNs = 30'000'000'000;
 /// A SYN follows the call of connect by less than this.
 constexpr int64_t kConnectNs = 10'000'000;
 
+/// A UDP socket is told of with its first use, and this long before may have been given a datagram.
+constexpr int64_t kFirstUseNs = 10'000'000'000;
+
 constexpr std::array<uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
+constexpr Address kAny4 = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0}, kAny6 = {};
+
 bool is_any(const Address& address) {
-  static constexpr Address kAny4 = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0};
-  return address == Address{} || address == kAny4;
+  return address == kAny6 || address == kAny4;
+}
+
+bool is_v4(const Address& address) {
+  return std::equal(kMapped.begin(), kMapped.end(), address.begin());
 }
 
 /// Multicast and IPv4's broadcast: addresses that a host listens to without having them.
 bool is_group(const Address& address) {
-  const bool v4 = std::equal(kMapped.begin(), kMapped.end(), address.begin());
-  if (!v4) return address[0] == 0xff;
+  if (!is_v4(address)) return address[0] == 0xff;
   return address[12] >= 0xe0 || address[15] == 0xff;
 }
 
 /// 127.0.0.0/8 is a host's as a whole.
 bool is_loopback(const Address& address) {
   static constexpr Address kLoopback6 = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-  return address == kLoopback6 ||
-         (std::equal(kMapped.begin(), kMapped.end(), address.begin()) && address[12] == 127);
+  return address == kLoopback6 || (is_v4(address) && address[12] == 127);
 }
 
 /// a - b, or the nearest that there is.
@@ -64,8 +70,21 @@ const Owner* Socket::owner_at(int64_t time_ns, int64_t& from_ns, int64_t& until_
       std::upper_bound(possessions_.begin(), possessions_.end(), time_ns,
                        [](int64_t time, const Possession& one) { return time < one.from_ns; });
   until_ns = after == possessions_.end() ? INT64_MAX : after->from_ns;
-  from_ns = after == possessions_.begin() ? INT64_MIN : std::prev(after)->from_ns;
-  return after == possessions_.begin() ? nullptr : std::prev(after)->owner.get();
+  from_ns = INT64_MIN;
+  if (after == possessions_.begin()) return nullptr;
+  const Possession& possession = *std::prev(after);
+  from_ns = possession.from_ns;
+  if (!possession.history) return possession.owner.get();
+  // The process may have become another program since it got the socket.
+  const ProcessHistory& history = *possession.history;
+  const auto next = std::upper_bound(
+      history.begin(), history.end(), std::max(time_ns, possession.told_ns),
+      [](int64_t time, const auto& one) { return time < one.first; });
+  if (next != history.end()) until_ns = std::min(until_ns, next->first);
+  if (next == history.begin() || std::prev(next)->first <= possession.told_ns)
+    return possession.owner.get();
+  from_ns = std::prev(next)->first;
+  return std::prev(next)->second.get();
 }
 
 size_t OwnerTable::EndsHash::operator()(const Socket::Ends& ends) const {
@@ -119,14 +138,18 @@ void OwnerTable::apply(const Record& record) {
 void OwnerTable::network(const Record& record) {
   // The next checkpoint repeats those that there are.
   if (addresses_.size() >= kMostNetworks && !addresses_.contains(record.netns)) addresses_.clear();
-  addresses_[record.netns] = record.addresses;
+  std::vector<Address>& addresses = addresses_[record.netns];
+  addresses = record.addresses;
+  std::sort(addresses.begin(), addresses.end());
   ++version_;
 }
 
 void OwnerTable::interface(const Record& record) {
   if (interfaces_.size() >= kMostNetworks && !interfaces_.contains(record.name))
     interfaces_.clear();
-  interfaces_[record.name] = {record.addresses, record.netns, record.peer_netns, record.loopback};
+  Interface& interface = interfaces_[record.name];
+  interface = {record.addresses, record.netns, record.peer_netns, record.loopback};
+  std::sort(interface.addresses.begin(), interface.addresses.end());
   ++version_;
 }
 
@@ -134,7 +157,7 @@ void OwnerTable::interface(const Record& record) {
 bool OwnerTable::has_address(uint64_t netns, const Address& address) const {
   const auto known = addresses_.find(netns);
   return known == addresses_.end() || is_group(address) || is_loopback(address) ||
-         std::find(known->second.begin(), known->second.end(), address) != known->second.end();
+         std::binary_search(known->second.begin(), known->second.end(), address);
 }
 
 void OwnerTable::checkpoint(const Record& record) {
@@ -145,10 +168,8 @@ void OwnerTable::checkpoint(const Record& record) {
 
 /// After a checkpoint's last socket: what it does not name is no more, and its close was lost.
 void OwnerTable::close_unseen(int64_t time_ns) {
-  for (const auto& [id, socket] : by_id_) {
-    if (socket->to_ns_ == INT64_MAX && socket->generation_ != generation_)
-      close(*socket, time_ns, time_ns);
-  }
+  while (!open_.empty() && open_.front()->generation_ != generation_)
+    close(*open_.front(), time_ns, time_ns);
 }
 
 void OwnerTable::process(const Record& record) {
@@ -162,7 +183,7 @@ void OwnerTable::process(const Record& record) {
   if (record.kind == Kind::move) {
     if (const auto at = processes_.find(record.pid); at != processes_.end()) {
       at->second.cgroup = record.cgroup;
-      replace_owner(record.pid, record.time_ns);
+      change(record.pid, at->second, record.time_ns);
     }
     return;
   }
@@ -178,28 +199,22 @@ void OwnerTable::process(const Record& record) {
   process.exe = record.exe.empty() ? inherited : record.exe;
   process.cgroup = record.cgroup;
   process.uid = record.uid;
-  if (record.kind == Kind::exec) replace_owner(record.pid, record.time_ns);
+  if (record.kind == Kind::exec) change(record.pid, process, record.time_ns);
 }
 
 /// The process goes on with its sockets as another program or in another container.
-void OwnerTable::replace_owner(uint32_t pid, int64_t time_ns) {
-  const auto owned = of_process_.find(pid);
-  if (owned == of_process_.end()) return;
-  const Process& process = processes_.at(pid);
-  auto& ids = owned->second;
-  std::erase_if(ids, [&](uint64_t id) {
-    const auto at = by_id_.find(id);
-    if (at == by_id_.end() || at->second->to_ns_ != INT64_MAX) return true;
-    auto& possessions = at->second->possessions_;
-    if (possessions.empty() || possessions.back().owner->pid != pid) return true;
-    Owner next = *possessions.back().owner;
-    next.comm = process.comm;
-    next.exe = process.exe;
-    if (process.uid) next.uid = process.uid;
-    next.container = container_of(process.cgroup);
-    possessions.push_back({time_ns, std::make_shared<const Owner>(std::move(next))});
-    return false;
-  });
+void OwnerTable::change(uint32_t pid, Process& process, int64_t time_ns) {
+  ProcessHistory& history = *process.history;
+  Owner owner;
+  owner.pid = owner.tid = pid;
+  owner.uid = process.uid;
+  owner.comm = process.comm;
+  owner.exe = process.exe;
+  owner.container = container_of(process.cgroup);
+  while (!history.empty() && history.back().first >= time_ns) history.pop_back();
+  if (history.size() >= kMostChanges)
+    history.erase(history.begin(), history.begin() + kMostChanges / 2);
+  history.emplace_back(time_ns, std::make_shared<const Owner>(std::move(owner)));
   ++version_;
 }
 
@@ -229,22 +244,19 @@ void OwnerTable::own(Socket& socket, const Record& record, int64_t from_ns) {
   if (record.pid == 0) return;
   auto& possessions = socket.possessions_;
   // State that a checkpoint repeats, and a close by the owner, tell nothing new.
-  if (!possessions.empty() && possessions.back().owner->pid == record.pid &&
-      possessions.back().owner->comm == record.comm && !record.first)
+  if (const Owner* const now = socket.owner_at(INT64_MAX);
+      now != nullptr && now->pid == record.pid && now->comm == record.comm && !record.first)
     return;
-  auto owner = owner_of(record);
   if (record.first) possessions.clear();
   while (!possessions.empty() && possessions.back().from_ns > from_ns) possessions.pop_back();
-  possessions.push_back({from_ns, std::move(owner)});
-  std::vector<uint64_t>& owned = of_process_[record.pid];
-  if (owned.empty() || owned.back() != socket.id_) owned.push_back(socket.id_);
-  // Long-lived servers: what they no longer have goes now and then.
-  if (owned.size() >= 64 && (owned.size() & (owned.size() - 1)) == 0) {
-    std::erase_if(owned, [&](uint64_t id) {
-      const auto at = by_id_.find(id);
-      return at == by_id_.end() || at->second->to_ns_ != INT64_MAX;
-    });
-  }
+  if (possessions.size() >= kMostChanges)
+    possessions.erase(possessions.begin(), possessions.begin() + kMostChanges / 2);
+  // A process that nothing was told about yet may be told about later.
+  if (processes_.size() < kMostProcesses) processes_.try_emplace(record.pid);
+  const auto process = processes_.find(record.pid);
+  possessions.push_back(
+      {from_ns, record.time_ns, owner_of(record),
+       process == processes_.end() ? nullptr : process->second.history});
 }
 
 void OwnerTable::socket(const Record& record) {
@@ -252,30 +264,12 @@ void OwnerTable::socket(const Record& record) {
   ++version_;
   if (record.kind == Kind::socket && state_sockets_left_ > 0) --state_sockets_left_;
   const bool last_of_state = record.kind == Kind::socket && state_sockets_left_ == 0;
-  auto at = by_id_.find(record.socket);
-  if (at == by_id_.end()) {
-    if (record.protocol != kTcp && record.protocol != kUdp) return;
-    if (by_id_.size() >= kMostSockets) {
-      ++refused_;
-      return;
-    }
-    auto made = std::make_shared<Socket>();
-    made->id_ = record.socket;
-    made->netns_ = record.netns;
-    made->server_ = record.server;
-    made->listening_ = record.listening;
-    made->ends_ = {record.local, record.has_remote ? record.remote : Address{}, record.local_port,
-                   record.has_remote ? record.remote_port : uint16_t{0}, record.protocol};
-    if (is_any(made->ends_.local)) made->ends_.local = {};
-    // A socket that was there before the first checkpoint, as old as may be.
-    made->from_ns_ = record.opened_ns.value_or(
-        record.kind == Kind::socket || record.kind == Kind::owner ? INT64_MIN : record.time_ns);
-    at = by_id_.emplace(record.socket, made).first;
-    by_ends_[made->ends_].push_back(made);
-  }
-  const std::shared_ptr<Socket> keep = at->second;
+  const auto at = by_id_.find(record.socket);
+  const SocketPtr keep = at != by_id_.end() ? at->second : make_socket(record);
+  if (!keep) return;
   Socket& socket = *keep;
   socket.generation_ = generation_;
+  if (socket.to_ns_ == INT64_MAX) open_.splice(open_.end(), open_, socket.open_);
   switch (record.kind) {
     case Kind::owner:
       // It is told of when a write is done: what was written went out shortly before.
@@ -296,9 +290,47 @@ void OwnerTable::socket(const Record& record) {
   if (last_of_state) close_unseen(record.time_ns);
 }
 
+/// Null where it is not followed.
+OwnerTable::SocketPtr OwnerTable::make_socket(const Record& record) {
+  if (record.protocol != kTcp && record.protocol != kUdp) return nullptr;
+  if (by_id_.size() >= kMostSockets) {
+    ++refused_;
+    return nullptr;
+  }
+  auto made = std::make_shared<Socket>();
+  made->id_ = record.socket;
+  made->netns_ = record.netns;
+  made->server_ = record.server;
+  made->client_ = record.client;
+  made->listening_ = record.listening;
+  made->v6only_ = record.v6only;
+  made->ends_ = {record.local, record.has_remote ? record.remote : Address{}, record.local_port,
+                 record.has_remote ? record.remote_port : uint16_t{0}, record.protocol};
+  // A socket that was there before the first checkpoint, as old as may be.
+  made->from_ns_ = record.opened_ns.value_or(
+      record.kind == Kind::socket || record.kind == Kind::owner ? INT64_MIN : record.time_ns);
+  Group& group = by_ends_[made->ends_];
+  if (group.sockets.size() >= kMostSameEnds) {
+    const auto over = std::find_if(group.sockets.begin(), group.sockets.end(),
+                                   [](const SocketPtr& one) { return one->to_ns_ != INT64_MAX; });
+    if (over == group.sockets.end()) {
+      group.crowded = true;
+      ++refused_;
+      return nullptr;
+    }
+    by_id_.erase((*over)->id_);
+    group.sockets.erase(over);
+  }
+  group.sockets.push_back(made);
+  by_id_.emplace(record.socket, made);
+  made->open_ = open_.insert(open_.end(), made.get());
+  return made;
+}
+
 void OwnerTable::close(Socket& socket, int64_t time_ns, int64_t to_ns) {
   if (socket.to_ns_ != INT64_MAX) return;
   socket.to_ns_ = to_ns;
+  open_.erase(socket.open_);
   closed_.emplace_back(time_ns, by_id_.at(socket.id_));
 }
 
@@ -314,17 +346,16 @@ void OwnerTable::forget_old(int64_t now_ns) {
     const auto at = processes_.find(pid);
     if (at == processes_.end() || !at->second.ended) continue;
     processes_.erase(at);
-    of_process_.erase(pid);
   }
 }
 
 void OwnerTable::forget(const SocketPtr& socket) {
+  const auto known = by_id_.find(socket->id_);
+  if (known == by_id_.end() || known->second != socket) return;  // it made room for others
+  by_id_.erase(known);
   const auto same = by_ends_.find(socket->ends_);
-  if (same != by_ends_.end()) {
-    std::erase(same->second, socket);
-    if (same->second.empty()) by_ends_.erase(same);
-  }
-  by_id_.erase(socket->id_);
+  std::erase(same->second.sockets, socket);
+  if (same->second.sockets.empty()) by_ends_.erase(same);
 }
 
 /// Of sockets with the same ends the one that was there at the time, else the nearest.
@@ -354,6 +385,22 @@ OwnerTable::Choice OwnerTable::nearest(const std::vector<SocketPtr>& sockets, co
   const auto is_attempt = [](const Socket& socket) {
     return saturating_sub(socket.to_ns_, socket.from_ns_) < kSameMomentNs;
   };
+  // Whether both were there at once, and either may have been given the packet: the kernel chooses
+  // among sockets that share a port. A socket with a remote end shares it with none.
+  const auto share = [&](const Socket& a, const Socket& b) {
+    if (a.netns_ != b.netns_ || a.ends_.remote_port != 0 || is_attempt(a) || is_attempt(b))
+      return false;
+    if (saturating_sub(std::min(a.to_ns_, b.to_ns_), std::max(a.from_ns_, b.from_ns_)) <
+        kSameMomentNs)
+      return false;
+    const int64_t early = query.protocol == kUdp ? kFirstUseNs : kSameMomentNs;
+    for (const Socket* one : {&a, &b}) {
+      if (query.time_ns < saturating_sub(one->from_ns_, early) || query.time_ns > one->to_ns_)
+        return false;
+    }
+    const Owner *const owner_a = a.owner_at(INT64_MAX), *const owner_b = b.owner_at(INT64_MAX);
+    return owner_a == nullptr || owner_b == nullptr || owner_a->pid != owner_b->pid;
+  };
   SocketPtr best;
   int64_t nearest = INT64_MAX;
   bool several = false;
@@ -373,7 +420,10 @@ OwnerTable::Choice OwnerTable::nearest(const std::vector<SocketPtr>& sockets, co
     nearest = *away;
     best = socket;
   }
-  return {best, several};
+  const bool shared = best && std::any_of(sockets.begin(), sockets.end(), [&](const SocketPtr& one) {
+    return one != best && share(*one, *best);
+  });
+  return {best, several || shared};
 }
 
 OwnerTable::SocketPtr OwnerTable::choose(const std::vector<SocketPtr>& sockets,
@@ -385,15 +435,19 @@ OwnerTable::SocketPtr OwnerTable::choose(const std::vector<SocketPtr>& sockets,
     narrowed.netns = interface->netns;
   const Choice all = nearest(sockets, narrowed);
   if (!all.several) return all.socket;
+  const auto decided = [&]() -> SocketPtr {
+    if (narrowed.netns == 0) return nullptr;
+    const Choice one = nearest(sockets, narrowed);
+    return one.several ? nullptr : one.socket;
+  };
   if (interface != nullptr) {
     // What comes from the other end of a veth pair, or goes there, is its namespace's first.
     narrowed.netns = interface->peer_netns;
-    if (narrowed.netns != 0)
-      if (const Choice one = nearest(sockets, narrowed); one.socket) return one.socket;
+    if (SocketPtr one = decided()) return one;
     const auto& own = interface->addresses;
     narrowed.netns = interface->netns;
-    if (narrowed.netns != 0 && std::find(own.begin(), own.end(), query.local) != own.end())
-      if (const Choice one = nearest(sockets, narrowed); one.socket) return one.socket;
+    if (std::binary_search(own.begin(), own.end(), query.local))
+      if (SocketPtr one = decided()) return one;
   }
   ++ambiguous_;
   return nullptr;
@@ -408,11 +462,17 @@ std::shared_ptr<const Socket> OwnerTable::find(const Query& query) {
     }
     const auto at = by_ends_.find(ends);
     if (at == by_ends_.end()) return nullptr;
-    if (!is_any(local)) return choose(at->second, query);
+    if (at->second.crowded) {
+      ++ambiguous_;
+      return nullptr;
+    }
+    if (!is_any(local)) return choose(at->second.sockets, query);
     // Bound to any address: to any that its host has.
     std::vector<SocketPtr> able;
-    for (const SocketPtr& socket : at->second)
+    for (const SocketPtr& socket : at->second.sockets) {
+      if (local == kAny6 && is_v4(query.local) && socket->v6only_) continue;
       if (has_address(socket->netns_, query.local)) able.push_back(socket);
+    }
     return choose(able, query);
   };
   if (query.local_port == 0) return nullptr;
@@ -421,8 +481,32 @@ std::shared_ptr<const Socket> OwnerTable::find(const Query& query) {
   // Who listens may have a connection that is refused, or waits; one under way is somebody's own.
   if (query.protocol == kTcp && !query.opens) return found;
   if (!found && before == ambiguous_) found = look(query.local, false);
-  if (!found && before == ambiguous_) found = look({}, false);
+  // One for IPv4 alone comes first; one of IPv6 may take both (RFC 3493 5.3).
+  if (!found && before == ambiguous_ && is_v4(query.local)) found = look(kAny4, false);
+  if (!found && before == ambiguous_) found = look(kAny6, false);
   return found;
+}
+
+bool OwnerTable::serves(const Query& query, const Socket* socket) const {
+  if (query.protocol != kTcp) return false;
+  if (socket != nullptr) {
+    if (socket->server_ || socket->listening_) return true;
+    if (socket->client_) return false;
+  }
+  for (const Address& local : {query.local, kAny4, kAny6}) {
+    if (local == kAny4 && !is_v4(query.local)) continue;
+    const auto at = by_ends_.find({local, {}, query.local_port, 0, query.protocol});
+    if (at == by_ends_.end()) continue;
+    const auto& sockets = at->second.sockets;
+    if (std::any_of(sockets.begin(), sockets.end(), [&](const SocketPtr& one) {
+          if (!one->listening_ || one->to_ns_ < query.time_ns) return false;
+          if (local == kAny6 && is_v4(query.local) && one->v6only_) return false;
+          if (socket != nullptr && one->netns_ != socket->netns_) return false;
+          return !is_any(local) || has_address(one->netns_, query.local);
+        }))
+      return true;
+  }
+  return false;
 }
 
 }  // namespace lookback::context

@@ -118,6 +118,8 @@ void read_socket(Fields& fields, Record& record) {
   fields.text("role", role);
   record.listening = record.kind == Kind::listen || state == "listen";
   record.server = record.kind == Kind::accept || role == "server";
+  record.client = record.kind == Kind::connect || role == "client";
+  fields.flag("v6only", record.v6only);
   fields.number("opened", record.opened_ns);
   fields.number("ended", record.ended_ns);
   fields.flag("first", record.first);

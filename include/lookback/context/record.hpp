@@ -55,7 +55,8 @@ struct Record {
   Address local{}, remote{};
   uint16_t local_port = 0, remote_port = 0;
   bool has_remote = false;
-  bool listening = false, server = false;
+  bool listening = false, server = false, client = false;
+  bool v6only = false;  ///< bound to IPv6 alone
   bool first = false;  ///< owner since the socket's beginning
   std::optional<int64_t> opened_ns, ended_ns;
   // networks and interfaces; `name` is the interface's, `netns` whose it is

@@ -275,6 +275,163 @@ TEST_CASE("a socket bound to any address has only its host's", "[context]") {
   CHECK(ask("10.0.0.4") == "dns3 30");
 }
 
+TEST_CASE("any of IPv4 and any of IPv6 are different", "[context]") {
+  const std::string protocol = GENERATE("udp", "tcp");
+  const bool opens = protocol == "tcp";
+  OwnerTable table;
+  Asked who{table, static_cast<uint8_t>(opens ? 6 : 17)};
+  const std::string kind = opens ? "listen" : "udp";
+  const auto ask = [&](const std::string& local, const std::string& remote) {
+    return who(2 * kSecond, local, 5353, remote, 4000, opens);
+  };
+  const auto open = [&](int number, const std::string& local, const std::string& name,
+                        const std::string& more = "") {
+    feed(table, at(kSecond, kind, ends(number, local, 5353, "", 0, 1, protocol) + more +
+                                      pid(number, name)));
+  };
+  SECTION("one of each on one port") {
+    const bool told = GENERATE(false, true);  // older recorders do not say which is for IPv6 alone
+    open(4, "0.0.0.0", "four");
+    open(6, "::", "six", told ? ",\"v6only\":true" : "");
+    CHECK(ask("10.0.0.1", "10.0.0.2") == "four 4");
+    CHECK(ask("fd00::1", "fd00::2") == "six 6");
+  }
+  SECTION("IPv6 alone") {
+    open(6, "::", "six", ",\"v6only\":true");
+    CHECK(ask("10.0.0.1", "10.0.0.2") == "");
+    CHECK(ask("fd00::1", "fd00::2") == "six 6");
+  }
+  SECTION("both by one socket") {
+    open(6, "::", "dual");
+    CHECK(ask("10.0.0.1", "10.0.0.2") == "dual 6");
+    CHECK(ask("fd00::1", "fd00::2") == "dual 6");
+  }
+  SECTION("IPv4 alone") {
+    open(4, "0.0.0.0", "four");
+    CHECK(ask("10.0.0.1", "10.0.0.2") == "four 4");
+    CHECK(ask("fd00::1", "fd00::2") == "");
+  }
+}
+
+TEST_CASE("of processes that share a port none is named", "[context]") {
+  OwnerTable table;
+  Asked udp{table, 17}, tcp{table, 6};
+  const std::string any = ends(1, "0.0.0.0", 53, "", 0, 1, "udp");
+  feed(table, at(kSecond, "udp", any + pid(1, "one")));
+  CHECK(udp(kSecond, "10.0.0.1", 53, "10.0.0.2", 4000) == "one 1");
+  SECTION("UDP") {
+    // Told of with its first use, it may have been there for long.
+    feed(table, at(3 * kSecond, "udp", ends(2, "0.0.0.0", 53, "", 0, 1, "udp") + pid(2, "two")));
+    CHECK(udp(3 * kSecond - 50'000, "10.0.0.1", 53, "10.0.0.2", 4001) == "");
+    CHECK(udp(4 * kSecond, "10.0.0.1", 53, "10.0.0.2", 4001) == "");
+    CHECK(table.ambiguous() == 2);
+    feed(table, at(5 * kSecond, "close", ends(2, "0.0.0.0", 53, "", 0, 1, "udp")));
+    CHECK(udp(6 * kSecond, "10.0.0.1", 53, "10.0.0.2", 4001) == "one 1");
+  }
+  SECTION("UDP, both of one process") {
+    feed(table, at(3 * kSecond, "udp", ends(2, "0.0.0.0", 53, "", 0, 1, "udp") + pid(1, "one")));
+    CHECK(udp(4 * kSecond, "10.0.0.1", 53, "10.0.0.2", 4001) == "one 1");
+  }
+  SECTION("one after the other") {
+    feed(table, at(2 * kSecond, "close", any));
+    feed(table, at(3 * kSecond, "udp", ends(2, "0.0.0.0", 53, "", 0, 1, "udp") + pid(2, "two")));
+    CHECK(udp(kSecond + kMs, "10.0.0.1", 53, "10.0.0.2", 4001) == "one 1");
+    CHECK(udp(4 * kSecond, "10.0.0.1", 53, "10.0.0.2", 4001) == "two 2");
+  }
+  SECTION("TCP: listeners, not what they accept") {
+    for (int n = 5; n <= 6; ++n)
+      feed(table, at(kSecond, "listen", ends(n, "0.0.0.0", 80, "", 0) + pid(n, "web")));
+    CHECK(tcp(2 * kSecond, "10.0.0.1", 80, "10.0.0.2", 4000, true) == "");
+    const std::string tuple = ends(7, "10.0.0.1", 80, "10.0.0.2", 4000);
+    feed(table, at(2 * kSecond, "accept", tuple));
+    feed(table, at(2 * kSecond + kMs, "owner", tuple + ",\"first\":true" + pid(6, "web")));
+    CHECK(tcp(2 * kSecond, "10.0.0.1", 80, "10.0.0.2", 4000, true) == "web 6");
+    CHECK(tcp(3 * kSecond, "10.0.0.1", 80, "10.0.0.2", 4000) == "web 6");
+  }
+}
+
+TEST_CASE("who serves is known by how its socket began, or by who listens", "[context]") {
+  OwnerTable table;
+  feed(table, at(kSecond, "checkpoint", "\"version\":1,\"sockets\":3"));
+  feed(table, at(kSecond, "socket", "\"state\":\"listen\"," + ends(1, "::", 80, "", 0) + pid(1, "web")));
+  feed(table, at(kSecond, "socket",
+                 "\"state\":\"open\"," + ends(2, "10.0.0.1", 80, "10.0.0.2", 4000) + pid(1, "web")));
+  feed(table, at(kSecond, "socket",
+                 "\"state\":\"open\"," + ends(3, "10.0.0.1", 4001, "10.0.0.3", 80) + pid(1, "web")));
+  feed(table, at(kSecond, "accept", ends(4, "10.0.0.1", 90, "10.0.0.2", 5000) + pid(1, "web")));
+  feed(table, at(kSecond, "connect", ends(5, "10.0.0.1", 80, "10.0.0.9", 5000) + pid(1, "web")));
+  const auto serves = [&](int local_port, const std::string& remote, int remote_port) {
+    Query query;
+    query.protocol = 6;
+    query.local = *parse_address("10.0.0.1");
+    query.remote = *parse_address(remote);
+    query.local_port = static_cast<uint16_t>(local_port);
+    query.remote_port = static_cast<uint16_t>(remote_port);
+    query.time_ns = 2 * kSecond;
+    return table.serves(query, table.find(query).get());
+  };
+  CHECK(serves(80, "10.0.0.2", 4000));
+  CHECK_FALSE(serves(4001, "10.0.0.3", 80));
+  CHECK(serves(90, "10.0.0.2", 5000));
+  CHECK_FALSE(serves(80, "10.0.0.9", 5000));
+}
+
+TEST_CASE("work is linear in the events", "[context]") {
+  OwnerTable table;
+  Record record;
+  record.protocol = 6;
+  record.netns = 1;
+  record.pid = 7;
+  SECTION("checkpoints beside many sockets") {
+    for (uint32_t i = 0; i < 200'000; ++i) {
+      record.kind = Kind::connect;
+      record.time_ns = kSecond;
+      record.socket = i + 1;
+      record.local_port = static_cast<uint16_t>(i);
+      record.remote_port = static_cast<uint16_t>(i >> 16 | 1);
+      record.has_remote = true;
+      table.apply(record);
+    }
+    record.kind = Kind::checkpoint;
+    record.sockets = UINT64_MAX;  // they never all come
+    for (int i = 0; i < 200'000; ++i) table.apply(record);
+    record.sockets = 0;
+    for (int i = 0; i < 200'000; ++i) table.apply(record);
+    CHECK(table.sockets() == 200'000);
+  }
+  SECTION("a process with many sockets that becomes others all the time") {
+    for (uint32_t i = 0; i < 200'000; ++i) {
+      record.kind = Kind::connect;
+      record.time_ns = kSecond + i;
+      record.socket = i + 1;
+      record.local_port = static_cast<uint16_t>(i);
+      record.remote_port = static_cast<uint16_t>(i >> 16 | 1);
+      record.has_remote = true;
+      table.apply(record);
+      record.kind = Kind::exec;
+      table.apply(record);
+    }
+    CHECK(table.sockets() == 200'000);
+  }
+  SECTION("many sockets of the same ends") {
+    for (uint32_t i = 0; i < 200'000; ++i) {
+      record.kind = Kind::udp;
+      record.protocol = 17;
+      record.socket = i + 1;
+      record.local_port = 53;
+      table.apply(record);
+      if (i % 2 == 0) {
+        record.kind = Kind::close;
+        table.apply(record);
+      }
+    }
+    CHECK(table.sockets() <= OwnerTable::kMostSameEnds);
+    CHECK(table.refused() > 0);
+    Asked who{table, 17};
+    CHECK(who(0, "10.0.0.1", 53, "10.0.0.2", 1000) == "");
+  }
+}
+
 TEST_CASE("a checkpoint tells what was there, and ends what is gone", "[context]") {
   OwnerTable table;
   Asked who{table};
