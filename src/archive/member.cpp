@@ -33,7 +33,7 @@ Result<> check_declaration(const MemberContent& member) {
 
 }  // namespace
 
-Result<> MemberChecker::check(const MemberContent& member) {
+Result<> MemberChecker::check(const MemberContent& member, const FrameVisitor& visit) {
   TRY(check_declaration(member));
   size_t at = 0;
   for (size_t i = 0; i < member.frames.size(); ++i) {
@@ -41,7 +41,9 @@ Result<> MemberChecker::check(const MemberContent& member) {
     if (content_.size() < frame.content_bytes) content_.resize(frame.content_bytes);
     const auto content = std::span(content_).first(frame.content_bytes);
     const auto bytes = std::span(member.compressed).subspan(at, frame.compressed_bytes);
-    if (auto decoded = decoder_.decode(bytes, content); !decoded) {
+    auto decoded = decoder_.decode(bytes, content);
+    if (decoded && visit) decoded = visit(frame, content);
+    if (!decoded) {
       std::ignore = hash_.finish();  // the next member starts afresh
       return tl::make_unexpected(decoded.error().in(fmt::format("frame {} of {}", i + 1, member.frames.size())));
     }

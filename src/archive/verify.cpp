@@ -17,7 +17,8 @@ namespace {
 
 class Verifier {
  public:
-  Verifier(int fd, std::string_view manifest_text) : fd_(fd), manifest_text_(manifest_text) {}
+  Verifier(int fd, std::string_view manifest_text, const ContentVisitor& visit)
+      : fd_(fd), manifest_text_(manifest_text), visit_(visit) {}
 
   Result<> check(const PlacedFrame& placed) {
     compressed_.resize(placed.size.compressed_bytes);
@@ -60,6 +61,7 @@ class Verifier {
       return {};
     }
     hash_.update(content_);
+    if (visit_) TRY(visit_(*placed.member, placed.index, content_));
     if (placed.index + 1 == placed.member->frames.size()) return check_hash(*placed.member);
     return {};
   }
@@ -71,25 +73,27 @@ class Verifier {
 
   int fd_;
   std::string_view manifest_text_;
+  const ContentVisitor& visit_;
   FrameDecoder decoder_;
   Sha256 hash_;
   std::vector<std::byte> compressed_, content_;
 };
 
-Result<VerifyReport> verify_file(int fd, const std::function<void(uint64_t, uint64_t)>& progress, const std::atomic<bool>* cancelled) {
+Result<VerifyReport> verify_file(int fd, const std::function<void(uint64_t, uint64_t)>& progress, const std::atomic<bool>* cancelled,
+                                 const ContentVisitor& visit) {
   VerifyReport report;
   TRY_ASSIGN(report.file_bytes, file_size(fd));
   TRY_ASSIGN(const SeekTable table, SeekTable::open(fd, report.file_bytes));
   TRY_ASSIGN(const FoundManifest found, find_manifest(fd, report.file_bytes, table));
   TRY_ASSIGN(const Manifest manifest, Manifest::from_json(found.text));
-  Verifier verifier(fd, found.text);
-  const auto visit = [&](const PlacedFrame& frame) -> Result<> {
+  Verifier verifier(fd, found.text, visit);
+  const auto check = [&](const PlacedFrame& frame) -> Result<> {
     if (cancelled != nullptr && *cancelled) return fail(ErrorKind::cancelled, "cancelled");
     TRY(verifier.check(frame));
     if (progress) progress(frame.archive_offset + frame.size.compressed_bytes, report.file_bytes);
     return {};
   };
-  TRY(walk_layout(table, manifest, found.first_frame, found.text.size(), visit));
+  TRY(walk_layout(table, manifest, found.first_frame, found.text.size(), check));
   if (progress) progress(report.file_bytes, report.file_bytes);
   for (const MemberEntry& member : manifest.members) report.content_bytes += member.size;
   report.members = manifest.members.size();
@@ -99,10 +103,10 @@ Result<VerifyReport> verify_file(int fd, const std::function<void(uint64_t, uint
 }  // namespace
 
 Result<VerifyReport> verify_archive(const std::filesystem::path& path, const std::function<void(uint64_t, uint64_t)>& progress,
-                                    const std::atomic<bool>* cancelled) {
+                                    const std::atomic<bool>* cancelled, const ContentVisitor& visit) {
   TRY_ASSIGN(const Fd fd, open_archive_file(path));
   ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
-  auto report = verify_file(fd.get(), progress, cancelled);
+  auto report = verify_file(fd.get(), progress, cancelled, visit);
   if (!report) return tl::make_unexpected(report.error().in(path.string()));
   return report;
 }

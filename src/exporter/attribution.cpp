@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_map>
+
+#include "exporter/tcp_tracker.hpp"
 
 namespace lookback::exporter {
 
@@ -25,8 +28,8 @@ context::Address address_of(const packet::IpAddress& address) {
 class Attribution::NodeEvents {
  public:
   NodeEvents(const Plan& plan, const PlannedNode& node, const archive::ArchiveReader& archive,
-             std::vector<const archive::MemberEntry*> members)
-      : plan_(plan), node_(node), archive_(archive) {
+             std::vector<const archive::MemberEntry*> members, const std::atomic<bool>* cancelled)
+      : plan_(plan), node_(node), archive_(archive), cancelled_(cancelled) {
     std::sort(members.begin(), members.end(),
               [](const auto* a, const auto* b) { return first_of(*a) < first_of(*b); });
     // The last member that begins before the window: its checkpoint tells all that went before.
@@ -50,7 +53,7 @@ class Attribution::NodeEvents {
       if (first > time_ns && (member_ > 0 || frame_ > 0)) return {};
       TRY(archive_.read_frame(member, frame_, decoder_, compressed_, content_));
       ++frame_;
-      take_lines();
+      TRY(take_lines());
     }
     return {};
   }
@@ -63,9 +66,11 @@ class Attribution::NodeEvents {
     return member.frames.empty() ? INT64_MAX : member.frames.front().first_ns;
   }
 
-  void take_lines() {
+  Result<> take_lines() {
     std::string_view text(reinterpret_cast<const char*>(content_.data()), content_.size());
     while (!text.empty()) {
+      if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed))
+        return fail(ErrorKind::cancelled, "the export was cancelled");
       const size_t end = std::min(text.find('\n'), text.size());
       auto record = context::parse_record(text.substr(0, end));
       text.remove_prefix(std::min(end + 1, text.size()));
@@ -81,29 +86,33 @@ class Attribution::NodeEvents {
       }
       table.apply(*record);
     }
+    return {};
   }
 
   const Plan& plan_;
   const PlannedNode& node_;
   const archive::ArchiveReader& archive_;
+  const std::atomic<bool>* const cancelled_;
   std::vector<const archive::MemberEntry*> members_;
   size_t member_ = 0, frame_ = 0;
   archive::FrameDecoder decoder_;
   std::vector<std::byte> compressed_, content_;
 };
 
-Attribution::Attribution(const Plan& plan, const archive::ArchiveReader& archive) : plan_(plan) {
+Attribution::Attribution(const Plan& plan, const archive::ArchiveReader& archive,
+                         const std::atomic<bool>* cancelled)
+    : plan_(plan) {
+  std::unordered_map<std::string_view, std::vector<const archive::MemberEntry*>> members;
+  for (const archive::MemberEntry& member : archive.manifest().members) {
+    if (const auto node = node_of_events(member); !node.empty()) members[node].push_back(&member);
+  }
   for (const PlannedNode& node : plan.nodes) {
     names_.push_back(node.entry->name);
-    std::vector<const archive::MemberEntry*> members;
-    const std::string folder = fmt::format("nodes/{}/os-events/", node.entry->name);
-    for (const archive::MemberEntry& member : archive.manifest().members) {
-      const std::string_view name = member.name;
-      if (name.starts_with(folder) && name.ends_with(".ndjson")) members.push_back(&member);
-    }
-    nodes_.push_back(members.empty()
+    const auto events = members.find(node.entry->name);
+    nodes_.push_back(events == members.end()
                          ? nullptr
-                         : std::make_unique<NodeEvents>(plan, node, archive, std::move(members)));
+                         : std::make_unique<NodeEvents>(plan, node, archive,
+                                                        std::move(events->second), cancelled));
   }
 }
 
@@ -130,6 +139,7 @@ void Attribution::look(NodeEvents& events, Flow& flow, const FlowKey& key, unsig
   query.time_ns = flow.opened ? flow.first_ns : time_ns;
   query.interface = plan_.interfaces->at(key.interface).name;
   flow.sockets[end] = events.table.find(query);
+  flow.serves[end] = events.table.serves(query, flow.sockets[end].get());
   flow.marks[end] = 0;
 }
 
@@ -204,6 +214,8 @@ Result<PacketOwners> Attribution::of(uint32_t node, uint32_t interface, const Pa
   if (looked || flow.owners_version != version || time_ns < flow.owners_from_ns ||
       time_ns >= flow.owners_until_ns)
     find_owners(flow, version, time_ns);
+  if (flow.serves[0] != flow.serves[1])
+    owners.server = flow.serves[from] ? PacketOwners::Server::sender : PacketOwners::Server::receiver;
   owners.sender = flow.owners[from];
   owners.receiver = flow.owners[1 - from];
   const unsigned one = owners.sender != nullptr ? from : 1 - from;
@@ -227,6 +239,9 @@ std::vector<std::string> Attribution::warnings() const {
     warn(nodes_[i]->damaged_lines, "OS events could not be read");
     warn(table.refused(),
          "sockets, processes or containers were too many to be followed: packets may lack theirs");
+    warn(table.ambiguous(),
+         "times a packet's socket could be one of several that share their port or address: such "
+         "packets have no process");
     warn(table.events_lost(), "times OS events were lost: some packets may have no process");
   }
   return lines;

@@ -2,12 +2,13 @@
 // Whose packets they are: reads the OS events of each node beside its packets, a little ahead of
 // them, and answers for each packet who had the sockets at its ends.
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "exporter/flow_table.hpp"
+#include "exporter/flow_key.hpp"
 #include "exporter/packet_digest.hpp"
 #include "exporter/plan.hpp"
 #include "lookback/context/owners.hpp"
@@ -19,6 +20,9 @@ namespace lookback::exporter {
 struct PacketOwners {
   const context::Owner* sender = nullptr;
   const context::Owner* receiver = nullptr;
+  /// Whose socket listened, or was accepted from one that did.
+  enum class Server : uint8_t { unknown, sender, receiver };
+  Server server = Server::unknown;
   /// Null where neither is known: whether this flow's owners were told already; for the asker to
   /// set.
   bool* told = nullptr;
@@ -33,7 +37,9 @@ struct PacketOwners {
 /// One thread. Packets come by time; the same one may come several times in a row.
 class Attribution {
  public:
-  Attribution(const Plan& plan, const archive::ArchiveReader& archive);
+  /// `cancelled` may be set by any thread, or be null.
+  Attribution(const Plan& plan, const archive::ArchiveReader& archive,
+              const std::atomic<bool>* cancelled);
   ~Attribution();
   Attribution(const Attribution&) = delete;
   Attribution& operator=(const Attribution&) = delete;
@@ -54,6 +60,7 @@ class Attribution {
     uint64_t version = 0;                               ///< of the table when they were looked for
     // Who has them, as long as the table is of that version and the time between these.
     const context::Owner* owners[2] = {nullptr, nullptr};
+    bool serves[2] = {false, false};
     uint32_t pids[2] = {0, 0}, tids[2] = {0, 0};
     uint64_t marks[2] = {0, 0};  ///< of those owners
     uint64_t owners_version = 0;

@@ -180,6 +180,8 @@ uint64_t KeyedHash::operator()(Bytes header, Bytes body) const {
 
 DedupKey make_dedup_key(const KeyedHash& hash, uint16_t link_type, Bytes data) {
   DedupKey key;
+  if (link_type == packet::link_type::kLinuxSll2 && data.size() >= 20)
+    key.ifindex = __builtin_bswap32(load<uint32_t>(data.data() + 4));
   const packet::Headers headers = packet::decode(link_type, data);
   if (headers.ip_count == 0) {
     key_without_ip(hash, link_type, data, headers, key);

@@ -42,6 +42,7 @@ struct DedupKey {
   uint32_t sequence = 0;        ///< stream: of the first payload byte
   uint32_t length = 0;          ///< stream: payload bytes
   uint32_t payload_offset = 0;  ///< stream: of the payload in the packet's data
+  uint32_t ifindex = 0;  ///< where one interface of the output stands for several of the host
   Kind kind = Kind::none;
   bool fin = false;
 };

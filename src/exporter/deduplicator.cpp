@@ -15,6 +15,10 @@ namespace {
 constexpr unsigned kStretchBits = 14;
 /// Kept packets that are looked at in one stretch; only a flood of repeats has more.
 constexpr size_t kMaxLooks = 256;
+/// Interfaces that may have seen packets of one content, and claims on one packet: more are only
+/// made up.
+constexpr size_t kMostPlaces = 1024;
+constexpr uint32_t kMostClaims = 4096;
 
 uint64_t stretch_key(uint64_t flow, uint32_t sequence) {
   return flow ^ (uint64_t{sequence >> kStretchBits} + 1) * 0x9e3779b97f4a7c15;
@@ -39,8 +43,9 @@ Deduplicator::Deduplicator(Limits limits)
     : limits_(limits),
       payloads_(std::make_unique_for_overwrite<std::byte[]>(limits.payload_bytes)) {}
 
-bool Deduplicator::is_copy(const DedupKey& key, uint32_t node, uint32_t interface,
+bool Deduplicator::is_copy(const DedupKey& key, uint32_t node, uint32_t output_interface,
                            std::span<const std::byte> payload) {
+  const Place interface = uint64_t{output_interface} << 32 | key.ifindex;
   switch (key.kind) {
     case DedupKey::Kind::none:
       return false;
@@ -65,7 +70,7 @@ bool Deduplicator::near(const Kept& kept, const DedupKey& key, uint32_t node) {
   return apart <= allowed && apart >= -allowed;
 }
 
-bool Deduplicator::claim_whole(const DedupKey& key, uint32_t node, uint32_t interface) {
+bool Deduplicator::claim_whole(const DedupKey& key, uint32_t node, Place interface) {
   const auto found = groups_.find(key.content);
   if (found == groups_.end()) return false;
   Group& group = found->second;
@@ -73,6 +78,10 @@ bool Deduplicator::claim_whole(const DedupKey& key, uint32_t node, uint32_t inte
                            [&](const auto& entry) { return entry.first == interface; });
   Number candidate = group.first;
   if (seen == group.seen.end()) {
+    if (group.seen.size() >= kMostPlaces) {
+      ++evictions_;
+      return false;
+    }
     seen = group.seen.insert(seen, {interface, kNone});
   } else if (seen->second != kNone && seen->second >= group.first) {
     candidate = at(seen->second).next_same;
@@ -89,19 +98,19 @@ bool Deduplicator::claim_whole(const DedupKey& key, uint32_t node, uint32_t inte
   return false;
 }
 
-bool Deduplicator::claim_stream(const DedupKey& key, uint32_t node, uint32_t interface,
+bool Deduplicator::claim_stream(const DedupKey& key, uint32_t node, Place interface,
                                 std::span<const std::byte> payload) {
   return find_equal(key, node, interface) || find_cover(key, node, interface, payload);
 }
 
-bool Deduplicator::find_equal(const DedupKey& key, uint32_t node, uint32_t interface) {
+bool Deduplicator::find_equal(const DedupKey& key, uint32_t node, Place interface) {
   const auto found = stretches_.find(stretch_key(key.flow, key.sequence));
   if (found == stretches_.end()) return false;
   const Stretch& stretch = found->second;
   const size_t end = std::min(stretch.numbers.size(), stretch.first + kMaxLooks);
   for (size_t i = stretch.first; i < end; ++i) {
     Kept& kept = at(stretch.numbers[i]);
-    if (kept.interface == interface || kept.key.content != key.content ||
+    if (kept.claims >= kMostClaims || kept.interface == interface || kept.key.content != key.content ||
         kept.key.sequence != key.sequence || kept.key.length != key.length ||
         !near(kept, key, node) || claimed(kept, interface, 0, key.length))
       continue;
@@ -113,7 +122,7 @@ bool Deduplicator::find_equal(const DedupKey& key, uint32_t node, uint32_t inter
 
 /// Whether `kept` answers for the payload from `position` on, as far as it goes; `step` gets its
 /// part.
-bool Deduplicator::covers(Kept& kept, const DedupKey& key, uint32_t interface, uint32_t position,
+bool Deduplicator::covers(Kept& kept, const DedupKey& key, Place interface, uint32_t position,
                           std::span<const std::byte> payload, Step& step) {
   if (kept.key.flow != key.flow) return false;
   // A packet of the very same bytes with other headers is another packet: a retransmission.
@@ -126,6 +135,10 @@ bool Deduplicator::covers(Kept& kept, const DedupKey& key, uint32_t interface, u
   const bool to_our_end = position + bytes == key.length;
   if (kept.key.fin && to_its_end && !(key.fin && to_our_end)) return false;
   if (key.fin && to_our_end && !(kept.key.fin && to_its_end)) return false;
+  if (kept.claims >= kMostClaims) {
+    ++evictions_;
+    return false;
+  }
   if (claimed(kept, interface, offset, offset + bytes)) return false;
   if (!payload_remembered(kept)) {
     ++evictions_;
@@ -138,7 +151,7 @@ bool Deduplicator::covers(Kept& kept, const DedupKey& key, uint32_t interface, u
   return true;
 }
 
-bool Deduplicator::find_cover(const DedupKey& key, uint32_t node, uint32_t interface,
+bool Deduplicator::find_cover(const DedupKey& key, uint32_t node, Place interface,
                               std::span<const std::byte> payload) {
   steps_.clear();
   for (uint32_t position = 0; position < key.length;) {
@@ -164,14 +177,14 @@ bool Deduplicator::find_cover(const DedupKey& key, uint32_t node, uint32_t inter
   return true;
 }
 
-void Deduplicator::keep(const DedupKey& key, uint32_t node, uint32_t interface,
+void Deduplicator::keep(const DedupKey& key, uint32_t node, Place interface,
                         std::span<const std::byte> payload) {
   if (kept_.size() >= limits_.max_sightings) {
     forget_first();
     ++evictions_;
   }
   const Number number = first_number_ + kept_.size();
-  Kept& kept = kept_.emplace_back(Kept{key, node, interface, kNone, 0, kNoClaim});
+  Kept& kept = kept_.emplace_back(Kept{key, node, interface, kNone, 0, kNoClaim, 0});
   if (key.kind == DedupKey::Kind::whole) {
     Group& group = groups_[key.content];
     if (group.first == kNone) {
@@ -222,7 +235,7 @@ void Deduplicator::forget_first() {
   ++first_number_;
 }
 
-bool Deduplicator::claimed(const Kept& kept, uint32_t interface, uint32_t from, uint32_t to) const {
+bool Deduplicator::claimed(const Kept& kept, Place interface, uint32_t from, uint32_t to) const {
   for (uint32_t i = kept.first_claim; i != kNoClaim; i = claims_[i].next) {
     const Claim& claim = claims_[i];
     if (claim.interface == interface && from < claim.to && to > claim.from) return true;
@@ -230,7 +243,7 @@ bool Deduplicator::claimed(const Kept& kept, uint32_t interface, uint32_t from, 
   return false;
 }
 
-void Deduplicator::claim(Kept& kept, uint32_t interface, uint32_t from, uint32_t to) {
+void Deduplicator::claim(Kept& kept, Place interface, uint32_t from, uint32_t to) {
   for (uint32_t i = kept.first_claim; i != kNoClaim; i = claims_[i].next) {
     Claim& claim = claims_[i];
     if (claim.interface == interface && claim.to == from) {
@@ -245,6 +258,7 @@ void Deduplicator::claim(Kept& kept, uint32_t interface, uint32_t from, uint32_t
     place = static_cast<uint32_t>(claims_.size());
     claims_.emplace_back();
   }
+  ++kept.claims;
   claims_[place] = {interface, from, to, kept.first_claim};
   kept.first_claim = place;
 }

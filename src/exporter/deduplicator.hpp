@@ -50,26 +50,29 @@ class Deduplicator {
 
  private:
   using Number = uint64_t;  ///< of a kept packet, counting from the first
+  using Place = uint64_t;   ///< an interface of the output, and of the host within it
   static constexpr Number kNone = UINT64_MAX;
   static constexpr uint32_t kNoClaim = UINT32_MAX;
 
   struct Kept {
     DedupKey key;
-    uint32_t node, interface;
+    uint32_t node;
+    Place interface;
     Number next_same = kNone;         ///< whole: the next kept packet of equal content
     uint64_t payload_position = 0;    ///< stream
     uint32_t first_claim = kNoClaim;  ///< stream
+    uint32_t claims = 0;
   };
   /// An interface has seen these bytes of a kept packet.
   struct Claim {
-    uint32_t interface;
+    Place interface;
     uint32_t from, to;  ///< offsets in the payload
     uint32_t next;
   };
   /// Kept packets of equal content, in order, and how far each interface has come in them.
   struct Group {
     Number first = kNone, last = kNone;
-    std::vector<std::pair<uint32_t, Number>> seen;
+    std::vector<std::pair<Place, Number>> seen;
   };
   /// Kept packets of one flow that have bytes in one stretch of sequence numbers, in order.
   struct Stretch {
@@ -81,23 +84,23 @@ class Deduplicator {
     uint32_t from, to;
   };
 
-  [[nodiscard]] bool claim_whole(const DedupKey& key, uint32_t node, uint32_t interface);
-  [[nodiscard]] bool claim_stream(const DedupKey& key, uint32_t node, uint32_t interface,
+  [[nodiscard]] bool claim_whole(const DedupKey& key, uint32_t node, Place interface);
+  [[nodiscard]] bool claim_stream(const DedupKey& key, uint32_t node, Place interface,
                                   std::span<const std::byte> payload);
-  [[nodiscard]] bool find_equal(const DedupKey& key, uint32_t node, uint32_t interface);
-  [[nodiscard]] bool find_cover(const DedupKey& key, uint32_t node, uint32_t interface,
+  [[nodiscard]] bool find_equal(const DedupKey& key, uint32_t node, Place interface);
+  [[nodiscard]] bool find_cover(const DedupKey& key, uint32_t node, Place interface,
                                 std::span<const std::byte> payload);
-  [[nodiscard]] bool covers(Kept& kept, const DedupKey& key, uint32_t interface, uint32_t position,
+  [[nodiscard]] bool covers(Kept& kept, const DedupKey& key, Place interface, uint32_t position,
                             std::span<const std::byte> payload, Step& step);
-  void keep(const DedupKey& key, uint32_t node, uint32_t interface,
+  void keep(const DedupKey& key, uint32_t node, Place interface,
             std::span<const std::byte> payload);
   void forget_first();
 
   [[nodiscard]] Kept& at(Number number) { return kept_[number - first_number_]; }
   [[nodiscard]] static bool near(const Kept& kept, const DedupKey& key, uint32_t node);
-  [[nodiscard]] bool claimed(const Kept& kept, uint32_t interface, uint32_t from,
+  [[nodiscard]] bool claimed(const Kept& kept, Place interface, uint32_t from,
                              uint32_t to) const;
-  void claim(Kept& kept, uint32_t interface, uint32_t from, uint32_t to);
+  void claim(Kept& kept, Place interface, uint32_t from, uint32_t to);
   [[nodiscard]] uint64_t remember_payload(std::span<const std::byte> payload);
   [[nodiscard]] bool payload_remembered(const Kept& kept) const;
 

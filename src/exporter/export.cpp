@@ -17,6 +17,11 @@ namespace lookback::exporter {
 namespace {
 
 constexpr unsigned kMostThreads = 8;
+/// What an export takes: open frames at first and those ahead of them, the tables of --dedup, of
+/// flows, and of processes and sockets. The tables are bounded, and small where there is little.
+constexpr uint64_t kMiB = 1 << 20;
+constexpr uint64_t kFramesBytes = Merger::kFirstBytes + 32 * kMiB, kDedupBytes = 128 * kMiB,
+                   kFlowsBytes = 96 * kMiB, kOwnersBytes = 64 * kMiB;
 
 unsigned thread_count(const ExportOptions& options, size_t units) {
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
@@ -38,11 +43,20 @@ Result<ExportOutlook> export_outlook(const archive::Manifest& manifest,
   return outlook;
 }
 
+Result<MemoryBudget::Share> reserve_memory(const Plan& plan, bool flows,
+                                           const std::atomic<bool>* cancelled) {
+  uint64_t bytes = kFramesBytes;
+  if (plan.dedup) bytes += kDedupBytes;
+  if (flows) bytes += kFlowsBytes;
+  if (plan.digests) bytes += kOwnersBytes;
+  return MemoryBudget::of_process().take(bytes, cancelled);
+}
+
 Result<RunStats> run_plan(const Plan& plan, const archive::ArchiveReader& archive,
                           const ExportOptions& options, MergeSink& sink,
-                          const std::atomic<bool>* cancelled) {
+                          MemoryBudget::Share& memory, const std::atomic<bool>* cancelled) {
   FramePipeline pipeline(plan, archive, thread_count(options, plan.units.size()));
-  Merger merger(plan, pipeline, sink, cancelled);
+  Merger merger(plan, pipeline, sink, memory, cancelled);
   TRY(merger.run());
   RunStats stats;
   stats.packets_read = merger.packets_read();
@@ -55,6 +69,13 @@ Result<RunStats> run_plan(const Plan& plan, const archive::ArchiveReader& archiv
   if (const uint64_t cut = pipeline.cut_packets(); cut != 0)
     stats.warnings.push_back(fmt::format("{} packets were longer than {} bytes and are cut there, as libpcap reads no more", cut,
                                          packet::kMaxCapturedBytes));
+  stats.frames_read_again = merger.frames_read_again();
+  if (merger.fragment_evictions() > 0) {
+    stats.warnings.push_back(
+        fmt::format("{} fragmented datagrams were too many to be followed: some of their fragments "
+                    "may be in no flow and have no process",
+                    merger.fragment_evictions()));
+  }
   for (size_t node = 0; node < plan.nodes.size(); ++node) {
     if (!merger.nodes_outside_bounds()[node]) continue;
     stats.warnings.push_back(
@@ -69,14 +90,15 @@ Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>
                                    const ExportOptions& options, const Sink& sink,
                                    const std::atomic<bool>* cancelled) {
   TRY_ASSIGN(Plan plan, make_plan(archive->manifest(), options));
-  Attribution attribution(plan, *archive);
+  Attribution attribution(plan, *archive, cancelled);
   const bool annotate = plan.format == Format::pcapng && attribution.any();
   plan.digests = plan.digests || annotate;
+  TRY_ASSIGN(MemoryBudget::Share memory, reserve_memory(plan, false, cancelled));
   CaptureOutput output(plan, archive->manifest(), sink, annotate ? &attribution : nullptr);
   ProcessFilter chosen(options, attribution, output);
   MergeSink& first = ProcessFilter::wanted(options) ? static_cast<MergeSink&>(chosen) : output;
   TRY(output.begin());
-  TRY_ASSIGN(const RunStats run, run_plan(plan, *archive, options, first, cancelled));
+  TRY_ASSIGN(const RunStats run, run_plan(plan, *archive, options, first, memory, cancelled));
   TRY(output.finish());
 
   ExportStats stats;
@@ -88,10 +110,12 @@ Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>
   stats.frames_skipped = plan.frames_skipped;
   stats.dedup_evictions = run.dedup_evictions;
   stats.most_frames_open = run.most_frames_open;
+  stats.frames_read_again = run.frames_read_again;
   stats.complete = plan.complete;
   stats.warnings = plan.warnings;
   stats.warnings.insert(stats.warnings.end(), run.warnings.begin(), run.warnings.end());
   for (std::string& line : attribution.warnings()) stats.warnings.push_back(std::move(line));
+  for (std::string& line : chosen.warnings()) stats.warnings.push_back(std::move(line));
   if (stats.dedup_evictions > 0) {
     stats.warnings.push_back(
         fmt::format("looking for copies, {} comparisons were not made because too much lay between "

@@ -1,104 +1,24 @@
 #include "exporter/flow_table.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 #include <tuple>
 
 #include "exporter/attribution.hpp"
-#include "lookback/base/hash.hpp"
+#include "exporter/service_ports.hpp"
 
 namespace lookback::exporter {
 
 namespace {
 
-constexpr uint8_t kTcp = 6;
-constexpr uint16_t kFirstPortOfAnybody = 1024;
-constexpr size_t kFirstSlots = 1024;
-/// Two interfaces may see the ends of a flow this far apart: a queue lies between them.
-constexpr int64_t kBetweenInterfacesNs = kNsPerSecond;
+constexpr uint8_t kTcp = 6, kDccp = 33, kSctp = 132;
 
-uint64_t mix(uint64_t a, uint64_t b) {
-  __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
-
-/// Which end opened the connection, as far as its first packet tells: 0 the one that sent it.
-unsigned client_of(const PacketDigest& packet, unsigned from) {
-  constexpr uint8_t kBoth = tcp_flag::kSyn | tcp_flag::kAck;
-  if (packet.is_tcp && (packet.tcp_flags & kBoth) == tcp_flag::kSyn) return from;
-  if (packet.is_tcp && (packet.tcp_flags & kBoth) == kBoth) return 1 - from;
-  const bool from_service = packet.source_port != 0 && packet.source_port < kFirstPortOfAnybody &&
-                            packet.destination_port >= kFirstPortOfAnybody;
-  return from_service ? 1 - from : from;
+/// Its conversations are connections, which somebody opens and somebody waits for.
+bool has_connections(uint8_t protocol) {
+  return protocol == kTcp || protocol == kDccp || protocol == kSctp;
 }
 
 }  // namespace
-
-FlowKey flow_key_of(const PacketDigest& packet, uint32_t interface, unsigned& from) {
-  FlowKey key;
-  key.interface = interface;
-  key.protocol = packet.protocol;
-  from = std::tie(packet.source, packet.source_port) <=
-                 std::tie(packet.destination, packet.destination_port)
-             ? 0
-             : 1;
-  key.low = from == 0 ? packet.source : packet.destination;
-  key.high = from == 0 ? packet.destination : packet.source;
-  key.low_port = from == 0 ? packet.source_port : packet.destination_port;
-  key.high_port = from == 0 ? packet.destination_port : packet.source_port;
-  return key;
-}
-
-FlowIndex::FlowIndex() : secret_{random_u64() | 1, random_u64() | 1}, slots_(kFirstSlots) {}
-
-uint64_t FlowIndex::hash(const FlowKey& key) const {
-  uint64_t words[5];
-  std::memcpy(words, key.low.bytes.data(), 16);
-  std::memcpy(words + 2, key.high.bytes.data(), 16);
-  words[4] = uint64_t{key.low_port} << 48 | uint64_t{key.high_port} << 32 | key.interface;
-  uint64_t value = mix(secret_[0] ^ key.protocol, secret_[1]);
-  for (const uint64_t word : words) value = mix(value ^ word ^ secret_[0], secret_[1]);
-  return value;
-}
-
-FlowIndex::Slot& FlowIndex::slot_of(const FlowKey& key) {
-  size_t at = hash(key) & (slots_.size() - 1);
-  while (slots_[at].used && slots_[at].key != key) at = (at + 1) & (slots_.size() - 1);
-  return slots_[at];
-}
-
-uint32_t* FlowIndex::find(const FlowKey& key) {
-  Slot& slot = slot_of(key);
-  return slot.used ? &slot.number : nullptr;
-}
-
-uint32_t& FlowIndex::operator[](const FlowKey& key) {
-  if (used_ * 2 >= slots_.size()) grow();
-  Slot& slot = slot_of(key);
-  if (!slot.used) {
-    slot = {key, kNone, true};
-    ++used_;
-  }
-  return slot.number;
-}
-
-void FlowIndex::grow() {
-  std::vector<Slot> old(slots_.size() * 2);
-  old.swap(slots_);
-  for (const Slot& slot : old) {
-    if (!slot.used) continue;
-    size_t at = hash(slot.key) & (slots_.size() - 1);
-    while (slots_[at].used) at = (at + 1) & (slots_.size() - 1);
-    slots_[at] = slot;
-  }
-}
-
-void FlowIndex::clear() {
-  slots_.assign(kFirstSlots, {});
-  used_ = 0;
-}
 
 Result<> FlowTable::admit(const FrameBatch& batch) {
   LOOKBACK_CHECK(batch.digests.size() == batch.packets.size());
@@ -126,7 +46,12 @@ Result<> FlowTable::add(const PacketDigest& packet, uint32_t node, uint32_t inte
     ++packets_untold_;
     return {};
   }
-  uint32_t& number = *known;
+  uint32_t number = *known, twin_of = FlowIndex::kNone;
+  if (number != FlowIndex::kNone && packet.direction != packet::Direction::unknown &&
+      passes_again(entries_[number], from, packet.direction)) {
+    twin_of = number;
+    number = entries_[number].twin;
+  }
   if (number == FlowIndex::kNone || entries_[number].tcp.starts_another(from, packet)) {
     if (full) {
       ++packets_untold_;
@@ -137,15 +62,50 @@ Result<> FlowTable::add(const PacketDigest& packet, uint32_t node, uint32_t inte
     entry.key = key;
     entry.node = node;
     entry.first_ns = entry.last_ns = time_ns;
-    entry.client = static_cast<uint8_t>(client_of(packet, from));
+    judge_client(entry, packet, from);
+    if (twin_of == FlowIndex::kNone) {
+      *known = number;
+    } else {
+      entry.pass = 1;
+      entries_[twin_of].twin = number;
+    }
   }
   Entry& entry = entries_[number];
   entry.last_ns = std::max(entry.last_ns, time_ns);
+  if (entry.directions[from] == packet::Direction::unknown)
+    entry.directions[from] = packet.direction;
   Side& side = entry.sides[from];
   ++side.packets;
   side.bytes += packet.original_length;
   if (packet.is_tcp && entry.tcp.add(from, packet, time_ns)) ++side.retransmits;
   return learn_owners(entry, packet, from, time_ns);
+}
+
+/// A router that sends out where it received sees each packet twice on one interface. Elsewhere an
+/// end's packets go one way; on a mirror port or a loopback interface those of both ends may.
+bool FlowTable::passes_again(const Entry& entry, unsigned from,
+                             packet::Direction direction) const {
+  using packet::Direction;
+  if (entry.directions[from] != Direction::unknown) return entry.directions[from] != direction;
+  if (entry.twin == FlowIndex::kNone) return false;
+  // The answer leaves where the question came in.
+  const Entry& twin = entries_[entry.twin];
+  if (twin.directions[from] != Direction::unknown) return twin.directions[from] == direction;
+  return entry.directions[1 - from] == direction;
+}
+
+/// Which end opened the conversation, as far as its first packet tells.
+void FlowTable::judge_client(Entry& entry, const PacketDigest& packet, unsigned from) {
+  constexpr uint8_t kBoth = tcp_flag::kSyn | tcp_flag::kAck;
+  if (packet.is_tcp && (packet.tcp_flags & tcp_flag::kSyn) != 0) {
+    entry.client = static_cast<uint8_t>((packet.tcp_flags & kBoth) == kBoth ? 1 - from : from);
+    entry.client_by = ClientKnownBy::handshake;
+    return;
+  }
+  const auto service = service_of(entry.key.low_port, entry.key.high_port,
+                                  has_connections(entry.key.protocol));
+  entry.client = static_cast<uint8_t>(service ? 1 - *service : from);
+  entry.client_by = service ? ClientKnownBy::ports : ClientKnownBy::first_packet;
 }
 
 Result<> FlowTable::learn_owners(Entry& entry, const PacketDigest& packet, unsigned from,
@@ -157,6 +117,11 @@ Result<> FlowTable::learn_owners(Entry& entry, const PacketDigest& packet, unsig
     entry.owners[from] = number_of(*owners.sender);
   if (owners.receiver != nullptr && entry.owners[1 - from] == 0)
     entry.owners[1 - from] = number_of(*owners.receiver);
+  if (owners.server != PacketOwners::Server::unknown && entry.client_by < ClientKnownBy::system) {
+    entry.client = static_cast<uint8_t>(
+        owners.server == PacketOwners::Server::receiver ? from : 1 - from);
+    entry.client_by = ClientKnownBy::system;
+  }
   return {};
 }
 
@@ -179,22 +144,26 @@ uint32_t FlowTable::number_of(const context::Owner& owner) {
   return at->second;
 }
 
-bool FlowTable::same_flow(const Entry& a, const Entry& b) {
-  if (a.node != b.node || a.key.interface == b.key.interface) return false;
-  if (a.first_ns > b.last_ns + kBetweenInterfacesNs ||
-      b.first_ns > a.last_ns + kBetweenInterfacesNs)
-    return false;
-  for (unsigned end = 0; end < 2; ++end) {
-    const auto in_a = a.tcp.initial_sequence(end), in_b = b.tcp.initial_sequence(end);
-    if (in_a && in_b && *in_a != *in_b) return false;
-  }
-  return true;
+Sighting FlowTable::sighting_of(const Entry& entry) {
+  Sighting sighting;
+  sighting.interface = entry.key.interface;
+  sighting.ifindex = entry.key.ifindex;
+  sighting.network = entry.key.network;
+  sighting.pass = entry.pass;
+  sighting.first_ns = entry.first_ns;
+  sighting.last_ns = entry.last_ns;
+  for (unsigned end = 0; end < 2; ++end) sighting.initial[end] = entry.tcp.initial_sequence(end);
+  return sighting;
 }
 
 Flow FlowTable::flow_of(const Entry& entry) const {
   Flow flow;
   flow.node = plan_.nodes[entry.node].entry->name;
   flow.interface = plan_.interfaces->at(entry.key.interface).name;
+  flow.ifindex = entry.key.ifindex;
+  const NetworkId network = NetworkId::unpack(entry.key.network);
+  flow.vlans.assign(network.vlans, network.vlans + std::min<size_t>(network.vlan_count, 2));
+  if (network.has_tunnel) flow.tunnel_id = network.tunnel;
   flow.protocol = entry.key.protocol;
   if (flow.protocol == kTcp) {
     flow.state = entry.tcp.state();
@@ -217,13 +186,37 @@ Flow FlowTable::flow_of(const Entry& entry) const {
   return flow;
 }
 
-std::vector<Flow> FlowTable::take() {
-  const auto packets_of = [](const Entry& entry) {
-    return entry.sides[0].packets + entry.sides[1].packets;
+void FlowTable::choose_sightings(std::span<const uint32_t> entries,
+                                 std::vector<uint32_t>& chosen) const {
+  if (entries.size() == 1) {
+    chosen.push_back(entries[0]);
+    return;
+  }
+  const auto packets_of = [&](uint32_t number) {
+    return entries_[number].sides[0].packets + entries_[number].sides[1].packets;
   };
+  const size_t before = chosen.size();
+  FlowSightings sightings;
+  for (const uint32_t number : entries) {
+    const Sighting sighting = sighting_of(entries_[number]);
+    const auto flow = sightings.find(sighting);
+    if (!flow) {
+      (void)sightings.add(sighting);
+      chosen.push_back(number);
+    } else if (packets_of(number) > packets_of(chosen[before + *flow])) {
+      sightings.replace(*flow, sighting);
+      chosen[before + *flow] = number;
+    }
+  }
+}
+
+Result<std::vector<Flow>> FlowTable::take(const std::atomic<bool>* cancelled) {
   const auto ends_of = [](const Entry& entry) {
     const FlowKey& key = entry.key;
     return std::tie(entry.node, key.protocol, key.low, key.high, key.low_port, key.high_port);
+  };
+  const auto is_cancelled = [&] {
+    return cancelled != nullptr && cancelled->load(std::memory_order_relaxed);
   };
   std::vector<uint32_t> order(entries_.size());
   std::iota(order.begin(), order.end(), 0U);
@@ -235,30 +228,23 @@ std::vector<Flow> FlowTable::take() {
   });
   std::vector<uint32_t> chosen;
   for (size_t at = 0; at < order.size();) {
+    if (is_cancelled()) return fail(ErrorKind::cancelled, "the report was cancelled");
     // Sightings of connections between the same ends, of which each is told once.
     size_t end = at + 1;
     while (end < order.size() && ends_of(entries_[order[end]]) == ends_of(entries_[order[at]]))
       ++end;
-    const size_t first_chosen = chosen.size();
-    for (; at < end; ++at) {
-      const Entry& entry = entries_[order[at]];
-      // Newest first: a connection's other sightings began at about the same time.
-      const auto seen =
-          std::find_if(chosen.rbegin(), chosen.rend() - static_cast<ptrdiff_t>(first_chosen),
-                       [&](uint32_t other) { return same_flow(entries_[other], entry); });
-      if (seen == chosen.rend() - static_cast<ptrdiff_t>(first_chosen)) {
-        chosen.push_back(order[at]);
-      } else if (packets_of(entry) > packets_of(entries_[*seen])) {
-        *seen = order[at];
-      }
-    }
+    choose_sightings(std::span(order).subspan(at, end - at), chosen);
+    at = end;
   }
   std::sort(chosen.begin(), chosen.end(), [&](uint32_t a, uint32_t b) {
     return std::tie(entries_[a].first_ns, a) < std::tie(entries_[b].first_ns, b);
   });
   std::vector<Flow> flows;
   flows.reserve(chosen.size());
-  for (const uint32_t number : chosen) flows.push_back(flow_of(entries_[number]));
+  for (const uint32_t number : chosen) {
+    if (is_cancelled()) return fail(ErrorKind::cancelled, "the report was cancelled");
+    flows.push_back(flow_of(entries_[number]));
+  }
   entries_.clear();
   index_.clear();
   return flows;

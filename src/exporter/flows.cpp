@@ -54,13 +54,14 @@ Result<FlowReport> report_flows(const std::shared_ptr<archive::ArchiveReader>& a
   wanted.dedup = false;  // a copy on another interface is the same flow, not one packet less
   TRY_ASSIGN(Plan plan, make_plan(archive->manifest(), wanted));
   plan.digests = true;
-  Attribution attribution(plan, *archive);
+  TRY_ASSIGN(MemoryBudget::Share memory, reserve_memory(plan, true, cancelled));
+  Attribution attribution(plan, *archive, cancelled);
   FlowTable table(plan, kMostFlows, attribution.any() ? &attribution : nullptr);
   ProcessFilter chosen(wanted, attribution, table);
   MergeSink& sink = ProcessFilter::wanted(wanted) ? static_cast<MergeSink&>(chosen) : table;
-  TRY_ASSIGN(const RunStats stats, run_plan(plan, *archive, wanted, sink, cancelled));
+  TRY_ASSIGN(const RunStats stats, run_plan(plan, *archive, wanted, sink, memory, cancelled));
   FlowReport report;
-  report.flows = table.take();
+  TRY_ASSIGN(report.flows, table.take(cancelled));
   report.packets_read = stats.packets_read;
   report.packets_of_no_flow = table.packets_of_no_flow();
   report.packets_untold = table.packets_untold();
@@ -68,6 +69,7 @@ Result<FlowReport> report_flows(const std::shared_ptr<archive::ArchiveReader>& a
   report.warnings = plan.warnings;
   report.warnings.insert(report.warnings.end(), stats.warnings.begin(), stats.warnings.end());
   for (std::string& line : attribution.warnings()) report.warnings.push_back(std::move(line));
+  for (std::string& line : chosen.warnings()) report.warnings.push_back(std::move(line));
   if (report.packets_untold > 0) {
     report.warnings.push_back(
         fmt::format("there are more than {} flows: {} packets of others are not told; choose with "
@@ -148,6 +150,9 @@ std::string to_json(const Flow& flow) {
   Json json;
   json["node"] = flow.node;
   json["interface"] = flow.interface;
+  if (flow.ifindex != 0) json["ifindex"] = flow.ifindex;
+  if (!flow.vlans.empty()) json["vlans"] = flow.vlans;
+  if (flow.tunnel_id) json["tunnel_id"] = *flow.tunnel_id;
   json["protocol"] = protocol_name(flow.protocol);
   if (flow.state != FlowState::none) json["state"] = state_name(flow.state);
   json["start"] = format_time_ns(flow.first_ns);

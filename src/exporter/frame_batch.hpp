@@ -28,6 +28,7 @@ struct FrameBatch {
   std::vector<PacketRef> packets;    ///< by (time, interface), stored order among equals
   std::vector<DedupKey> keys;        ///< one a packet where duplicates are looked for, else empty
   std::vector<PacketDigest> digests;  ///< one a packet where the plan asks for them, else empty
+  std::vector<Fragment> fragments;    ///< that digests tell of, in any order
   std::vector<uint32_t> interfaces;  ///< those that occur
   uint64_t packets_read = 0;
   packet::UnreadCounts unread{};     ///< packets kept because their addresses could not be read
@@ -38,6 +39,16 @@ struct FrameBatch {
   [[nodiscard]] uint32_t start_of(size_t packet) const {
     return packet == 0 ? begin : packets[packet - 1].end;
   }
+  /// What it takes, unused room included.
+  [[nodiscard]] size_t memory_bytes() const {
+    return bytes.capacity() + packets.capacity() * sizeof(PacketRef) +
+           keys.capacity() * sizeof(DedupKey) + digests.capacity() * sizeof(PacketDigest) +
+           fragments.capacity() * sizeof(Fragment);
+  }
 };
+
+/// Packets [first, last) in memory of their own size.
+[[nodiscard]] std::unique_ptr<FrameBatch> copy_of(const FrameBatch& batch, size_t first,
+                                                  size_t last);
 
 }  // namespace lookback::exporter

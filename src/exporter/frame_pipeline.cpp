@@ -1,35 +1,34 @@
 #include "exporter/frame_pipeline.hpp"
 
+#include <algorithm>
 #include <utility>
+
+#include "exporter/bytes.hpp"
 
 namespace lookback::exporter {
 
 namespace {
 
-/// Spare batches beyond this many are freed.
-constexpr size_t kSpareBatches = 32;
+/// Spare batches beyond this are freed.
+constexpr size_t kSpareBytes = 16 << 20;
+/// Decoded frames that wait to be taken, and those under way, have no more than this, as far as the
+/// manifest tells.
+constexpr uint64_t kAheadBytes = 32 << 20;
 /// A batch that fills less than this share of its memory moves into memory of its own size: where
 /// little matches, many frames may be open at once.
 constexpr size_t kWorthMoving = 4;
 
-size_t used_bytes(const FrameBatch& batch) {
-  return batch.packets.empty() ? 0 : batch.packets.back().end - batch.begin;
+/// The memory that a frame may take once it is decoded.
+uint64_t bytes_of(const Plan& plan, const FrameUnit& unit) {
+  const archive::FrameEntry& frame = unit.member->frames[unit.frame];
+  const uint64_t packets = std::min<uint64_t>(frame.packets, frame.content_bytes / epb::kSmallest);
+  const uint64_t each = sizeof(PacketRef) + (plan.dedup ? sizeof(DedupKey) : 0) +
+                        (plan.digests ? sizeof(PacketDigest) : 0);
+  return frame.content_bytes + packets * each;
 }
 
-std::unique_ptr<FrameBatch> move_into_small(FrameBatch& batch) {
-  auto small = std::make_unique<FrameBatch>();
-  const auto first = batch.bytes.begin() + static_cast<ptrdiff_t>(batch.begin);
-  small->bytes.assign(first, first + static_cast<ptrdiff_t>(used_bytes(batch)));
-  small->packets.assign(batch.packets.begin(), batch.packets.end());
-  for (PacketRef& packet : small->packets) packet.end -= batch.begin;
-  small->keys.assign(batch.keys.begin(), batch.keys.end());
-  small->digests.assign(batch.digests.begin(), batch.digests.end());
-  small->interfaces = batch.interfaces;
-  small->packets_read = batch.packets_read;
-  small->unread = batch.unread;
-  small->cut_packets = batch.cut_packets;
-  small->outside_bounds = batch.outside_bounds;
-  return small;
+size_t used_bytes(const FrameBatch& batch) {
+  return batch.packets.empty() ? 0 : batch.packets.back().end - batch.begin;
 }
 
 tl::unexpected<Error> in_frame(const Error& error, const archive::MemberEntry& member,
@@ -47,6 +46,9 @@ class FramePipeline::Worker {
   FrameScanner scanner;
   std::vector<std::byte> compressed, head, head_part;
   std::unique_ptr<FrameBatch> batch;
+  /// Of the member that was read last, where frames are read again.
+  const archive::MemberEntry* member = nullptr;
+  Interfaces interfaces;
 };
 
 FramePipeline::FramePipeline(const Plan& plan, const archive::ArchiveReader& archive,
@@ -71,14 +73,34 @@ Result<std::unique_ptr<FrameBatch>> FramePipeline::take() {
   Slot& slot = slots_[next_to_take_ % slots_.size()];
   batch_ready_.wait(lock, [&] { return slot.ready; });
   slot.ready = false;
+  ahead_bytes_ -= bytes_of(plan_, plan_.units[next_to_take_]);
   ++next_to_take_;
   room_.notify_one();
   return std::move(slot.batch);
 }
 
+Result<std::unique_ptr<FrameBatch>> FramePipeline::read_again(const FrameUnit& unit) {
+  if (!again_) again_ = std::make_unique<Worker>(plan_, hash_);
+  Worker& worker = *again_;
+  if (worker.member != unit.member) {
+    worker.member = nullptr;
+    TRY(read_head(*unit.member, worker));
+    TRY_ASSIGN(worker.interfaces, parse_interfaces(unit, worker.head));
+    worker.member = unit.member;
+  }
+  if (!worker.batch) worker.batch = empty_batch();
+  ++frames_read_;
+  TRY(archive_.read_frame(*unit.member, unit.frame, worker.decoder, worker.compressed,
+                          worker.batch->bytes));
+  return scan(unit, *worker.interfaces, worker);
+}
+
 void FramePipeline::give_back(std::unique_ptr<FrameBatch> batch) {
   const std::lock_guard lock(mutex_);
-  if (spare_.size() < kSpareBatches) spare_.push_back(std::move(batch));
+  const size_t bytes = batch->memory_bytes();
+  if (bytes > kSpareBytes - std::min(spare_bytes_, kSpareBytes)) return;
+  spare_bytes_ += bytes;
+  spare_.push_back(std::move(batch));
 }
 
 packet::UnreadCounts FramePipeline::unread() const {
@@ -96,7 +118,14 @@ std::unique_ptr<FrameBatch> FramePipeline::empty_batch() {
   if (spare_.empty()) return std::make_unique<FrameBatch>();
   auto batch = std::move(spare_.back());
   spare_.pop_back();
+  spare_bytes_ -= batch->memory_bytes();
   return batch;
+}
+
+bool FramePipeline::may_read_next() const {
+  if (next_to_read_ == next_to_take_) return true;  // the merger waits for it
+  return next_to_read_ < next_to_take_ + slots_.size() &&
+         ahead_bytes_ + bytes_of(plan_, plan_.units[next_to_read_]) <= kAheadBytes;
 }
 
 void FramePipeline::run() {
@@ -106,17 +135,21 @@ void FramePipeline::run() {
     {
       std::unique_lock lock(mutex_);
       room_.wait(lock, [&] {
-        return stopping_ || next_to_read_ == plan_.units.size() ||
-               next_to_read_ < next_to_take_ + slots_.size();
+        return stopping_ || next_to_read_ == plan_.units.size() || may_read_next();
       });
       if (stopping_ || next_to_read_ == plan_.units.size()) return;
       number = next_to_read_++;
       const FrameUnit& unit = plan_.units[number];
+      ahead_bytes_ += bytes_of(plan_, unit);
       Member& member = members_[unit.member_number];
       // Others that need this member's interfaces wait for this thread, which decodes the frame
       // that has them anyway.
       if (unit.frame == 0 && member.state == State::absent) member.state = State::loading;
-      if (next_to_read_ == plan_.units.size()) room_.notify_all();  // the other threads may end
+      if (next_to_read_ == plan_.units.size()) {
+        room_.notify_all();  // the other threads may end
+      } else if (may_read_next()) {
+        room_.notify_one();
+      }
     }
     const FrameUnit& unit = plan_.units[number];
     auto batch = read(unit, worker);
@@ -146,10 +179,17 @@ Result<std::unique_ptr<FrameBatch>> FramePipeline::read(const FrameUnit& unit, W
     return tl::make_unexpected(decoded.error());
   }
   TRY_ASSIGN(const Interfaces interfaces, interfaces_of(unit, batch.bytes, worker));
-  if (const auto scanned = worker.scanner.scan(unit, *interfaces, batch); !scanned) {
+  return scan(unit, *interfaces, worker);
+}
+
+Result<std::unique_ptr<FrameBatch>> FramePipeline::scan(const FrameUnit& unit,
+                                                        const MemberInterfaces& interfaces,
+                                                        Worker& worker) {
+  FrameBatch& batch = *worker.batch;
+  if (const auto scanned = worker.scanner.scan(unit, interfaces, batch); !scanned) {
     return in_frame(scanned.error(), *unit.member, unit.frame);
   }
-  if (used_bytes(batch) * kWorthMoving < batch.bytes.capacity()) return move_into_small(batch);
+  if (used_bytes(batch) * kWorthMoving < batch.bytes.capacity()) return copy_of(batch, 0, batch.packets.size());
   return std::move(worker.batch);
 }
 
@@ -169,9 +209,7 @@ Result<FramePipeline::Interfaces> FramePipeline::interfaces_of(const FrameUnit& 
       TRY(read_head(*unit.member, worker));
       content = worker.head;
     }
-    auto interfaces = read_member_interfaces(content, unit.node, plan_);
-    if (!interfaces) return in_frame(interfaces.error(), *unit.member, 0);
-    return std::make_shared<const MemberInterfaces>(std::move(*interfaces));
+    return parse_interfaces(unit, content);
   }();
   publish(unit.member_number, parsed);
   return parsed;
@@ -193,6 +231,13 @@ Result<> FramePipeline::read_head(const archive::MemberEntry& member, Worker& wo
     }
   }
   return {};
+}
+
+Result<FramePipeline::Interfaces> FramePipeline::parse_interfaces(
+    const FrameUnit& unit, std::span<const std::byte> first_frames) {
+  auto interfaces = read_member_interfaces(first_frames, unit.node, plan_);
+  if (!interfaces) return in_frame(interfaces.error(), *unit.member, 0);
+  return std::make_shared<const MemberInterfaces>(std::move(*interfaces));
 }
 
 void FramePipeline::publish(uint32_t member, Result<Interfaces> interfaces) {

@@ -129,6 +129,7 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
   batch.packets.clear();
   batch.keys.clear();
   batch.digests.clear();
+  batch.fragments.clear();
   batch.interfaces.clear();
   batch.packets_read = 0;
   batch.outside_bounds = false;
@@ -157,7 +158,9 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
     if (view.interface >= interfaces.table.size()) {
       return fail(ErrorKind::corrupt, "an interface is described behind the first packet");
     }
-    ++batch.packets_read;
+    // What the export has of memory is counted by what the manifest says.
+    if (++batch.packets_read > frame.packets)
+      return fail(ErrorKind::corrupt, "more packets than the {} that are declared", frame.packets);
     const MemberInterface& interface = interfaces.table[view.interface];
     const int64_t node_time = view.time_ns;
     if (!accepted.contains(node_time)) {
@@ -196,7 +199,9 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
       key.error_ns = node.clock.measured() ? clock.error_ns : kUnmeasuredErrorNs;
     }
     if (plan_.digests) {
-      batch.digests.push_back(digest_of(interface.link_type, data, view.original_length));
+      packet::PacketView kept = view;
+      kept.data = data;
+      batch.digests.push_back(digest_of(interface.link_type, kept, batch.fragments));
     }
     store(block + epb::kInterface, interface.output);
     if (!interfaces.processes.empty()) {

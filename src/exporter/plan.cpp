@@ -1,10 +1,12 @@
 #include "exporter/plan.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "exporter/coverage.hpp"
 #include "lookback/base/gap_reason.hpp"
 #include "lookback/base/names.hpp"
+#include "lookback/exporter/member_bounds.hpp"
 #include "lookback/packet/summary.hpp"
 
 namespace lookback::exporter {
@@ -98,6 +100,7 @@ Result<> choose_interfaces(const ExportOptions& options, Plan& plan) {
       std::make_unique<InterfaceTable>(options.interfaces, options.filter, plan.nodes.size() > 1);
   for (uint32_t number = 0; number < plan.nodes.size(); ++number) {
     const archive::NodeEntry& node = *plan.nodes[number].entry;
+    plan.nodes[number].first_interface = static_cast<uint32_t>(plan.interfaces->size());
     for (const archive::InterfaceEntry& interface : node.interfaces) {
       (void)plan.interfaces->resolve(number, node.name, interface.name, interface.link_type,
                                      interface.same_name, &interface);
@@ -203,20 +206,6 @@ class FrameChooser {
   bool by_filter_any_ = false, by_network_any_ = false;
 };
 
-bool holds_packets(const archive::MemberEntry& member) {
-  const std::string_view name = member.name;
-  return !member.node.empty() && name.ends_with(".pcapng") &&
-         name.starts_with(fmt::format("nodes/{}/packets/", member.node));
-}
-
-bool has_events(const archive::Manifest& manifest, const std::string& node) {
-  const std::string folder = fmt::format("nodes/{}/os-events/", node);
-  return std::any_of(manifest.members.begin(), manifest.members.end(),
-                     [&](const archive::MemberEntry& member) {
-                       return std::string_view(member.name).starts_with(folder);
-                     });
-}
-
 /// Only OS events tell processes: a node without them has none of the packets that are wanted.
 Result<> choose_processes(const archive::Manifest& manifest, const ExportOptions& options,
                           Plan& plan) {
@@ -227,9 +216,13 @@ Result<> choose_processes(const archive::Manifest& manifest, const ExportOptions
   if (words.empty()) return {};
   plan.processes = list(words);
   plan.digests = true;
+  std::set<std::string_view> with_events;
+  for (const archive::MemberEntry& member : manifest.members) {
+    if (const auto node = node_of_events(member); !node.empty()) with_events.insert(node);
+  }
   size_t without = 0;
   for (const PlannedNode& node : plan.nodes) {
-    if (has_events(manifest, node.entry->name)) continue;
+    if (with_events.contains(node.entry->name)) continue;
     ++without;
     plan.warnings.push_back(
         fmt::format("node {} has no OS events: which process a packet belongs to is not known, and "
@@ -269,16 +262,28 @@ void choose_frames(const archive::Manifest& manifest, const std::string& filter,
       any = true;
       const int64_t lower =
           plan.align_clocks ? node.clock.lowest_hub(entry.first_ns, entry.last_ns) : entry.first_ns;
-      plan.units.push_back({&member, plan.members, frame, number->second, order, lower});
+      plan.units.push_back(
+          {&member, plan.members, frame, number->second, order, lower, node.first_interface});
     }
     if (any) ++plan.members;
   }
   std::sort(plan.units.begin(), plan.units.end(), [](const FrameUnit& a, const FrameUnit& b) {
-    return a.lower_ns != b.lower_ns ? a.lower_ns < b.lower_ns : a.stored_order < b.stored_order;
+    return std::tie(a.lower_ns, a.lower_interface, a.stored_order) <
+           std::tie(b.lower_ns, b.lower_interface, b.stored_order);
   });
 }
 
 }  // namespace
+
+std::string_view node_of_events(const archive::MemberEntry& member) {
+  constexpr std::string_view kBefore = "nodes/", kBehind = "/os-events/", kEnding = ".ndjson";
+  std::string_view name = member.name;
+  if (!name.starts_with(kBefore) || !name.ends_with(kEnding)) return {};
+  name.remove_prefix(kBefore.size());
+  const size_t end = name.find('/');
+  if (end == std::string_view::npos || !name.substr(end).starts_with(kBehind)) return {};
+  return name.substr(0, end);
+}
 
 std::string link_type_name(uint16_t link_type) {
   switch (link_type) {

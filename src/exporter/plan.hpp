@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct PlannedNode {
   ClockMap clock;
   std::vector<TimeWindow> accepted;  ///< node times that are exported
   std::vector<PlannedGap> gaps;      ///< sorted by written_end_ns
+  uint32_t first_interface = 0;      ///< of the output; none of its interfaces has a lower number
 };
 
 /// An interface of the output; its number there is its place in the table.
@@ -92,6 +94,7 @@ struct FrameUnit {
   uint32_t node = 0;
   uint32_t stored_order = 0;  ///< of the frame among all of the archive
   int64_t lower_ns = 0;       ///< no packet in it is written with an earlier stamp
+  uint32_t lower_interface = 0;  ///< nor on an interface of a lower number
 };
 
 struct Plan {
@@ -99,7 +102,7 @@ struct Plan {
   std::vector<PlannedNode> nodes;  ///< in manifest order
   std::unique_ptr<InterfaceTable> interfaces;
   std::unique_ptr<ProcessTable> process_blocks = std::make_unique<ProcessTable>();
-  std::vector<FrameUnit> units;  ///< by lower_ns
+  std::vector<FrameUnit> units;  ///< by lower_ns, lower_interface, stored_order
   uint32_t members = 0;
   uint64_t frames_skipped = 0;
   packet::NetworkFilter networks;
@@ -121,6 +124,8 @@ struct Plan {
 [[nodiscard]] Result<Plan> make_plan(const archive::Manifest& manifest,
                                      const ExportOptions& options);
 
+/// The node whose OS events a member holds; empty: it holds none.
+[[nodiscard]] std::string_view node_of_events(const archive::MemberEntry& member);
 /// "Ethernet", "raw IP", "link type 42".
 [[nodiscard]] std::string link_type_name(uint16_t link_type);
 /// "lost 12 packets between T and T: reason", stamps as they are written.

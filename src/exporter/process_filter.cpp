@@ -10,6 +10,7 @@ namespace {
 
 /// An id may be given by its beginning, as docker and crictl show it; less is a name.
 constexpr size_t kShortestId = 6;
+constexpr uint8_t kIcmp = 1, kTcp = 6, kUdp = 17, kIcmp6 = 58;
 
 bool is_named(const std::vector<std::string>& patterns, std::string_view name) {
   return !name.empty() &&
@@ -53,9 +54,30 @@ Result<> ProcessFilter::write(const FrameBatch& batch, uint32_t node, size_t fir
     TRY_ASSIGN(const PacketOwners owners,
                attribution_.of(node, batch.packets[i].interface, batch.digests[i],
                                batch.packets[i].time_ns));
-    if (matches(owners.sender) || matches(owners.receiver)) TRY(next_.write(batch, node, i, i + 1));
+    if (matches(owners.sender) || matches(owners.receiver)) {
+      TRY(next_.write(batch, node, i, i + 1));
+    } else if (const PacketDigest& packet = batch.digests[i]; packet.is_ip) {
+      if (packet.protocol == kIcmp || packet.protocol == kIcmp6) {
+        ++icmp_;
+      } else if (packet.protocol != kTcp && packet.protocol != kUdp) {
+        ++other_protocols_;
+      }
+    }
   }
   return {};
+}
+
+std::vector<std::string> ProcessFilter::warnings() const {
+  std::vector<std::string> lines;
+  const auto say = [&](uint64_t packets, std::string_view what) {
+    if (packets == 0) return;
+    lines.push_back(fmt::format("{} packets of {} are left out: OS events tell whose the sockets "
+                                "of TCP and UDP are, and none of other protocols",
+                                packets, what));
+  };
+  say(icmp_, "ICMP");
+  say(other_protocols_, "protocols beside TCP, UDP and ICMP");
+  return lines;
 }
 
 }  // namespace lookback::exporter

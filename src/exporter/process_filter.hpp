@@ -1,6 +1,9 @@
 #pragma once
 // Lets through the packets of chosen processes and containers.
 
+#include <string>
+#include <vector>
+
 #include "exporter/attribution.hpp"
 #include "exporter/merge_sink.hpp"
 
@@ -19,12 +22,17 @@ class ProcessFilter final : public MergeSink {
                                size_t last) override;
   void count_copy(uint32_t interface) override { next_.count_copy(interface); }
 
+  /// What could not be decided, one line each.
+  [[nodiscard]] std::vector<std::string> warnings() const;
+
  private:
   [[nodiscard]] bool matches(const context::Owner* owner) const;
 
   const ExportOptions& options_;
   Attribution& attribution_;
   MergeSink& next_;
+  /// Packets left out because the events tell no owner of their protocol.
+  uint64_t icmp_ = 0, other_protocols_ = 0;
 };
 
 }  // namespace lookback::exporter

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,11 +35,15 @@ struct MemberContent {
   uint64_t packets = 0;
 };
 
+/// Looks at the content of a frame while it is at hand; an error of it is one of the member.
+using FrameVisitor = std::function<Result<>(const FrameEntry&, std::span<const std::byte>)>;
+
 /// Checks members one after the other with the same memory: a decoder and one frame's content. One thread.
 class MemberChecker {
  public:
   /// Decodes every frame within limits and holds sizes, sums and hash against what is declared. Kind corrupt names the difference.
-  [[nodiscard]] Result<> check(const MemberContent& member);
+  /// `visit` gets the frames in order.
+  [[nodiscard]] Result<> check(const MemberContent& member, const FrameVisitor& visit = {});
 
  private:
   friend Result<> check_member(const MemberContent& member, FrameDecoder& decoder);

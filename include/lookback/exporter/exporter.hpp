@@ -1,6 +1,7 @@
 #pragma once
-// Archive → one merged, filtered capture file. Streams: memory depends on how many frames overlap
-// in time, never on the archive's size.
+// Archive → one merged, filtered capture file. Streams, in bounded memory: where more frames overlap
+// in time than have room, some are read again. All exports of a process share one bound; one that
+// finds no room waits for others, and fails with kind failed where they take too long.
 //
 // Order: by the stamps that are written, then node (manifest order), interface, stored order.
 // pcapng: one section. Each interface has its description block ("node NAME") before the packets;
@@ -56,7 +57,8 @@ struct ExportStats {
   uint64_t packets_read = 0, packets_written = 0, bytes_written = 0, duplicates_dropped = 0;
   uint64_t frames_read = 0, frames_skipped = 0;
   uint64_t dedup_evictions = 0;   ///< sightings forgotten because the table was full
-  uint64_t most_frames_open = 0;  ///< that were in memory at once because they overlap in time
+  uint64_t most_frames_open = 0;   ///< that overlap in time, and were begun and not done at once
+  uint64_t frames_read_again = 0;  ///< because not all of those had room in memory
   bool complete = true;           ///< false: the exported window has gaps or missing nodes
   std::vector<std::string> warnings;
 };

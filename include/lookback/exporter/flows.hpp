@@ -38,15 +38,21 @@ enum class FlowState : uint8_t {
   reset,
 };
 
-/// Packets of one protocol between two ends as one node saw them; a TCP connection that reuses the
-/// ports of an earlier one is a flow of its own. Where several interfaces of a node saw the same
-/// flow, the figures are those of the one that saw most of it.
+/// Packets of one protocol between two ends in one network (VLAN, tunnel) as one node saw them; a
+/// TCP connection that reuses the ports of an earlier one is a flow of its own. Where several
+/// interfaces of a node saw the same flow, or one saw it twice, the figures are those of the
+/// sighting with most of it.
 struct Flow {
   std::string node, interface;
+  uint32_t ifindex = 0;  ///< of the node's interface, where a capture of all of them tells it; else 0
+  std::vector<uint16_t> vlans;        ///< ids of its tags, the outermost first, at most two
+  std::optional<uint32_t> tunnel_id;  ///< VNI of VXLAN or Geneve, key of GRE
   uint8_t protocol = 0;  ///< an IP protocol number
   FlowState state = FlowState::none;
-  /// The client is who opened the connection; where that is not in the capture, who sent first,
-  /// unless only its port is a service's.
+  /// The client is who opened the connection. Where that is not in the capture, the server is who
+  /// listened by the node's OS events, or who has the likelier port of a service: a known one, one
+  /// that hosts do not choose for clients, the lower one of a connection. Else the client is who
+  /// sent first.
   FlowEnd client, server;
   int64_t first_ns = 0, last_ns = 0;  ///< stamps as an export writes them
   /// Of the TCP handshake, else the shortest that data and their acknowledgments tell.

@@ -255,6 +255,38 @@ TEST_CASE("packets are chosen by process, pid and container", "[attribution]") {
   CHECK(refused.error().kind == ErrorKind::not_found);
 }
 
+TEST_CASE("fragments are chosen with their datagram, other protocols are told of", "[attribution]") {
+  const TemporaryDirectory folder;
+  NodeSpec node = node_spec("a", {"eth0"});
+  const std::string ends = "\"socket\":1,\"protocol\":\"udp\",\"netns\":1,\"local\":\"10.0.0.1\","
+                           "\"local_port\":4000,\"remote\":\"10.0.0.2\",\"remote_port\":53";
+  node.events = {{at(kNsPerSecond, "udp", ends + pid(9, "dig"))}};
+  const int first_at = GENERATE(0, 1, 2);
+  for (int i = 0; i < 3; ++i) {
+    Ip ip{false, 0x0a000001, 0x0a000002};
+    ip.id = 77;
+    ip.more_fragments = i != (first_at == 2 ? 1 : 2);  // all but the datagram's last
+    ip.fragment_offset = static_cast<uint16_t>(i == first_at ? 0 : 10 + i);
+    node.packets.push_back(
+        {0, kNsPerSecond + kMs + i,
+         ethernet_ip({}, i == first_at ? udp_packet(ip, {4000, 53}, Bytes(80, 'x'))
+                                       : ip_packet(ip, 17, Bytes(80, 'y')))});
+  }
+  node.packets.push_back(
+      {0, kNsPerSecond + 2 * kMs, ethernet_ip({}, ip_packet({}, 1, Bytes(8, '\0')))});
+  const auto archive = make_archive(folder, {node}, {0, 100 * kNsPerSecond});
+  ExportOptions options;
+  options.processes = {"dig"};
+  const Export done = run_export(archive, options);
+  CHECK(done.stats.packets_written == 3);
+  REQUIRE(done.stats.warnings.size() == 1);
+  CHECK_THAT(done.stats.warnings[0], Catch::Contains("1 packets of ICMP are left out"));
+  const auto flows = report_flows(archive, options);
+  REQUIRE(flows->flows.size() == 1);
+  CHECK(flows->flows[0].client.pid == 9);
+  CHECK(flows->flows[0].packets() == 3);
+}
+
 TEST_CASE("flows know their processes and containers", "[attribution]") {
   const TemporaryDirectory folder;
   const auto archive = make_archive(folder, {busy_node()}, {0, 100 * kNsPerSecond});
