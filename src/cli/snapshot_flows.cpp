@@ -32,7 +32,7 @@ constexpr std::string_view kCsvHeader =
     "start,end,node,interface,protocol,state,client_ip,client_port,server_ip,server_port,packets,"
     "bytes,retransmits,rtt_us,client_packets,client_bytes,client_retransmits,server_packets,"
     "server_bytes,server_retransmits,client_pid,client_process,client_container,server_pid,"
-    "server_process,server_container\n";
+    "server_process,server_container,vlans,tunnel_id,ifindex\n";
 
 /// RFC 4180: quoted where it must be.
 std::string csv_field(const std::string& text) {
@@ -49,6 +49,25 @@ std::string csv_field(const std::string& text) {
 std::string figure(const Json& object, std::string_view key) {
   const Json& value = member_of(object, key);
   return value.is_number() ? value.dump() : std::string();
+}
+
+/// "100.10", the outermost first; nothing without tags.
+std::string vlans_of(const Json& flow) {
+  std::string text;
+  for (const Json& vlan : member_of(flow, "vlans")) {
+    if (!text.empty()) text += '.';
+    text += vlan.dump();
+  }
+  return text;
+}
+
+/// "tcp", "tcp vlan 100.10", "udp tunnel 7"
+std::string protocol_and_network(const Json& flow) {
+  std::string text = text_of(flow, "protocol");
+  if (const std::string vlans = vlans_of(flow); !vlans.empty()) text += " vlan " + vlans;
+  if (const std::string tunnel = figure(flow, "tunnel_id"); !tunnel.empty())
+    text += " tunnel " + tunnel;
+  return text;
 }
 
 std::string csv_line(const Json& flow) {
@@ -73,6 +92,9 @@ std::string csv_line(const Json& flow) {
     add(text_of(*end, "process"));
     add(text_of(*end, "container"));
   }
+  add(vlans_of(flow));
+  add(figure(flow, "tunnel_id"));
+  add(figure(flow, "ifindex"));
   line.back() = '\n';
   return line;
 }
@@ -125,7 +147,7 @@ class Printer {
     const uint64_t again = number("retransmits");
     table_.add({time_of(flow, "start"),
                 text_of(flow, "node"),
-                text_of(flow, "protocol"),
+                protocol_and_network(flow),
                 endpoint(member_of(flow, "client")),
                 endpoint(member_of(flow, "server")),
                 grouped(number("packets")),

@@ -11,6 +11,7 @@
 #include "cli/snapshot_view.hpp"
 #include "lookback/archive/archive.hpp"
 #include "lookback/base/size.hpp"
+#include "lookback/exporter/member_bounds.hpp"
 
 namespace lookback::cli {
 
@@ -40,7 +41,7 @@ Result<int> verify_file(const Options& options) {
   Progress progress;
   const auto report = archive::verify_archive(
       options.snapshot, [&](uint64_t done, uint64_t total) { progress.update(done, total); },
-      &interrupt.flag());
+      &interrupt.flag(), exporter::bounds_visitor());
   progress.clear();
   if (!report) {
     if (interrupt.requested()) return interrupt.exit_status();

@@ -11,6 +11,7 @@
 #include "lookback/archive/verify.hpp"
 #include "lookback/base/hash.hpp"
 #include "lookback/base/log.hpp"
+#include "lookback/exporter/member_bounds.hpp"
 #include "lookback/http/range.hpp"
 
 namespace lookback::hub {
@@ -141,7 +142,7 @@ Result<std::string> import_archive(http::Request& request, ApiContext& context) 
   TRY_ASSIGN(const auto claim, context.snapshots.claim(name));
   const ImportFolder folder(context, random_hex(8));
   TRY(spool(request, context, folder));
-  const auto verified = archive::verify_archive(folder.file(), {}, &context.stopping);
+  const auto verified = archive::verify_archive(folder.file(), {}, &context.stopping, exporter::bounds_visitor());
   if (!verified) {
     if (verified.error().kind == ErrorKind::cancelled) return tl::make_unexpected(verified.error());
     const std::string file = request.query_value("file").value_or("the file");

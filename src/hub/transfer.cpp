@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lookback/base/log.hpp"
+#include "lookback/exporter/member_bounds.hpp"
 
 namespace lookback::hub {
 
@@ -191,8 +192,14 @@ bool NodeTransfer::transfer_member(size_t position, MemberSink& sink, TransferSl
       } else {
         member = tl::make_unexpected(fetched.error());
       }
+      exporter::MemberBounds bounds;
+      archive::FrameVisitor visit;
+      if (!node_.members[position].os_events)
+        visit = [&](const archive::FrameEntry& frame, std::span<const std::byte> content) {
+          return bounds.check(frame, content);
+        };
       Result<> done =
-          member ? checker.check(*member) : Result<>(tl::make_unexpected(member.error()));
+          member ? checker.check(*member, visit) : Result<>(tl::make_unexpected(member.error()));
       if (done) done = sink.store(node_, index, *member);
       if (done) {
         finish(position, MemberOutcome::stored, "", member->packets, member->size);

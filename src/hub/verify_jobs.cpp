@@ -4,6 +4,7 @@
 #include "lookback/archive/verify.hpp"
 #include "lookback/base/hash.hpp"
 #include "lookback/base/log.hpp"
+#include "lookback/exporter/member_bounds.hpp"
 #include "parallel.hpp"
 
 namespace lookback::hub {
@@ -64,7 +65,7 @@ void VerifyJobs::run(const std::shared_ptr<Job>& job) {
     job->total = total;
   };
   const auto file = archive::open_archive_file(job->archive, archive::Links::refuse);
-  const auto report = file ? archive::verify_archive(job->archive, progress, &stopping_)
+  const auto report = file ? archive::verify_archive(job->archive, progress, &stopping_, exporter::bounds_visitor())
                            : Result<archive::VerifyReport>(tl::make_unexpected(file.error()));
   const std::lock_guard lock(mutex_);
   if (report) {

@@ -67,6 +67,7 @@ void each_field(E& e, const Event& d, Visit&& visit) {
   visit(42, e.peer_netns, d.peer_netns);
   visit(43, e.recorder, d.recorder);
   visit(44, e.loopback, d.loopback);
+  visit(45, e.v6only, d.v6only);
 }
 
 uint64_t zigzag(int64_t value) {

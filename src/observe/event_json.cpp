@@ -145,6 +145,7 @@ class Line {
     known("netns", e_.netns);
     end_point("local", "local_port", e_.local, e_.local_port);
     end_point("remote", "remote_port", e_.remote, e_.remote_port);
+    if (e_.v6only) flag("v6only", true);
   }
   void role() {
     if (e_.role != Role::unknown) text("role", e_.role == Role::client ? "client" : "server");

@@ -124,6 +124,19 @@ std::optional<ProcessStat> parse_stat(std::string_view text) {
   return stat;
 }
 
+std::string name_of_file(std::string_view link, const std::string& folder) {
+  constexpr std::string_view kDeleted = " (deleted)";
+  if (!link.ends_with(kDeleted)) return std::string(link);
+  // A file may be called so. What the process runs is it only if it is there, and the same.
+  struct stat named {}, running {};
+  if (stat((folder + "/root" + std::string(link)).c_str(), &named) == 0 &&
+      stat((folder + "/exe").c_str(), &running) == 0 && named.st_dev == running.st_dev &&
+      named.st_ino == running.st_ino)
+    return std::string(link);
+  link.remove_suffix(kDeleted.size());
+  return std::string(link);
+}
+
 std::optional<Event> read_process(uint32_t pid, const ClockBase& clock) {
   const std::string folder = fmt::format("/proc/{}", pid);
   const auto stat_text = read_small_file(folder + "/stat", kMostStat);
@@ -146,7 +159,7 @@ std::optional<Event> read_process(uint32_t pid, const ClockBase& clock) {
   }
   char exe[4096];
   if (const ssize_t length = readlink((folder + "/exe").c_str(), exe, sizeof exe); length > 0)
-    event.exe.assign(exe, static_cast<size_t>(length));
+    event.exe = name_of_file({exe, static_cast<size_t>(length)}, folder);
   return event;
 }
 

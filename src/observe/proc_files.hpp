@@ -30,6 +30,9 @@ struct ClockBase {
 [[nodiscard]] std::map<uint32_t, Fd> open_network_namespaces(const std::vector<uint32_t>& pids);
 /// Adds those that have a name in a folder such as /run/netns.
 void open_named_namespaces(const std::string& folder, std::map<uint32_t, Fd>& spaces);
+/// The name that a process' file had when it was run: `link` is what /proc/<pid>/exe points to, where
+/// the kernel adds " (deleted)" once it has none; `folder` is /proc/<pid>.
+[[nodiscard]] std::string name_of_file(std::string_view link, const std::string& folder);
 /// A process as an event of kind process without its cgroup; nothing where it is gone.
 [[nodiscard]] std::optional<Event> read_process(uint32_t pid, const ClockBase& clock);
 /// The parts of /proc/<pid>/stat that are used.

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
@@ -56,6 +57,20 @@ std::unordered_map<uint32_t, uint32_t> socket_owners(const std::vector<uint32_t>
   return owners;
 }
 
+/// Whether a message's attributes say that a socket is for IPv6 alone. The kernel says it of those
+/// that listen or are not connected.
+bool is_v6only(std::span<const std::byte> attributes) {
+  while (attributes.size() >= sizeof(nlattr)) {
+    nlattr head;
+    std::memcpy(&head, attributes.data(), sizeof head);
+    if (head.nla_len < sizeof head || head.nla_len > attributes.size()) return false;
+    if ((head.nla_type & NLA_TYPE_MASK) == INET_DIAG_SKV6ONLY && head.nla_len > sizeof head)
+      return attributes[sizeof head] != std::byte{0};
+    attributes = attributes.subspan(std::min<size_t>(NLA_ALIGN(head.nla_len), attributes.size()));
+  }
+  return false;
+}
+
 Result<> take_diag(uint16_t type, std::span<const std::byte> body, uint8_t protocol, uint32_t netns,
                    std::vector<DiagSocket>& out) {
   if (type != SOCK_DIAG_BY_FAMILY || out.size() >= kMostSockets) return {};
@@ -77,6 +92,7 @@ Result<> take_diag(uint16_t type, std::span<const std::byte> body, uint8_t proto
   const auto remote = Address::make(family, reinterpret_cast<const uint8_t*>(diag.id.idiag_dst));
   event.remote_port = ntohs(diag.id.idiag_dport);
   if (event.remote_port != 0 || !remote.any()) event.remote = remote;
+  if (family == 6 && event.local.any()) event.v6only = is_v6only(body.subspan(sizeof diag));
   if (event.local_port != 0) out.push_back(std::move(found));
   return {};
 }

@@ -29,6 +29,7 @@ void fill_ends(Event& event, const lb_endpoints& ends) {
   event.netns = ends.netns;
   event.local_port = ends.local_port;
   event.remote_port = ends.remote_port;
+  event.v6only = ends.v6only != 0;
   event.local = Address::make(family, ends.local);
   event.remote = Address::make(family, ends.remote);
   // One end at any address: the other is written in the family of the first.

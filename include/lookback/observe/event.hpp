@@ -82,6 +82,7 @@ struct Event {
   uint8_t protocol = 0, state = 0;
   Role role = Role::unknown;
   bool first = false, sent_reset = false, has_bytes = false;
+  bool v6only = false;  ///< a socket for any address, but of IPv6 alone
   uint16_t local_port = 0, remote_port = 0;
   uint32_t netns = 0;
   Address local, remote;

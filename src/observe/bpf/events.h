@@ -49,7 +49,7 @@ struct lb_endpoints {
   __u8 family; /* 4 or 6 */
   __u8 protocol;
   __u8 state; /* of TCP, as the kernel numbers it */
-  __u8 reserved;
+  __u8 v6only; /* bound to IPv6 alone */
   __u16 local_port, remote_port; /* host order */
   __u32 netns;
   __u8 local[16], remote[16]; /* IPv4: the first four */

@@ -106,6 +106,7 @@ struct sock_common {
   };
   unsigned short skc_family;
   unsigned char skc_state;
+  unsigned char skc_ipv6only : 1;
   possible_net_t skc_net;
   struct in6_addr skc_v6_daddr;
   struct in6_addr skc_v6_rcv_saddr;

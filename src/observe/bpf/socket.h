@@ -114,7 +114,7 @@ static __always_inline void fill_ends(struct lb_endpoints* ends, struct sock* sk
   ends->family = family == LB_AF_INET6 ? 6 : 4;
   ends->protocol = LB_TCP;
   LB_COMMON(ends->state, &copy, sk, skc_state);
-  ends->reserved = 0;
+  ends->v6only = 0;
   LB_COMMON(ends->local_port, &copy, sk, skc_num);
   LB_COMMON(port, &copy, sk, skc_dport);
   ends->remote_port = bpf_ntohs(port);
@@ -126,6 +126,9 @@ static __always_inline void fill_ends(struct lb_endpoints* ends, struct sock* sk
     __builtin_memcpy(ends->local, &address, 16);
     LB_COMMON(address, &copy, sk, skc_v6_daddr);
     __builtin_memcpy(ends->remote, &address, 16);
+    /* Of a connection the ends say it. */
+    if (!port)
+      ends->v6only = BPF_CORE_READ_BITFIELD_PROBED((struct sock_common*)sk, skc_ipv6only);
   } else {
     __be32 address;
     __builtin_memset(ends->local, 0, 32);

@@ -8,6 +8,7 @@
 #include "lookback/archive/tar.hpp"
 #include "lookback/archive/verify.hpp"
 #include "lookback/base/fd.hpp"
+#include "lookback/packet/pcapng.hpp"
 #include "support/hub_fixture.hpp"
 
 using namespace lookback;
@@ -96,6 +97,32 @@ TEST_CASE("a member with a wrong hash is left out") {
   liar.add_member(member);
   check_lie(liar, "SHA-256");
   CHECK(liar.gets().at(1) == 2);  // tried once more: the network may have been to blame
+}
+
+TEST_CASE("a frame whose declared bounds are not its packets' is refused") {
+  FakeNode liar("liar");
+  with_good_member(liar);
+  auto member = make_member("liar", now_ns() - 4'000'000'000, 50);
+  SECTION("times that would keep it open") {
+    member.frames[0].first_ns = 0;
+  }
+  SECTION("times that would hide it") {
+    member.frames[0].last_ns -= 1;
+  }
+  SECTION("a number of packets") {
+    member.packets += 1;
+    member.frames[0].packets += 1;
+  }
+  liar.add_member(member);
+  check_lie(liar, "declared");
+}
+
+TEST_CASE("a member of packets that no export could read is refused") {
+  FakeNode liar("liar");
+  with_good_member(liar);
+  const std::vector<std::byte> content(512, std::byte{'x'});
+  liar.add_member(member_saying(content, 512));
+  check_lie(liar, "impossible length");
 }
 
 TEST_CASE("a member damaged on the way once is fetched again") {
@@ -335,15 +362,19 @@ TEST_CASE("lists that would fill the manifest are refused") {
   with_good_member(liar);
   constexpr size_t kFrames = 1000;
   for (size_t i = 0; i < 13; ++i) {
-    const std::vector<std::byte> content(1, static_cast<std::byte>(i));
-    const auto frame = frame_of(content);
+    packet::Buffer head, interface, whole;
+    packet::append_section_header(head, "liar " + std::to_string(i));
+    packet::append_interface(interface, {"eth0", "node liar", 1, 0, "", ""});
     archive::MemberContent member;
     for (size_t k = 0; k < kFrames; ++k) {
+      const packet::Buffer& content = k == 0 ? head : interface;
+      const auto frame = frame_of(content);
       member.compressed.insert(member.compressed.end(), frame.begin(), frame.end());
-      member.frames.push_back({frame.size(), 1, 0, 0, 0, std::string(3000, 'a')});
+      member.frames.push_back({frame.size(), content.size(), 0, 0, 0, std::string(3000, 'a')});
+      whole.insert(whole.end(), content.begin(), content.end());
     }
-    member.size = kFrames;
-    member.sha256 = sha256_hex(std::vector<std::byte>(kFrames, content[0]));
+    member.size = whole.size();
+    member.sha256 = sha256_hex(whole);
     const auto wire = wire_of(member);
     REQUIRE(archive::decode_member(wire));
     liar.add_wire(wire, member.size);
