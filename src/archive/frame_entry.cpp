@@ -44,7 +44,7 @@ void append_json_string(std::string& out, std::string_view text) {
     out += '"';
     return;
   }
-  out += Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+  out += dump_json(Json(text));
 }
 
 void append_frames(std::string& out, std::span<const FrameEntry> frames) {

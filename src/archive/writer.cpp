@@ -70,7 +70,7 @@ struct ArchiveWriter::Impl {
 
   Result<> publish(const std::filesystem::path& final_path) {
     if (::fsync(file.fd()) != 0) return fail_errno(errno, "fsync");
-    if (::fchmod(file.fd(), 0444) != 0) return fail_errno(errno, "chmod");
+    if (::fchmod(file.fd(), 0400) != 0) return fail_errno(errno, "chmod");
     return rename_exclusively(path, final_path);
   }
 };

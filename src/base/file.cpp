@@ -65,7 +65,7 @@ Result<> rename_exclusively(const fs::path& from, const fs::path& to) {
 Result<> make_directories(const fs::path& path, mode_t mode) {
   std::error_code ec;
   if (fs::is_directory(path, ec)) return {};
-  if (path.has_parent_path() && path.parent_path() != path) TRY(make_directories(path.parent_path(), 0755));
+  if (path.has_parent_path() && path.parent_path() != path) TRY(make_directories(path.parent_path(), mode));
   if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST)
     return fail_errno(errno, fmt::format("cannot create the directory {}", path.string()));
   if (!fs::is_directory(path, ec)) return fail(ErrorKind::failed, "{} is not a directory", path.string());

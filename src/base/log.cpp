@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lookback/base/clock.hpp"
+#include "lookback/base/text.hpp"
 #include "lookback/base/time.hpp"
 
 namespace lookback {
@@ -21,12 +22,9 @@ LogLevel log_level() { return g_level.load(std::memory_order_relaxed); }
 void log_line(LogLevel level, std::string_view message) {
   if (level < log_level()) return;
   const int64_t now_ms = Clock::system().realtime_ns() / 1'000'000;
-  std::string line = fmt::format("{} {} {}\n", format_time(now_ms * 1'000'000),
-                                 kNames[static_cast<int>(level)], message);
-  for (size_t i = 0; i + 1 < line.size(); ++i) {
-    // A name from outside must not be able to forge a second line.
-    if (static_cast<unsigned char>(line[i]) < 0x20) line[i] = ' ';
-  }
+  // A name from outside must not be able to forge a second line, or to steer a terminal.
+  const std::string line = fmt::format("{} {} {}\n", format_time(now_ms * 1'000'000),
+                                       kNames[static_cast<int>(level)], printable(message));
   // One write, so that lines of several threads and processes do not mix.
   [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, line.data(), line.size());
 }

@@ -46,7 +46,8 @@ Result<std::string> expand_snapshot_name(std::string_view pattern, int64_t now_n
 }
 
 bool glob_match(std::string_view pattern, std::string_view text) {
-  return ::fnmatch(std::string(pattern).c_str(), std::string(text).c_str(), 0) == 0;
+  return pattern == text ||
+         ::fnmatch(std::string(pattern).c_str(), std::string(text).c_str(), FNM_NOESCAPE) == 0;
 }
 
 }  // namespace lookback

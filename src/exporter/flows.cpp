@@ -163,7 +163,7 @@ std::string to_json(const Flow& flow) {
   if (flow.rtt_ns) json["rtt_us"] = static_cast<double>(*flow.rtt_ns) / 1000;
   json["client"] = json_of(flow.client);
   json["server"] = json_of(flow.server);
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return dump_json(json);
 }
 
 Result<> write_json(const FlowReport& report, const Sink& sink) {
@@ -173,7 +173,7 @@ Result<> write_json(const FlowReport& report, const Sink& sink) {
                         {"packets_of_no_flow", report.packets_of_no_flow},
                         {"packets_untold", report.packets_untold},
                         {"warnings", report.warnings}};
-  std::string text = summary.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = dump_json(summary);
   text.back() = ',';  // the object goes on
   text += "\"flows\":[";
   for (const Flow& flow : report.flows) {

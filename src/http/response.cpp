@@ -99,7 +99,7 @@ Response plain_problem(int status, std::string_view detail, std::string_view kin
                          {"kind", kind}};
   // Details quote what came from outside, which need not be UTF-8.
   Response response =
-      Response::json(document.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n", status);
+      Response::json(dump_json(document) + "\n", status);
   response.content_type = "application/problem+json";
   if (status == 401) response.headers["WWW-Authenticate"] = "Bearer realm=\"lookback\"";
   return response;

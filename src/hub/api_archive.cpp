@@ -133,7 +133,7 @@ Result<> spool(http::Request& request, ApiContext& context, const ImportFolder& 
     written += n;
   }
   if (::fsync(fd.get()) != 0) return fail_errno(errno, folder.file().string());
-  if (::fchmod(fd.get(), 0444) != 0) return fail_errno(errno, folder.file().string());
+  if (::fchmod(fd.get(), 0400) != 0) return fail_errno(errno, folder.file().string());
   return {};
 }
 

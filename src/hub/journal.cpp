@@ -51,7 +51,7 @@ Result<ParsedLine> parse_line(std::string_view text, size_t known) {
     if (one != MemberOutcome::stored) return line;
     const auto member = json.find("member");
     if (member == json.end()) return fail(ErrorKind::corrupt, "'member' is missing");
-    TRY_ASSIGN(line.member, archive::member_from_json(member->dump()));
+    TRY_ASSIGN(line.member, archive::member_from_json(dump_json(*member)));
     return line;
   }
   return fail(ErrorKind::corrupt, "an outcome '{}'", outcome);

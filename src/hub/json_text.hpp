@@ -10,7 +10,7 @@ namespace lookback::hub {
 
 /// One line. What came from outside and is not UTF-8 is replaced instead of thrown over.
 [[nodiscard]] inline std::string to_text(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return dump_json(json) + "\n";
 }
 
 [[nodiscard]] inline Json time_json(int64_t ns) {

@@ -57,7 +57,7 @@ Json document_of(const ApiParts& parts, const FrozenWindow& window) {
 
 Response freeze_response(const ApiParts& parts, const Result<FrozenWindow>& window, int status = 200) {
   if (!window) return Response::problem(window.error());
-  return Response::json(document_of(parts, *window).dump(), status);
+  return Response::json(dump_json(document_of(parts, *window)), status);
 }
 
 Response create_freeze(const ApiParts& parts, Request& request) {
@@ -143,13 +143,12 @@ void add_routes(http::Server& server, ApiParts given) {
     return response;
   });
   server.add("GET", "/api/v1/status", [parts](Request&) {
-    return Response::json(status_document(parts->state()).dump());
+    return Response::json(dump_json(status_document(parts->state())));
   });
   server.add("GET", "/api/v1/boundaries", [parts, times](Request&) {
     const auto state = parts->state();
-    return Response::json(
-        Json{{"oldest", times(state.store.oldest_ns)}, {"newest", times(state.store.newest_ns)}}
-            .dump());
+    return Response::json(dump_json(
+        {{"oldest", times(state.store.oldest_ns)}, {"newest", times(state.store.newest_ns)}}));
   });
 
   server.add("POST", "/api/v1/freezes",
@@ -158,7 +157,7 @@ void add_routes(http::Server& server, ApiParts given) {
   server.add("GET", "/api/v1/freezes", [parts](Request&) {
     Json list = Json::array();
     for (const auto& window : parts->freezes->list()) list.push_back(document_of(*parts, window));
-    return Response::json(Json{{"freezes", std::move(list)}}.dump());
+    return Response::json(dump_json({{"freezes", std::move(list)}}));
   });
   server.add("GET", "/api/v1/freezes/{id}", [parts](Request& request) {
     return freeze_response(*parts, parts->freezes->find(request.parameters["id"]));

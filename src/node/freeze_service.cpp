@@ -168,7 +168,7 @@ Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
     return clock_map(known).to_node_widened(order.window);
   };
   request.time_to_live_ns = order.time_to_live_ns;
-  request.extra = Json{{"networks", order.networks}, {"hub", order.hub}}.dump();
+  request.extra = dump_json({{"networks", order.networks}, {"hub", order.hub}});
   // Packets are worth having without the events. These come first: the same order a second time finds all of it.
   if (parts_.observer != nullptr)
     if (auto frozen = parts_.observer->freeze(order.id, parts_.store->window_of(request)); !frozen)

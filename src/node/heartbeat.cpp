@@ -134,7 +134,7 @@ Result<int64_t> Heartbeat::beat() {
   message["sent_ns"] = exchange.sent_ns;
   TRY_ASSIGN(const std::string body,
              client_.send("POST", "/api/v1/nodes/" + http::url_encode(parts_.node_name) + "/heartbeat",
-                          message.dump()));
+                          dump_json(message)));
   exchange.arrived_ns = parts_.clock->realtime_ns();
   exchange.monotonic_ns = parts_.clock->monotonic_ns();
 

@@ -3,29 +3,11 @@
 #include <algorithm>
 #include <iterator>
 
+#include "lookback/base/text.hpp"
 #include "lookback/observe/event.hpp"
 
 namespace lookback::observe {
 namespace {
-
-/// Length of the UTF-8 sequence at the start of `text`; 0 where it is none.
-size_t utf8_length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  const size_t length = first < 0xc2   ? 0
-                        : first < 0xe0 ? 2
-                        : first < 0xf0 ? 3
-                        : first < 0xf5 ? 4
-                                       : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  // Overlong forms, surrogates, beyond U+10FFFF.
-  if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) >= 0xa0) ||
-      (first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) >= 0x90))
-    return 0;
-  return length;
-}
 
 /// What is no UTF-8 becomes U+FFFD: names of processes and files are any bytes.
 void append_text(std::string& out, std::string_view text) {

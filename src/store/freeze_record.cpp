@@ -73,9 +73,6 @@ Result<FrozenRun> run_from_json(const Json& item, const std::string& file, bool 
 }  // namespace
 
 std::string freeze_to_json(const Freeze& freeze) {
-  const auto dump = [](const Json& json) {
-    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-  };
   // Runs may be many thousands, so the text is put together here rather than from a tree of JSON
   // values.
   fmt::memory_buffer text;
@@ -83,13 +80,13 @@ std::string freeze_to_json(const Freeze& freeze) {
   fmt::format_to(out,
                  R"({{"version":{},"id":{},"owner":{},"extra":"{}","from_ns":{},"to_ns":{},)"
                  R"("created_ns":{},"expires_ns":{},)",
-                 kRecordVersion, dump(freeze.id), dump(freeze.owner),
+                 kRecordVersion, dump_json(freeze.id), dump_json(freeze.owner),
                  to_base64(as_bytes(freeze.extra)), freeze.window.from_ns, freeze.window.to_ns,
                  freeze.created_ns, freeze.expires_ns);
   fmt::format_to(out, R"("oldest_ns":{},"parts":{},"gaps":{},"clock":{},"segments":[)",
                  freeze.oldest_ns ? std::to_string(*freeze.oldest_ns) : "null",
-                 dump(parts_to_json(freeze.parts)), dump(gaps_to_json(freeze.gaps)),
-                 dump(clock_to_json(freeze.clock)));
+                 dump_json(parts_to_json(freeze.parts)), dump_json(gaps_to_json(freeze.gaps)),
+                 dump_json(clock_to_json(freeze.clock)));
   const FrozenRun* previous = nullptr;
   for (const FrozenRun& run : freeze.runs) {
     if (previous == nullptr || previous->segment != run.segment) {

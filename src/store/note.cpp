@@ -71,8 +71,7 @@ std::string note_to_json(const Note& note) {
   if (!note.gaps.empty()) json["gaps"] = gaps_to_json(note.gaps);
   if (!note.clock.empty()) json["clock"] = clock_to_json(note.clock);
   if (note.complete_ns) json["complete_ns"] = *note.complete_ns;
-  // Interface names are bytes to the kernel; what is no UTF-8 is replaced rather than refused.
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return dump_json(json);
 }
 
 Result<Note> note_from_json(std::string_view text) {

@@ -35,8 +35,9 @@ class Fd {
   int fd_ = -1;
 };
 
-/// open(2) with O_CLOEXEC; the error names the path.
-[[nodiscard]] Result<Fd> open_file(const std::filesystem::path& path, int flags, mode_t mode = 0644);
+/// open(2) with O_CLOEXEC; the error names the path. A new file is its owner's alone, unless `mode` says otherwise: most
+/// files hold captured data.
+[[nodiscard]] Result<Fd> open_file(const std::filesystem::path& path, int flags, mode_t mode = 0600);
 
 /// Reads exactly buffer.size() bytes at offset; fewer is an error of kind corrupt ("ends early").
 [[nodiscard]] Result<> pread_exact(int fd, std::span<std::byte> buffer, uint64_t offset);

@@ -1,5 +1,6 @@
 #pragma once
-// Whole files: small ones read at once, new ones that appear complete or not at all, and disk space.
+// Whole files: small ones read at once, new ones that appear complete or not at all, and disk space. What is made here
+// is its owner's alone: captured data is nobody else's.
 
 #include <cstdint>
 #include <filesystem>
@@ -16,13 +17,14 @@ namespace lookback {
 /// Replaces `path` with `content` so that after a crash either the old or the new file is there, whole:
 /// temporary name, fsync, rename, fsync of the directory.
 [[nodiscard]] Result<> write_file_atomically(const std::filesystem::path& path, std::string_view content,
-                                             mode_t mode = 0644);
+                                             mode_t mode = 0600);
 
 /// Renames without replacing: kind conflict where `to` exists. Both on one file system.
 [[nodiscard]] Result<> rename_exclusively(const std::filesystem::path& from,
                                           const std::filesystem::path& to);
 
-[[nodiscard]] Result<> make_directories(const std::filesystem::path& path, mode_t mode = 0755);
+/// Makes the folder and those above it that are missing, for their owner alone. Folders that are there keep their mode.
+[[nodiscard]] Result<> make_directories(const std::filesystem::path& path, mode_t mode = 0700);
 
 struct DiskSpace {
   uint64_t total_bytes;

@@ -18,6 +18,13 @@ using Json = nlohmann::json;
 /// Parses a whole text; depth and syntax errors come back as kind corrupt. `what` names it in the message.
 [[nodiscard]] Result<Json> parse_json(std::string_view text, std::string_view what);
 
+/// The value as text, on one line or indented by `indent` spaces. Never throws: bytes that are not UTF-8 become U+FFFD.
+/// Characters that steer a terminal are escaped (\\u202e): the text means the same to every reader.
+/// Use it in place of Json::dump(), which does throw.
+[[nodiscard]] std::string dump_json(const Json& value, int indent = -1);
+/// Escapes those characters in a JSON text that somebody else wrote.
+[[nodiscard]] std::string without_hidden(std::string json);
+
 /// A member of an object in the type asked for: string, bool, any integer (range-checked), double.
 template <class T>
 [[nodiscard]] Result<T> json_get(const Json& object, std::string_view key) {

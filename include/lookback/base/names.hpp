@@ -15,7 +15,8 @@ namespace lookback {
 [[nodiscard]] Result<> check_node_name(std::string_view name);
 /// Expands strftime fields ("audit-%Y%m%d-%H%M", UTC) and checks the outcome.
 [[nodiscard]] Result<std::string> expand_snapshot_name(std::string_view pattern, int64_t now_ns);
-/// Shell-style match with *, ? and [a-z].
+/// Shell-style match with *, ? and [a-z]; a backslash is an ordinary character, so that escaped names match (text.hpp). A
+/// pattern that is the very text matches too.
 [[nodiscard]] bool glob_match(std::string_view pattern, std::string_view text);
 
 }  // namespace lookback
