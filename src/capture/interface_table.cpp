@@ -15,6 +15,7 @@
 
 #include "lookback/base/clock.hpp"
 #include "lookback/base/netlink.hpp"
+#include "lookback/base/text.hpp"
 
 namespace lookback::capture {
 namespace {
@@ -43,7 +44,7 @@ bool parse_link(std::span<const std::byte> body, LinkEntry& link) {
       body.subspan(sizeof info), [&](uint16_t type, std::span<const std::byte> value) {
         const auto* text = reinterpret_cast<const char*>(value.data());
         if (type == IFLA_IFNAME) {
-          link.interface.name.assign(text, strnlen(text, value.size()));
+          link.interface.name = name_to_text({text, strnlen(text, value.size())});
         } else if (type == IFLA_ADDRESS) {
           // Tunnels have their end point here; that is no hardware address.
           if (info.ifi_type == ARPHRD_ETHER || info.ifi_type == ARPHRD_LOOPBACK)

@@ -9,6 +9,8 @@
 
 #include "lookback/packet/packet.hpp"
 
+#include "lookback/base/text.hpp"
+
 namespace lookback::capture {
 namespace {
 
@@ -34,7 +36,7 @@ int dlt_of_link_type(uint16_t link_type) {
 /// An activated handle that reads `dlt` as a raw socket would, or nothing. It takes no packets for longer than it lives.
 PcapHandle open_live(const std::string& interface, int dlt) {
   char message[PCAP_ERRBUF_SIZE] = "";
-  PcapHandle handle(pcap_create(interface.c_str(), message));
+  PcapHandle handle(pcap_create(name_from_text(interface).c_str(), message));
   if (!handle) return nullptr;
   pcap_set_snaplen(handle.get(), kCompileSnaplen);
   pcap_set_promisc(handle.get(), 0);

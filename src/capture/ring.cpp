@@ -16,6 +16,7 @@
 #include <mutex>
 
 #include "capture/interface_table.hpp"
+#include "capture/promiscuous.hpp"
 #include "capture/ring_filter.hpp"
 #include "lookback/base/clock.hpp"
 #include "lookback/base/fd.hpp"
@@ -68,7 +69,7 @@ class Mapping {
 class KernelRing final : public Ring {
  public:
   KernelRing(Fd socket, Fd wake, Fd waits, Mapping mapping, uint32_t block_bytes,
-             InterfaceTable table, RingFilter filter, Program program)
+             InterfaceTable table, RingFilter filter, Program program, bool promiscuous)
       : socket_(std::move(socket)),
         wake_(std::move(wake)),
         waits_(std::move(waits)),
@@ -78,8 +79,11 @@ class KernelRing final : public Ring {
         leases_(std::make_unique<std::atomic<bool>[]>(blocks_)),
         table_(std::move(table)),
         filter_(std::move(filter)),
-        program_(std::move(program)) {}
+        program_(std::move(program)),
+        promiscuous_(promiscuous) {}
 
+  /// Once, when the socket is bound.
+  [[nodiscard]] Result<> begin();
   std::span<std::byte> memory() const override { return mapping_.memory(); }
   uint32_t block_bytes() const override { return block_bytes_; }
   int retire_timeout_ms() const override { return 2 * kRetireMs; }
@@ -99,6 +103,7 @@ class KernelRing final : public Ring {
   }
   Block take_ready();
   Result<> attach_if_changed();
+  void set_promiscuous();
 
   const Fd socket_, wake_, waits_;
   const Mapping mapping_;
@@ -111,6 +116,8 @@ class KernelRing final : public Ring {
   InterfaceTable table_;
   RingFilter filter_;
   Program program_;  // as attached
+  const bool promiscuous_;
+  PromiscuousMode mode_;
 };
 
 Result<> attach(int fd, const Program& program) {
@@ -202,10 +209,27 @@ Result<> KernelRing::attach_if_changed() {
   return {};
 }
 
+void KernelRing::set_promiscuous() {
+  if (!promiscuous_ || filter_.selects_all()) return;
+  mode_.apply(socket_.get(), table_.entries(),
+              [this](const LinkEntry& entry) { return filter_.selects(entry.interface.name); });
+}
+
+Result<> KernelRing::begin() {
+  {
+    const std::lock_guard lock(mutex_);
+    set_promiscuous();
+  }
+  // An interface may have come between listing them and binding.
+  TRY(refresh_interfaces());
+  return {};
+}
+
 Result<bool> KernelRing::refresh_interfaces() {
   const std::lock_guard lock(mutex_);
   TRY_ASSIGN(const auto changes, table_.refresh());
   if (!changes.table && !changes.up_state) return false;
+  set_promiscuous();
   filter_.improve(table_.entries());
   TRY(attach_if_changed());
   return changes.table;
@@ -298,9 +322,9 @@ Result<std::unique_ptr<Ring>> Ring::open(const RingOptions& options) {
   TRY_ASSIGN(Fd waits, make_waits(socket.get(), wake.get(), table.fd()));
   auto ring = std::make_unique<KernelRing>(std::move(socket), std::move(wake), std::move(waits),
                                            std::move(mapping), block_bytes, std::move(table),
-                                           std::move(filter), std::move(program));
-  // An interface may have come between listing them and binding.
-  TRY(ring->refresh_interfaces());
+                                           std::move(filter), std::move(program),
+                                           options.promiscuous);
+  TRY(ring->begin());
   return std::unique_ptr<Ring>(std::move(ring));
 }
 

@@ -6,6 +6,7 @@
 #include "capture/link_programs.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/base/names.hpp"
+#include "lookback/base/text.hpp"
 #include "lookback/packet/ip_address.hpp"
 
 namespace lookback::capture {
@@ -30,7 +31,7 @@ Result<> check_selection(const std::vector<std::string>& selection) {
   for (const auto& name : selection) {
     const bool pattern = name.find_first_of("*?[") != std::string::npos;
     if (name.empty() || name.find_first_of("/ \t\n") != std::string::npos ||
-        (!pattern && name.size() > kMaxInterfaceName))
+        (!pattern && name_from_text(name).size() > kMaxInterfaceName))
       return fail(ErrorKind::invalid, "'{}' cannot be the name of an interface", name);
   }
   return {};
@@ -63,9 +64,10 @@ Result<RingFilter> RingFilter::create(const RingOptions& options,
                                       const std::vector<LinkEntry>& interfaces) {
   RingFilter filter;
   filter.expression_ = options.filter;
-  filter.selection_ = options.interfaces;
+  // Names are escaped in the table; a user may give the bytes.
+  for (const auto& name : options.interfaces) filter.selection_.push_back(printable(name));
   filter.snaplen_ = options.snaplen;
-  TRY(check_selection(options.interfaces));
+  TRY(check_selection(filter.selection_));
 
   std::map<uint16_t, std::vector<uint16_t>> by_link_type;
   for (uint32_t hardware = 0; hardware <= UINT16_MAX; ++hardware) {

@@ -23,6 +23,8 @@ class RingFilter {
   void improve(const std::vector<LinkEntry>& interfaces);
   [[nodiscard]] Result<> set_excluded(const std::vector<ExcludedConnection>& exclude);
   [[nodiscard]] bool selects(const std::string& interface_name) const;
+  /// No interface was asked for by name: all are recorded.
+  [[nodiscard]] bool selects_all() const { return selection_.empty(); }
   [[nodiscard]] Result<Program> program(const std::vector<LinkEntry>& interfaces) const;
 
  private:

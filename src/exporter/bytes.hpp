@@ -24,15 +24,15 @@ void store(std::byte* to, T value) {
 
 /// Enhanced packet block (draft-ietf-opsawg-pcapng, section 4.3): where its fields stand.
 namespace epb {
-inline constexpr uint32_t kInterface = 8, kTimeHigh = 12, kTimeLow = 16, kCaptured = 20,
+inline constexpr uint32_t kLength = 4, kInterface = 8, kTimeHigh = 12, kTimeLow = 16, kCaptured = 20,
                           kOriginal = 24, kData = 28;
 inline constexpr uint32_t kSmallest = 32;  ///< without data and options
 }  // namespace epb
 
-/// A classic pcap record (draft-ietf-opsawg-pcap, section 5): seconds, nanoseconds, captured,
-/// original, data.
+/// A classic pcap record (draft-ietf-opsawg-pcap, section 5): seconds, nanoseconds (or
+/// microseconds), captured, original, data.
 namespace pcap_record {
-inline constexpr uint32_t kData = 16;
+inline constexpr uint32_t kCaptured = 8, kData = 16;
 }
 
 }  // namespace lookback::exporter

@@ -5,8 +5,9 @@
 #include <limits>
 
 #include "exporter/bytes.hpp"
-#include "lookback/base/gap_reason.hpp"
 #include "exporter/interface_texts.hpp"
+#include "lookback/base/gap_reason.hpp"
+#include "lookback/base/text.hpp"
 #include "lookback/base/version.hpp"
 #include "lookback/packet/pcapng.hpp"
 
@@ -56,6 +57,7 @@ std::string CaptureOutput::section_comment() const {
   if (plan_.dedup) comment += ", copies seen on further interfaces left out";
   if (!plan_.interfaces->filter().empty()) comment += ", filter: " + plan_.interfaces->filter();
   if (!plan_.processes.empty()) comment += ", only " + plan_.processes;
+  if (plan_.snaplen != 0) comment += fmt::format(", packets cut at {} bytes", plan_.snaplen);
   for (const PlannedNode& node : plan_.nodes) {
     const std::string& origin = node.entry->origin;
     if (origin.empty() || comment.size() + origin.size() > kLongestComment / 2) continue;
@@ -76,7 +78,9 @@ Result<> CaptureOutput::begin() {
       const OutputInterface& interface = plan_.interfaces->at(number);
       if (interface.filter) link_type_ = interface.link_type;
     }
-    packet::append_pcap_header(header, link_type_, kPcapSnaplen);
+    packet::append_pcap_header(
+        header, link_type_, plan_.snaplen == 0 ? kPcapSnaplen : std::min(plan_.snaplen, kPcapSnaplen),
+        plan_.microseconds ? packet::PcapStamps::microseconds : packet::PcapStamps::nanoseconds);
     interfaces_.resize(plan_.interfaces->size());
     return write_records(header);
   }
@@ -96,7 +100,7 @@ Result<> CaptureOutput::write_interfaces() {
                      plan_.nodes[interface.node].entry->name,
                      interface.entry != nullptr ? interface.entry->description : std::string()),
                  .link_type = interface.link_type,
-                 .snaplen = 0,
+                 .snaplen = plan_.snaplen,
                  .filter = interface.entry != nullptr ? interface.entry->filter : std::string(),
                  .os = interface.entry != nullptr ? interface.entry->os : std::string(),
                  .same_name = interface.same_name,
@@ -142,20 +146,42 @@ Result<> CaptureOutput::write(const FrameBatch& batch, uint32_t node, size_t fir
     for (size_t packet = first; packet < last; ++packet) TRY(write_annotated(batch, node, packet));
     return {};
   }
-  if (batch.packets[last - 1].time_ns < next_gap_ns_[node])
+  if (batch.packets[last - 1].time_ns < next_gap_ns_[node] && plan_.snaplen == 0)
     return write_records(records(first, last));
 
   for (size_t packet = first; packet < last; ++packet) {
     const int64_t time = batch.packets[packet].time_ns;
+    const auto record = cut(records(packet, packet + 1));
     if (time < next_gap_ns_[node]) {
-      TRY(write_records(records(packet, packet + 1)));
+      TRY(write_records(record));
       continue;
     }
     comments_.clear();
     take_gap_comments(node, time);
-    TRY(write_with_options(records(packet, packet + 1), {}));
+    TRY(write_with_options(record, {}));
   }
   return {};
+}
+
+/// The record with no more data than the plan's snaplen. Where it is longer a copy, valid until the
+/// next call: the batch's own bytes may still be compared with copies of the packet.
+std::span<const std::byte> CaptureOutput::cut(std::span<const std::byte> record) {
+  const bool classic = plan_.format == Format::pcap;
+  const uint32_t captured_at = classic ? pcap_record::kCaptured : epb::kCaptured;
+  const auto captured = load<uint32_t>(record.data() + captured_at);
+  if (plan_.snaplen == 0 || captured <= plan_.snaplen) return record;
+  const size_t data = classic ? pcap_record::kData : epb::kData;
+  cut_.assign(record.begin(), record.begin() + static_cast<ptrdiff_t>(data + plan_.snaplen));
+  store(cut_.data() + captured_at, plan_.snaplen);
+  if (classic) return cut_;
+  const auto padded = [](size_t bytes) { return (bytes + 3) & ~size_t{3}; };
+  cut_.resize(data + padded(plan_.snaplen));
+  const auto options = record.subspan(data + padded(captured));  // and the length behind them
+  cut_.insert(cut_.end(), options.begin(), options.end());
+  const auto length = static_cast<uint32_t>(cut_.size());
+  store(cut_.data() + epb::kLength, length);
+  store(cut_.data() + length - sizeof length, length);
+  return cut_;
 }
 
 void CaptureOutput::take_gap_comments(uint32_t node, int64_t time_ns) {
@@ -177,14 +203,14 @@ Result<> CaptureOutput::write_annotated(const FrameBatch& batch, uint32_t node, 
   if (owners.told != nullptr && !*owners.told) {
     *owners.told = true;
     std::string& comment = comments_.emplace_back("lookback: ");
-    if (owners.sender != nullptr) comment += "from " + describe(*owners.sender);
+    if (owners.sender != nullptr) comment += "from " + printable(describe(*owners.sender));
     if (owners.receiver != nullptr) {
       comment += owners.sender != nullptr ? ", to " : "to ";
-      comment += describe(*owners.receiver);
+      comment += printable(describe(*owners.receiver));
     }
   }
   const uint32_t start = batch.start_of(packet);
-  const auto record = std::span(batch.bytes).subspan(start, ref.end - start);
+  const auto record = cut(std::span(batch.bytes).subspan(start, ref.end - start));
   if (comments_.empty() && owners.pid == 0) return write_records(record);
   if (owners.mark != nullptr && *owners.mark == 0) {
     TRY_ASSIGN(const uint32_t number, process_block(owners, node));

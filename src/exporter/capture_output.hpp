@@ -45,6 +45,7 @@ class CaptureOutput final : public MergeSink {
 
   [[nodiscard]] Result<> write_interfaces();
   [[nodiscard]] Result<> write_records(std::span<const std::byte> records);
+  [[nodiscard]] std::span<const std::byte> cut(std::span<const std::byte> record);
   [[nodiscard]] Result<> write_annotated(const FrameBatch& batch, uint32_t node, size_t packet);
   void take_gap_comments(uint32_t node, int64_t time_ns);
   [[nodiscard]] Result<> write_with_options(std::span<const std::byte> block,
@@ -61,7 +62,7 @@ class CaptureOutput final : public MergeSink {
   const Sink& sink_;
   Attribution* const attribution_;
   std::vector<std::string> comments_;  ///< for the packet that is being written
-  packet::Buffer block_;
+  packet::Buffer block_, cut_;
   std::vector<std::byte> buffer_;
   size_t filled_ = 0;
   std::vector<Used> interfaces_;  ///< those that the output has, by number

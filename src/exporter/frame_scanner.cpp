@@ -64,7 +64,10 @@ bool FrameScanner::wanted(const MemberInterface& interface, std::span<const std:
 /// one run, or not at all.
 class RecordWriter {
  public:
-  RecordWriter(std::byte* bytes, Format format) : bytes_(bytes), format_(format) {}
+  RecordWriter(std::byte* bytes, const Plan& plan)
+      : bytes_(bytes),
+        format_(plan.format),
+        fraction_ns_(plan.microseconds ? 1000 : 1) {}
 
   /// The block at `offset`; returns the end of its record in the outcome.
   uint32_t add(uint32_t offset, uint32_t block_bytes, uint32_t captured) {
@@ -94,11 +97,11 @@ class RecordWriter {
  private:
   static constexpr uint32_t kNowhere = UINT32_MAX;
 
-  static void to_pcap_record(const std::byte* block, std::byte* record, uint32_t captured) {
+  void to_pcap_record(const std::byte* block, std::byte* record, uint32_t captured) const {
     const auto time = uint64_t{load<uint32_t>(block + epb::kTimeHigh)} << 32 |
                       load<uint32_t>(block + epb::kTimeLow);
     const uint32_t fields[4] = {static_cast<uint32_t>(time / kNsPerSecond),
-                                static_cast<uint32_t>(time % kNsPerSecond), captured,
+                                static_cast<uint32_t>(time % kNsPerSecond) / fraction_ns_, captured,
                                 load<uint32_t>(block + epb::kOriginal)};
     std::memmove(record + pcap_record::kData, block + epb::kData, captured);
     std::memcpy(record, fields, sizeof fields);
@@ -106,6 +109,7 @@ class RecordWriter {
 
   std::byte* bytes_;
   Format format_;
+  uint32_t fraction_ns_;
   uint32_t begin_ = 0, end_ = kNowhere;
   uint32_t run_begin_ = 0, run_end_ = 0;
 };
@@ -144,7 +148,7 @@ Result<> FrameScanner::scan(const FrameUnit& unit, const MemberInterfaces& inter
   const bool need_hub_time = restamp || plan_.dedup;
   TimeWindow accepted = node.accepted.front();
   ClockMap::Piece clock = node.clock.piece_at(frame.first_ns);
-  RecordWriter records(bytes, plan_.format);
+  RecordWriter records(bytes, plan_);
   std::vector<bool> seen(interfaces.table.size());
   bool in_order = true;
   int64_t last_time = std::numeric_limits<int64_t>::min();

@@ -7,6 +7,7 @@
 #include "lookback/base/gap_reason.hpp"
 #include "exporter/interface_texts.hpp"
 #include "lookback/base/names.hpp"
+#include "lookback/base/text.hpp"
 
 namespace lookback::exporter {
 
@@ -91,8 +92,9 @@ Result<> ImportNodes::learn_interface(const packet::PcapngInterface& described, 
 
   Node& owner = node(name);
   packet::Interface interface;
+  // What stands in an export of ours is escaped already.
   if (!described.name.empty())
-    interface.name = cut_name(described.name);
+    interface.name = cut_name(own ? printable(described.name) : name_to_text(described.name));
   else
     interface.name = file_.unnamed.empty() || index > 0 ? fmt::format("{}{}", file_.unnamed.empty() ? "if" : file_.unnamed + "-", index) : file_.unnamed;
   if (described.name.size() > kLongestName) ++left_out_[fmt::format("ends of interface names longer than {} bytes", kLongestName)];

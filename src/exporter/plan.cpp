@@ -6,6 +6,7 @@
 #include "exporter/coverage.hpp"
 #include "lookback/base/gap_reason.hpp"
 #include "lookback/base/names.hpp"
+#include "lookback/base/text.hpp"
 #include "lookback/exporter/member_bounds.hpp"
 #include "lookback/packet/summary.hpp"
 
@@ -94,10 +95,13 @@ Result<> choose_interfaces(const ExportOptions& options, Plan& plan) {
   }
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
-  TRY(check_patterns(options.interfaces, names, "interface"));
+  // Names are escaped where they enter; a user may give the bytes.
+  std::vector<std::string> patterns;
+  for (const std::string& pattern : options.interfaces) patterns.push_back(printable(pattern));
+  TRY(check_patterns(patterns, names, "interface"));
 
   plan.interfaces =
-      std::make_unique<InterfaceTable>(options.interfaces, options.filter, plan.nodes.size() > 1);
+      std::make_unique<InterfaceTable>(patterns, options.filter, plan.nodes.size() > 1);
   for (uint32_t number = 0; number < plan.nodes.size(); ++number) {
     const archive::NodeEntry& node = *plan.nodes[number].entry;
     plan.nodes[number].first_interface = static_cast<uint32_t>(plan.interfaces->size());
@@ -377,6 +381,8 @@ Result<Plan> make_plan(const archive::Manifest& manifest, const ExportOptions& o
   Plan plan;
   plan.networks = packet::NetworkFilter(options.networks);
   plan.format = options.format;
+  plan.microseconds = options.microseconds;
+  plan.snaplen = options.snaplen;
   plan.dedup = options.dedup;
   plan.align_clocks = options.align_clocks;
   TRY_ASSIGN(plan.window, choose_window(manifest, options, plan.warnings));

@@ -107,6 +107,8 @@ struct Plan {
   uint64_t frames_skipped = 0;
   packet::NetworkFilter networks;
   Format format = Format::pcapng;
+  bool microseconds = false;
+  uint32_t snaplen = 0;
   bool dedup = false, align_clocks = false;
   bool digests = false;  ///< batches bear a digest of each packet
   std::string processes;  ///< which were chosen, in words; empty: all

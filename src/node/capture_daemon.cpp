@@ -71,7 +71,7 @@ class Daemon final : public CaptureDaemon {
   const CaptureOptions& options() const override { return options_; }
   uint16_t port() const override { return server_->port(); }
   std::string address() const override { return server_->address(); }
-  std::string status_json() const override { return status_document(state(kGapsShown)).dump(); }
+  std::string status_json() const override { return dump_json(status_document(state(kGapsShown))); }
 
  private:
   [[nodiscard]] DaemonState state(size_t gaps) const;
@@ -137,6 +137,7 @@ Result<> Daemon::open(const SourceFactory& source) {
 
   capture::RingOptions ring_options;
   ring_options.interfaces = options_.interfaces;
+  ring_options.promiscuous = options_.promiscuous;
   ring_options.filter = options_.filter;
   ring_options.snaplen = options_.snaplen;
   ring_options.ring_bytes = options_.ring_bytes;
@@ -150,7 +151,7 @@ Result<> Daemon::open(const SourceFactory& source) {
   store::StoreOptions store_options;
   store_options.directory = options_.data_dir;
   store_options.quota_bytes = options_.storage_bytes;
-  store_options.freeze_quota_bytes = options_.freeze_bytes;
+  store_options.freeze_quota_bytes = options_.freeze_bytes.value_or(0);
   // What events had borrowed when the last process ended is theirs still.
   const uint64_t event_bytes = observe::EventStore::bytes_in(event_store_options().directory);
   store_options.reserved_bytes =
@@ -203,9 +204,8 @@ Result<> Daemon::open(const SourceFactory& source) {
 observe::EventStoreOptions Daemon::event_store_options() const {
   observe::EventStoreOptions options;
   options.directory = options_.data_dir / "os-events";
-  options.quota_bytes = options_.event_storage_bytes != 0
-                            ? options_.event_storage_bytes
-                            : std::max(kLeastEventBytes, options_.storage_bytes / kEventShare);
+  options.quota_bytes = options_.event_storage_bytes.value_or(
+      std::max(kLeastEventBytes, options_.storage_bytes / kEventShare));
   return options;
 }
 
@@ -230,7 +230,7 @@ Result<> Daemon::start_heartbeat() {
   parts.port = server_->port();
   parts.tls = options_.tls.has_value();
   parts.clock = &clock_;
-  parts.status = [this] { return heartbeat_status_document(state(0)).dump(); };
+  parts.status = [this] { return dump_json(heartbeat_status_document(state(0))); };
   parts.on_hub = [this](const std::vector<std::string>& addresses) {
     if (exclusion_->set_hub(addresses, hub_.port, advertised_addresses())) renew_exclusion();
   };

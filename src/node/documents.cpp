@@ -159,6 +159,7 @@ Json status_document(const DaemonState& state) {
   document["filter"] = options.filter;
   document["excluded"] = Json::array();
   for (const auto& connection : state.excluded) document["excluded"].push_back(to_string(connection));
+  document["promiscuous"] = options.promiscuous && !options.interfaces.empty();
   document["snaplen"] = options.snaplen;
   document["ring_bytes"] = state.ring_bytes;
   std::string layer = "recording", reason;

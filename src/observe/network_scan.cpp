@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "lookback/base/netlink.hpp"
+#include "lookback/base/text.hpp"
 #include "lookback/base/thread.hpp"
 #include "observe/proc_files.hpp"
 
@@ -79,7 +80,7 @@ void take_link(std::span<const std::byte> body, std::vector<Link>& found) {
   };
   each_netlink_attribute(
       body.subspan(sizeof head), [&](uint16_t type, std::span<const std::byte> value) {
-        if (type == IFLA_IFNAME) link.name = text_of(value);
+        if (type == IFLA_IFNAME) link.name = name_to_text(text_of(value));
         if (type == IFLA_MASTER) (void)read_as(value, link.master);
         if (type == IFLA_LINK_NETNSID) (void)read_as(value, link.peer_nsid);
         if (type != IFLA_LINKINFO) return;

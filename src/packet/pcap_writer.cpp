@@ -8,14 +8,18 @@
 namespace lookback::packet {
 
 namespace {
-constexpr uint32_t kMagicNanoseconds = 0xa1b23c4d;
+constexpr uint32_t kMagicNanoseconds = 0xa1b23c4d, kMagicMicroseconds = 0xa1b2c3d4;
 // What "no limit" is to readers: the largest packet that they take without suspicion.
 constexpr uint32_t kUnlimitedSnaplen = 262144;
 }  // namespace
 
-void append_pcap_header(Buffer& out, uint16_t link_type, uint32_t snaplen) {
+void append_pcap_header(Buffer& out, uint16_t link_type, uint32_t snaplen, PcapStamps stamps) {
   const uint32_t header[6] = {
-      kMagicNanoseconds, 2u | 4u << 16, 0, 0, snaplen == 0 ? kUnlimitedSnaplen : snaplen,
+      stamps == PcapStamps::nanoseconds ? kMagicNanoseconds : kMagicMicroseconds,
+      2u | 4u << 16,
+      0,
+      0,
+      snaplen == 0 ? kUnlimitedSnaplen : snaplen,
       link_type};
   const auto bytes = std::as_bytes(std::span(header));
   out.insert(out.end(), bytes.begin(), bytes.end());

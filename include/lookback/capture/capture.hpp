@@ -24,7 +24,8 @@ struct ExcludedConnection {
 };
 
 struct RingOptions {
-  std::vector<std::string> interfaces{};  ///< names or globs; empty: all
+  std::vector<std::string> interfaces{};  ///< names (escaped as by name_to_text(), or bytes) or globs; empty: all
+  bool promiscuous = true;              ///< of interfaces that are named; where all are recorded none becomes promiscuous
   std::string filter{};                 ///< pcap-filter; where it makes no sense for a link type, nothing of that type matches
   uint32_t snaplen = 0;                 ///< 0: whole packets
   uint64_t ring_bytes = 64ULL << 20;

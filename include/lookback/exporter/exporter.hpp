@@ -10,8 +10,8 @@
 // gap bears a comment that tells the gap; where a node has OS events, the first packet of a flow bears
 // a comment that tells the processes at its ends, and each packet the process and thread id
 // (epb_processid_threadid) of its sender, or else its receiver; statistics blocks at the end bear drop counts, gaps, and
-// how many copies were left out. pcap: nanosecond magic, one link type; comments and names are
-// lost.
+// how many copies were left out. pcap: nanosecond magic unless microseconds are asked for, one link
+// type; comments and names are lost.
 
 #include <atomic>
 #include <cstdint>
@@ -45,6 +45,11 @@ struct ExportOptions {
   std::vector<std::string> processes, containers;
   std::vector<uint32_t> pids;
   Format format = Format::pcapng;
+  /// Classic pcap with stamps in microseconds, cut off, for readers that know no others.
+  bool microseconds = false;
+  /// Of each packet at most so many bytes are written; 0: all that were recorded. Filters, networks,
+  /// processes and copies are decided on whole packets.
+  uint32_t snaplen = 0;
   /// Leaves out sightings of a packet on further interfaces: see src/exporter/deduplicator.hpp for
   /// what counts as one.
   bool dedup = false;

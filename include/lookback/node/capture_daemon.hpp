@@ -29,10 +29,11 @@ struct CaptureOptions {
   std::string advertise_url;              ///< what the hub calls; empty: the hub uses our address as it sees it
   std::filesystem::path data_dir;
   uint64_t storage_bytes = 10ULL << 30;
-  uint64_t freeze_bytes = 0;              ///< 0: a quarter of storage_bytes
+  std::optional<uint64_t> freeze_bytes;   ///< by default a quarter of storage_bytes
   bool os_events = true;                  ///< record what processes and sockets do as well
-  uint64_t event_storage_bytes = 0;       ///< beside storage_bytes; 0: a sixteenth of them, at least 64 MiB
+  std::optional<uint64_t> event_storage_bytes;  ///< beside storage_bytes; by default a sixteenth of them, at least 64 MiB
   std::vector<std::string> interfaces;    ///< names or globs; empty: all
+  bool promiscuous = true;                ///< of interfaces that are named, as capture::RingOptions
   std::string filter;                     ///< pcap-filter
   uint32_t snaplen = 0;                   ///< 0: whole packets
   uint64_t ring_bytes = 64ULL << 20;

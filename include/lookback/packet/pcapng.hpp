@@ -101,9 +101,13 @@ void write_packet(std::byte* out, const PacketView& packet, std::span<const std:
 /// go first.
 void append_packet_comment(Buffer& options, const PacketView& packet, std::string_view comment);
 
-/// Classic pcap with nanosecond magic (0xa1b23c4d). A snaplen of 0 is written as 262144, the
-/// largest packet that readers take without suspicion.
-void append_pcap_header(Buffer& out, uint16_t link_type, uint32_t snaplen);
+/// What the second word of a classic pcap record counts (draft-ietf-opsawg-pcap, section 4): magic
+/// 0xa1b23c4d and 0xa1b2c3d4.
+enum class PcapStamps { nanoseconds, microseconds };
+/// A snaplen of 0 is written as 262144, the largest packet that readers take without suspicion.
+void append_pcap_header(Buffer& out, uint16_t link_type, uint32_t snaplen,
+                        PcapStamps stamps = PcapStamps::nanoseconds);
+/// In nanoseconds.
 void append_pcap_record(Buffer& out, const PacketView& packet);
 
 /// A time stamp as a capture file has it: ticks of if_tsresol, and if_tsoffset.
