@@ -17,11 +17,26 @@ constexpr unsigned kMostExports = 16;
 constexpr std::chrono::milliseconds kLookAfterClient{500};
 constexpr size_t kMaxSummaryId = 128;
 
-std::vector<std::string> values_of(const http::Request& request, const std::string& key) {
+/// An empty value chooses nothing, so it must not be taken for a choice that was not made.
+Result<> not_empty(const std::string& value, std::string_view key) {
+  if (!value.empty()) return {};
+  return fail(ErrorKind::invalid, "'{}' is empty: leave it out for the default", key);
+}
+
+Result<std::vector<std::string>> values_of(const http::Request& request, const std::string& key) {
   std::vector<std::string> values;
   const auto [first, last] = request.query.equal_range(key);
-  for (auto it = first; it != last; ++it) values.push_back(it->second);
+  for (auto it = first; it != last; ++it) {
+    TRY(not_empty(it->second, key));
+    values.push_back(it->second);
+  }
   return values;
+}
+
+Result<std::optional<std::string>> value_of(const http::Request& request, const std::string& key) {
+  auto value = request.query_value(key);
+  if (value) TRY(not_empty(*value, key));
+  return value;
 }
 
 Result<std::optional<int64_t>> time_of(const http::Request& request, const std::string& key) {
@@ -42,11 +57,13 @@ Result<bool> flag_of(const http::Request& request, const std::string& key) {
   return fail(ErrorKind::invalid, "'{}' is 0 or 1, not '{}'", key, *text);
 }
 
-Result<uint64_t> number_of(const std::string& text, std::string_view key) {
+Result<uint64_t> number_of(const std::string& text, std::string_view key, uint64_t least,
+                           uint64_t most) {
   uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size())
-    return fail(ErrorKind::invalid, "'{}' is a number, not '{}'", key, text);
+  if (error != std::errc() || end != text.data() + text.size() || number < least || number > most)
+    return fail(ErrorKind::invalid, "'{}' is a number from {} to {}, not '{}'", key, least, most,
+                text);
   return number;
 }
 
@@ -63,18 +80,20 @@ Result<exporter::ExportOptions> choice_of(const http::Request& request,
   exporter::ExportOptions options;
   TRY_ASSIGN(options.from_ns, time_of(request, "from"));
   TRY_ASSIGN(options.to_ns, time_of(request, "to"));
-  options.nodes = values_of(request, "node");
-  options.interfaces = values_of(request, "interface");
-  for (const std::string& text : values_of(request, "ip")) {
+  TRY_ASSIGN(options.nodes, values_of(request, "node"));
+  TRY_ASSIGN(options.interfaces, values_of(request, "interface"));
+  TRY_ASSIGN(const auto networks, values_of(request, "ip"));
+  for (const std::string& text : networks) {
     TRY_ASSIGN(const packet::Cidr cidr, packet::Cidr::parse(text));
     options.networks.push_back(cidr);
   }
-  options.filter = request.query_value("filter").value_or("");
-  options.processes = values_of(request, "process");
-  options.containers = values_of(request, "container");
-  for (const std::string& text : values_of(request, "pid")) {
-    TRY_ASSIGN(const uint64_t pid, number_of(text, "pid"));
-    if (pid > UINT32_MAX) return fail(ErrorKind::invalid, "'pid' is out of range");
+  TRY_ASSIGN(const auto filter, value_of(request, "filter"));
+  options.filter = filter.value_or("");
+  TRY_ASSIGN(options.processes, values_of(request, "process"));
+  TRY_ASSIGN(options.containers, values_of(request, "container"));
+  TRY_ASSIGN(const auto pids, values_of(request, "pid"));
+  for (const std::string& text : pids) {
+    TRY_ASSIGN(const uint64_t pid, number_of(text, "pid", 1, UINT32_MAX));
     options.pids.push_back(static_cast<uint32_t>(pid));
   }
   return options;
@@ -82,14 +101,20 @@ Result<exporter::ExportOptions> choice_of(const http::Request& request,
 
 Result<exporter::ExportOptions> options_of(const http::Request& request) {
   TRY_ASSIGN(exporter::ExportOptions options,
-             choice_of(request, {"format", "dedup", "align_clocks", "summary_id"}));
+             choice_of(request, {"format", "snaplen", "dedup", "align_clocks", "summary_id"}));
   const std::string format = request.query_value("format").value_or("pcapng");
-  if (format != "pcapng" && format != "pcap")
-    return fail(ErrorKind::invalid, "the format is pcapng or pcap, not '{}'", format);
-  options.format = format == "pcap" ? exporter::Format::pcap : exporter::Format::pcapng;
+  if (format != "pcapng" && format != "pcap" && format != "pcap-us")
+    return fail(ErrorKind::invalid, "the format is pcapng, pcap or pcap-us, not '{}'", format);
+  options.format = format == "pcapng" ? exporter::Format::pcapng : exporter::Format::pcap;
+  options.microseconds = format == "pcap-us";
+  // As on the command line, 0 is whole packets.
+  TRY_ASSIGN(const uint64_t snaplen,
+             number_of(request.query_value("snaplen").value_or("0"), "snaplen", 0, UINT32_MAX));
+  options.snaplen = static_cast<uint32_t>(snaplen);
   TRY_ASSIGN(options.dedup, flag_of(request, "dedup"));
   TRY_ASSIGN(options.align_clocks, flag_of(request, "align_clocks"));
-  if (request.query_value("summary_id").value_or("").size() > kMaxSummaryId)
+  TRY_ASSIGN(const auto summary_id, value_of(request, "summary_id"));
+  if (summary_id.value_or("").size() > kMaxSummaryId)
     return fail(ErrorKind::invalid, "the summary_id is too long");
   return options;
 }
@@ -199,8 +224,12 @@ http::Response list_flows(const http::Request& request, ApiContext& context) {
   if (!options) return http::Response::problem(options.error());
   const auto order = exporter::parse_flow_order(request.query_value("sort").value_or("start"));
   if (!order) return http::Response::problem(order.error());
-  const auto limit = number_of(request.query_value("limit").value_or("0"), "limit");
-  if (!limit) return http::Response::problem(limit.error());
+  uint64_t limit = 0;  // all
+  if (const auto text = request.query_value("limit")) {
+    const auto number = number_of(*text, "limit", 1, UINT64_MAX);
+    if (!number) return http::Response::problem(number.error());
+    limit = *number;
+  }
   const auto reader = open_archive(request.parameters.at("name"), context);
   if (!reader) return http::Response::problem(reader.error());
   const auto slot = std::make_shared<ExportSlot>(context.running_exports);
@@ -210,7 +239,7 @@ http::Response list_flows(const http::Request& request, ApiContext& context) {
     return http::Response::problem(outlook.error());
   http::Response response;
   response.content_type = "application/json";
-  response.stream = [&context, reader = *reader, options = *options, order = *order, limit = *limit,
+  response.stream = [&context, reader = *reader, options = *options, order = *order, limit,
                      slot](const http::BodyWriter& write) -> Result<> {
     const ClientWatch watch(write, context.stopping);
     TRY_ASSIGN(exporter::FlowReport report,

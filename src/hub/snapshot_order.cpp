@@ -21,9 +21,14 @@ Result<std::vector<std::string>> texts(const Json& json, const char* key, size_t
   if (it == json.end() || it->is_null()) return list;
   if (!it->is_array() || it->size() > limit)
     return fail(ErrorKind::invalid, "'{}' is not a list of at most {} texts", key, limit);
+  // A list that came out empty must not become an order for everything.
+  if (it->empty())
+    return fail(ErrorKind::invalid, "'{}' is an empty list: leave it out for all of them", key);
   for (const Json& one : *it) {
     if (!one.is_string())
       return fail(ErrorKind::invalid, "'{}' holds something else than texts", key);
+    if (one.get_ref<const std::string&>().empty())
+      return fail(ErrorKind::invalid, "'{}' holds an empty text", key);
     list.push_back(one.get<std::string>());
   }
   return list;

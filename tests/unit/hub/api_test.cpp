@@ -119,7 +119,7 @@ TEST_CASE("an archive is imported after it was verified") {
   CHECK(*read_file(p.hub.archive("copy")) == file);
   struct stat st {};
   REQUIRE(::stat(p.hub.archive("copy").c_str(), &st) == 0);
-  CHECK((st.st_mode & 0777) == 0444);
+  CHECK((st.st_mode & 0777) == 0400);
   CHECK(import("copy", file)->status == 409);
   CHECK(import("x", file)->status == 409);
   CHECK(import(".x", file)->status == 400);
@@ -180,6 +180,25 @@ TEST_CASE("exports are streamed with their options") {
   CHECK(summary.at("packets_written") == 2500);
   CHECK(summary.at("complete") == true);
   CHECK(p.client.get("/api/v1/exports/abcd").status == 404);
+}
+
+TEST_CASE("a parameter that was given is never taken for one that was not") {
+  Published p;
+  const std::string path = "/api/v1/snapshots/x";
+  for (const char* query :
+       {"from=", "to=", "node=", "interface=", "ip=", "filter=", "process=", "pid=", "pid=0",
+        "container=", "format=", "snaplen=", "snaplen=-1", "snaplen=4294967296", "summary_id="}) {
+    CAPTURE(query);
+    CHECK(p.client.get(path + "/pcap?" + query).status == 400);
+  }
+  for (const char* query :
+       {"from=", "to=", "node=", "interface=", "ip=", "filter=", "process=", "pid=", "pid=0",
+        "container=", "sort=", "limit=", "limit=0", "limit=-1"}) {
+    CAPTURE(query);
+    CHECK(p.client.get(path + "/flows?" + query).status == 400);
+  }
+  CHECK(p.client.get(path + "/pcap?snaplen=0").status == 200);  // whole packets, as tcpdump has it
+  CHECK(p.client.http().request("POST", path + "/import?name=", "x")->status == 400);
 }
 
 TEST_CASE("verification is a job, and finds damage") {

@@ -142,6 +142,10 @@ TEST_CASE("orders that cannot be followed are refused with a reason") {
   CHECK(refused({{"nodes", {"db-*"}}}).first == 400);
   CHECK(refused({{"nodes", {"db-1"}}}).first == 404);
   CHECK(refused({{"nodes", "web-1"}}).first == 400);
+  CHECK(refused({{"nodes", Json::array()}}).first == 400);
+  CHECK(refused({{"nodes", Json::array({""})}}).first == 400);
+  CHECK(refused({{"networks", Json::array()}}).first == 400);
+  CHECK(refused({{"networks", Json::array({""})}}).first == 400);
   CHECK(refused({{"networks", {"10.0.0.1/8"}}}).first == 400);
   CHECK(refused({{"deadline_ns", 0}}).first == 400);
   CHECK(refused({{"upload", true}}).first == 400);
