@@ -23,6 +23,7 @@ namespace {
 struct Options {
   DaemonSettings daemon;
   node::CaptureOptions capture;
+  bool no_promiscuous = false;
   std::string hub;
   bool status = false;
   std::string node_url;
@@ -72,6 +73,7 @@ Result<int> record(const Options& options) {
   TRY(check_may_capture("capture"));
   keep_memory_low();
   node::CaptureOptions capture = options.capture;
+  capture.promiscuous = !options.no_promiscuous;
   capture.hub_url = options.hub;
   capture.listen = options.daemon.listen;
   capture.data_dir = options.daemon.data_dir;
@@ -80,6 +82,7 @@ Result<int> record(const Options& options) {
   capture.allowed_hosts = options.daemon.allowed_hosts;
   TRY_ASSIGN(capture.token, token_of(options));
 
+  TRY(confine(options.daemon, capture.data_dir, capture.os_events ? Duty::capture_and_events : Duty::capture));
   TRY_ASSIGN(const auto signals, StopSignals::create());
   TRY_ASSIGN(const auto daemon, node::CaptureDaemon::start(std::move(capture)));
   signals->start([&daemon] { daemon->stop(); });
@@ -130,10 +133,13 @@ Command capture_command() {
   command.comma_list(
       "--interface", "LIST", options->capture.interfaces,
       "Interfaces to record, names or patterns with * and ?, separated by commas; by default all");
+  command.flag("--no-promiscuous", options->no_promiscuous,
+               "Record only what is meant for this machine; by default interfaces that --interface "
+               "names become promiscuous");
   command.text("--filter", "PCAP-FILTER", options->capture.filter,
                "Record only packets that match, see pcap-filter(7)");
   command.number("--snaplen", options->capture.snaplen,
-                 "Record at most this many bytes of each packet; by default all of them");
+                 "Record at most this many bytes of each packet; 0, the default, is all of them", 0);
   command.size("--ring-size", options->capture.ring_bytes,
                "The kernel's ring; by default 64MiB. Up to half of it is used beside it while the "
                "disk stalls");

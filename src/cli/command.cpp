@@ -21,6 +21,59 @@ std::vector<std::string> split(std::string_view text, char separator) {
   }
 }
 
+Result<std::string> not_empty(const std::string& text) {
+  if (text.empty())
+    return fail(ErrorKind::invalid, "an empty value is not possible: leave it out for the default");
+  return text;
+}
+
+Result<uint64_t> size_above_zero(const std::string& text) {
+  TRY_ASSIGN(const uint64_t bytes, parse_size(text));
+  if (bytes == 0) return fail(ErrorKind::invalid, "'{}' is not possible: a size is above 0", text);
+  return bytes;
+}
+
+Result<int64_t> duration_above_zero(const std::string& text) {
+  TRY_ASSIGN(const int64_t duration_ns, parse_duration(text));
+  if (duration_ns == 0)
+    return fail(ErrorKind::invalid, "'{}' is not possible: a duration is above 0", text);
+  return duration_ns;
+}
+
+auto whole_number(uint32_t least) {
+  return [least](const std::string& text) -> Result<uint32_t> {
+    uint32_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size() || number < least)
+      return fail(ErrorKind::invalid, "'{}' is not a whole number from {} to {}", text, least,
+                  UINT32_MAX);
+    return number;
+  };
+}
+
+/// Puts into `target` what `parse` makes of the text.
+template <class Target, class Parse>
+auto setter(Target& target, Parse parse) {
+  return [&target, parse](const std::string& text) -> Result<> {
+    TRY_ASSIGN(target, parse(text));
+    return {};
+  };
+}
+
+auto adder(std::vector<std::string>& target) {
+  return [&target](const std::string& text) -> Result<> {
+    TRY_ASSIGN(std::string one, not_empty(text));
+    target.push_back(std::move(one));
+    return {};
+  };
+}
+
+/// An argument's errors bear its name, as an option's do.
+Result<> named(const Result<>& outcome, const std::string& name) {
+  if (outcome) return outcome;
+  return tl::make_unexpected(outcome.error().in(name));
+}
+
 }  // namespace
 
 std::string Option::environment_name() const {
@@ -62,20 +115,17 @@ Option& Command::flag(const std::string& names, bool& target, std::string help) 
 
 Option& Command::text(const std::string& names, std::string value, std::string& target,
                       std::string help) {
-  return add(names, std::move(value), std::move(help),
-             [&target](const std::string& text) -> Result<> {
-               target = text;
-               return {};
-             });
+  return add(names, std::move(value), std::move(help), setter(target, not_empty));
+}
+
+Option& Command::text(const std::string& names, std::string value,
+                      std::optional<std::string>& target, std::string help) {
+  return add(names, std::move(value), std::move(help), setter(target, not_empty));
 }
 
 Option& Command::list(const std::string& names, std::string value, std::vector<std::string>& target,
                       std::string help) {
-  Option& option =
-      add(names, std::move(value), std::move(help), [&target](const std::string& text) -> Result<> {
-        target.push_back(text);
-        return {};
-      });
+  Option& option = add(names, std::move(value), std::move(help), adder(target));
   option.repeated = true;
   return option;
 }
@@ -108,38 +158,50 @@ Option& Command::choice(const std::string& names, const std::string& alternative
 }
 
 Option& Command::size(const std::string& names, uint64_t& bytes, std::string help) {
-  return add(names, "SIZE", std::move(help), [&bytes](const std::string& text) -> Result<> {
-    TRY_ASSIGN(bytes, parse_size(text));
-    return {};
-  });
+  return add(names, "SIZE", std::move(help), setter(bytes, size_above_zero));
+}
+
+Option& Command::size(const std::string& names, std::optional<uint64_t>& bytes, std::string help) {
+  return add(names, "SIZE", std::move(help), setter(bytes, size_above_zero));
 }
 
 Option& Command::duration(const std::string& names, int64_t& duration_ns, std::string help) {
-  return add(names, "DURATION", std::move(help),
-             [&duration_ns](const std::string& text) -> Result<> {
-               TRY_ASSIGN(duration_ns, parse_duration(text));
-               return {};
-             });
+  return add(names, "DURATION", std::move(help), setter(duration_ns, duration_above_zero));
 }
 
-Option& Command::number(const std::string& names, uint32_t& target, std::string help) {
-  return add(names, "N", std::move(help), [&target](const std::string& text) -> Result<> {
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), target);
-    if (error != std::errc() || end != text.data() + text.size()) {
-      return fail(ErrorKind::invalid, "'{}' is not a whole number from 0 to {}", text, UINT32_MAX);
-    }
-    return {};
-  });
+Option& Command::duration(const std::string& names, std::optional<int64_t>& duration_ns,
+                          std::string help) {
+  return add(names, "DURATION", std::move(help), setter(duration_ns, duration_above_zero));
+}
+
+Option& Command::number(const std::string& names, uint32_t& target, std::string help,
+                        uint32_t least) {
+  return add(names, "N", std::move(help), setter(target, whole_number(least)));
+}
+
+Option& Command::number(const std::string& names, std::optional<uint32_t>& target,
+                        std::string help, uint32_t least) {
+  return add(names, "N", std::move(help), setter(target, whole_number(least)));
+}
+
+Option& Command::numbers(const std::string& names, std::vector<uint32_t>& target,
+                         std::string help, uint32_t least) {
+  Option& option = add(names, "N", std::move(help),
+                       [&target, parse = whole_number(least)](const std::string& text) -> Result<> {
+                         TRY_ASSIGN(const uint32_t number, parse(text));
+                         target.push_back(number);
+                         return {};
+                       });
+  option.repeated = true;
+  return option;
 }
 
 Positional& Command::argument(std::string value, std::string& target, std::string help) {
   Positional positional;
   positional.value = std::move(value);
   positional.help = std::move(help);
-  positional.set = [&target](const std::string& text) -> Result<> {
-    target = text;
-    return {};
-  };
+  positional.set = [set = setter(target, not_empty),
+                    name = positional.value](const std::string& text) { return named(set(text), name); };
   return positionals.emplace_back(std::move(positional));
 }
 
@@ -149,9 +211,8 @@ Positional& Command::arguments(std::string value, std::vector<std::string>& targ
   positional.value = std::move(value);
   positional.help = std::move(help);
   positional.repeated = true;
-  positional.set = [&target](const std::string& text) -> Result<> {
-    target.push_back(text);
-    return {};
+  positional.set = [add = adder(target), name = positional.value](const std::string& text) {
+    return named(add(text), name);
   };
   return positionals.emplace_back(std::move(positional));
 }

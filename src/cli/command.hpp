@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,8 +74,13 @@ class Command {
   std::function<Result<int>()> action;
 
   // Each returns the new option, for further settings. The target must live as long as the action.
+  // An option that was given is never taken for one that was not: an empty text and a size, a
+  // duration or a number of 0 are refused (kind invalid), but where 0 has a meaning of its own. A
+  // target whose default is no value of its kind is an optional.
   Option& flag(const std::string& names, bool& target, std::string help);
   Option& text(const std::string& names, std::string value, std::string& target, std::string help);
+  Option& text(const std::string& names, std::string value, std::optional<std::string>& target,
+               std::string help);
   Option& list(const std::string& names, std::string value, std::vector<std::string>& target,
                std::string help);
   /// Values separated by commas, and more of them by repetition.
@@ -83,8 +89,17 @@ class Command {
   Option& choice(const std::string& names, const std::string& alternatives, std::string& target,
                  std::string help);
   Option& size(const std::string& names, uint64_t& bytes, std::string help);
+  Option& size(const std::string& names, std::optional<uint64_t>& bytes, std::string help);
   Option& duration(const std::string& names, int64_t& duration_ns, std::string help);
-  Option& number(const std::string& names, uint32_t& target, std::string help);
+  Option& duration(const std::string& names, std::optional<int64_t>& duration_ns,
+                   std::string help);
+  Option& number(const std::string& names, uint32_t& target, std::string help, uint32_t least = 1);
+  Option& number(const std::string& names, std::optional<uint32_t>& target, std::string help,
+                 uint32_t least = 1);
+
+  /// May be repeated.
+  Option& numbers(const std::string& names, std::vector<uint32_t>& target, std::string help,
+                  uint32_t least = 1);
 
   Positional& argument(std::string value, std::string& target, std::string help);
   Positional& arguments(std::string value, std::vector<std::string>& target, std::string help);

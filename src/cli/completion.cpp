@@ -80,17 +80,13 @@ std::string bash_values(const std::string& value) {
       return fmt::format("COMPREPLY=($(compgen -W {} -- \"$current\"))",
                          shell_quoted(words_of(value)));
     case Values::files:
-      return "compopt -o filenames; COMPREPLY=($(compgen -f -- \"$current\"))";
+      return "_lookback_files";
     case Values::snapshots:
-      return "COMPREPLY=($(compgen -W \"$(\"$program\" snapshot list -o name 2>/dev/null)\" -- "
-             "\"$current\"))";
+      return "_lookback_names snapshot list";
     case Values::snapshots_or_files:
-      return "compopt -o filenames; COMPREPLY=($(compgen -W \"$(\"$program\" snapshot list -o name "
-             "2>/dev/null)\" -- "
-             "\"$current\") $(compgen -f -- \"$current\"))";
+      return "_lookback_files; _lookback_names snapshot list";
     case Values::nodes:
-      return "COMPREPLY=($(compgen -W \"$(\"$program\" nodes -o name 2>/dev/null)\" -- "
-             "\"$current\"))";
+      return "_lookback_names nodes";
   }
   return "";
 }
@@ -117,6 +113,20 @@ std::string bash_script(const Command& root) {
     }
   });
   return R"(# bash completion for lookback. In ~/.bashrc: source <(lookback completion bash)
+# Names come from a hub: they are compared and never expanded, and what cannot be a name is not offered.
+_lookback_names() {
+  local name
+  while IFS= read -r name; do
+    [[ $name == "$current"* && $name =~ ^[A-Za-z0-9_][A-Za-z0-9._-]*$ ]] && COMPREPLY+=("$name")
+  done < <("$program" "$@" -o name 2>/dev/null)
+}
+_lookback_files() {
+  local file
+  compopt -o filenames 2>/dev/null
+  while IFS= read -r file; do
+    COMPREPLY+=("$file")
+  done < <(compgen -f -- "$current")
+}
 _lookback() {
   local program=${COMP_WORDS[0]} current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
   local path=lookback names words i
@@ -184,15 +194,19 @@ std::string zsh_script(const Command& root) {
   std::string out =
       "#compdef lookback\n# zsh completion for lookback. In ~/.zshrc: source <(lookback completion "
       "zsh)\n";
-  out += R"ZSH(_lookback_snapshots() {
+  out += R"ZSH(# Names come from a hub: what cannot be a name is not offered.
+_lookback_names() {
   local -a names
-  names=(${(f)"$(lookback snapshot list -o name 2>/dev/null)"})
+  names=(${(f)"$(lookback "$@" -o name 2>/dev/null)"})
+  names=(${names:#*[^A-Za-z0-9._-]*})
+  names=(${names:#[.-]*})
   compadd -a names
 }
+_lookback_snapshots() {
+  _lookback_names snapshot list
+}
 _lookback_nodes() {
-  local -a names
-  names=(${(f)"$(lookback nodes -o name 2>/dev/null)"})
-  compadd -a names
+  _lookback_names nodes
 }
 _lookback_snapshots_or_files() {
   _lookback_snapshots
@@ -254,11 +268,11 @@ std::string fish_action(const std::string& value) {
     case Values::files:
       return " -r -F";
     case Values::snapshots:
-      return " -x -a '(lookback snapshot list -o name 2>/dev/null)'";
+      return " -x -a '(__lookback_names snapshot list)'";
     case Values::snapshots_or_files:
-      return " -r -F -a '(lookback snapshot list -o name 2>/dev/null)'";
+      return " -r -F -a '(__lookback_names snapshot list)'";
     case Values::nodes:
-      return " -x -a '(lookback nodes -o name 2>/dev/null)'";
+      return " -x -a '(__lookback_names nodes)'";
   }
   return "";
 }
@@ -284,6 +298,10 @@ function __lookback_at
         set -a path $word
     end
     test "$path[1..2]" = "$argv"; or test "$path[1]" = "$argv"
+end
+# Names come from a hub: what cannot be a name is not offered.
+function __lookback_names
+    lookback $argv -o name 2>/dev/null | string match -r -- '^[A-Za-z0-9_][A-Za-z0-9._-]*$'
 end
 complete -c lookback -f
 )";

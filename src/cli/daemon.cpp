@@ -1,10 +1,14 @@
 #include "cli/daemon.hpp"
 
+#include <linux/capability.h>
 #include <malloc.h>
 
 #include <algorithm>
 #include <charconv>
+#include <initializer_list>
+#include <vector>
 
+#include "lookback/base/confine.hpp"
 #include "lookback/base/file.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/http/own_host.hpp"
@@ -80,7 +84,6 @@ void keep_memory_low() {
 }
 
 Result<> check_may_capture(std::string_view command) {
-  constexpr int kCapNetRaw = 13;  // linux/capability.h
   TRY_ASSIGN(const std::string status, read_file("/proc/self/status", 1 << 20));
   const size_t at = status.find("CapEff:");
   uint64_t capabilities = 0;
@@ -92,12 +95,33 @@ Result<> check_may_capture(std::string_view command) {
           std::errc()) {
     return fail(ErrorKind::failed, "/proc/self/status does not tell this process's capabilities");
   }
-  if ((capabilities >> kCapNetRaw & 1) != 0) return {};
+  if ((capabilities >> CAP_NET_RAW & 1) != 0) return {};
   return fail(ErrorKind::failed,
               "lookback {} may not read packets: run it as root (sudo lookback {} …), or give the "
               "binary the right: "
               "setcap cap_net_raw,cap_ipc_lock=ep $(command -v lookback)",
               command, command);
+}
+
+Result<> confine(const DaemonSettings& settings, const std::filesystem::path& data_dir, Duty duty) {
+  std::vector<int> kept{CAP_NET_BIND_SERVICE};
+  const auto keep = [&kept](std::initializer_list<int> more) { kept.insert(kept.end(), more); };
+  if (!may_write_plainly(data_dir)) keep({CAP_DAC_OVERRIDE, CAP_FOWNER});
+  for (const std::string& file : {settings.token_file, settings.tls_cert, settings.tls_key}) {
+    if (!file.empty() && !may_read_plainly(file)) keep({CAP_DAC_READ_SEARCH});
+  }
+  if (duty != Duty::hub) {
+    // The packet socket, also of link types that come later; its memory and io_uring's; the
+    // recorder's priority; netlink buffers.
+    keep({CAP_NET_RAW, CAP_NET_ADMIN, CAP_IPC_LOCK, CAP_SYS_NICE, CAP_SYS_RESOURCE});
+  }
+  if (duty == Duty::capture_and_events) {
+    // Kernel programs, also those that are attached later; sockets and processes of everybody in
+    // every network namespace.
+    keep({CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH,
+          CAP_NET_BROADCAST});
+  }
+  return confine_process(kept);
 }
 
 std::string url_of(bool tls, const std::string& address, uint16_t port) {

@@ -2,6 +2,7 @@
 // What the three daemons have in common on the command line.
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -48,6 +49,13 @@ void keep_memory_low();
 
 /// Whether this process may open packet sockets; if not, the error says how to get there.
 [[nodiscard]] Result<> check_may_capture(std::string_view command);
+
+/// What a daemon does, for confine().
+enum class Duty { hub, capture, capture_and_events };
+/// Gives up what the duty does not need, before any thread or file of the daemon is there. Where
+/// the settings name files or folders of other users, their permissions can still be overridden.
+[[nodiscard]] Result<> confine(const DaemonSettings& settings, const std::filesystem::path& data_dir,
+                               Duty duty);
 
 /// "http://127.0.0.1:7400"
 [[nodiscard]] std::string url_of(bool tls, const std::string& address, uint16_t port);

@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <string>
 
-#include "cli/table.hpp"
 #include "lookback/base/fd.hpp"
+#include "lookback/base/text.hpp"
 
 namespace lookback::cli {
 
@@ -59,6 +59,10 @@ Result<> print(std::string_view text) {
     rest = rest.subspan(static_cast<size_t>(n));
   }
   return {};
+}
+
+Result<> print_line(std::string_view line) {
+  return print(printable(line) + "\n");
 }
 
 }  // namespace lookback::cli

@@ -18,5 +18,7 @@ void report_note(std::string_view message);
 /// A text of the command on standard output. Whoever closed the pipe has read enough: that is no
 /// error.
 [[nodiscard]] Result<> print(std::string_view text);
+/// One line with names from outside in it, made printable (base/text.hpp).
+[[nodiscard]] Result<> print_line(std::string_view line);
 
 }  // namespace lookback::cli

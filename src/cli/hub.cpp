@@ -34,6 +34,7 @@ Result<int> run(const Options& options) {
   const bool tls = hub.tls.has_value();
   const uint64_t storage = hub.snapshot_storage_bytes;
 
+  TRY(confine(options.daemon, hub.data_dir, Duty::hub));
   TRY_ASSIGN(const auto signals, StopSignals::create());
   TRY_ASSIGN(const auto daemon, hub::HubDaemon::start(std::move(hub)));
   std::promise<void> stop;

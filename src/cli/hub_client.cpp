@@ -136,7 +136,7 @@ Result<Json> HubClient::get_pages(const std::string& path, const std::string& ke
 
 Result<Json> HubClient::post(const std::string& path, const Json& body) {
   TRY_ASSIGN(const http::ClientResponse response,
-             exchange("POST", path, body.dump(-1, ' ', false, Json::error_handler_t::replace)));
+             exchange("POST", path, dump_json(body)));
   return parse_json(response.body, fmt::format("the answer of {}{}", url_, path));
 }
 

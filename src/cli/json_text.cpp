@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "cli/exit_status.hpp"
+#include "lookback/base/text.hpp"
 #include "lookback/base/time.hpp"
 
 namespace lookback::cli {
@@ -34,14 +36,14 @@ const Json& member_of(const Json& object, std::string_view key) {
 std::string exact_time_of(const Json& object, std::string_view key) {
   const std::string text = text_of(object, key);
   const auto time = parse_rfc3339(text);
-  if (!time) return text.empty() ? "-" : text;
+  if (!time) return text.empty() ? "-" : printable(text);
   return format_time(*time);
 }
 
 std::string time_of(const Json& object, std::string_view key) {
   const std::string text = text_of(object, key);
   const auto time = parse_rfc3339(text);
-  if (!time) return text.empty() ? "-" : text;
+  if (!time) return text.empty() ? "-" : printable(text);
   return format_time(*time / kNsPerSecond * kNsPerSecond);
 }
 
@@ -70,7 +72,21 @@ std::string ago(std::string_view time, int64_t now_ns) {
 }
 
 std::string pretty(const Json& value) {
-  return value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return dump_json(value, 2) + "\n";
+}
+
+Result<> print_names(const Json& list, std::string_view what,
+                     const std::function<Result<>(std::string_view)>& check) {
+  for (const Json& one : list) {
+    const std::string name = text_of(one, "name");
+    if (const auto named = check(name); !named) {
+      report_note(fmt::format("the hub names a {} that cannot be one: {}", what,
+                              named.error().message));
+      continue;
+    }
+    TRY(print_line(name));
+  }
+  return {};
 }
 
 }  // namespace lookback::cli

@@ -3,6 +3,7 @@
 // those read as empty. For .cpp files only (json.hpp is large).
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -30,7 +31,12 @@ namespace lookback::cli {
 [[nodiscard]] std::string clock_text(int64_t offset_ns, int64_t error_ns);
 /// How long ago, for people: "3 s ago".
 [[nodiscard]] std::string ago(std::string_view time, int64_t now_ns);
-/// For programs: indented, with a line end. Bytes that are no UTF-8 are replaced.
+/// For programs: indented, with a line end. Bytes that are not UTF-8 are replaced.
 [[nodiscard]] std::string pretty(const Json& value);
+
+/// The names of a list's objects, one a line, for scripts and completion. One that `check` refuses
+/// cannot be a name: it is left out, and that is noted.
+[[nodiscard]] Result<> print_names(const Json& list, std::string_view what,
+                                   const std::function<Result<>(std::string_view)>& check);
 
 }  // namespace lookback::cli

@@ -6,6 +6,7 @@
 #include "cli/table.hpp"
 #include "lookback/base/clock.hpp"
 #include "lookback/base/size.hpp"
+#include "lookback/base/text.hpp"
 #include "lookback/base/time.hpp"
 
 namespace lookback::cli {

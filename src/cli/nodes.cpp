@@ -11,6 +11,7 @@
 #include "cli/json_text.hpp"
 #include "cli/table.hpp"
 #include "lookback/base/clock.hpp"
+#include "lookback/base/names.hpp"
 #include "lookback/base/size.hpp"
 #include "lookback/base/time.hpp"
 
@@ -69,7 +70,7 @@ Result<int> run(const Options& options) {
   if (options.output == "json") {
     TRY(print(pretty(answer)));
   } else if (options.output == "name") {
-    for (const Json& node : nodes) TRY(print(text_of(node, "name") + "\n"));
+    TRY(print_names(nodes, "node", check_node_name));
   } else if (nodes.empty()) {
     report_note(
         fmt::format("no node is registered at {}: start one with 'lookback capture --hub {}'",

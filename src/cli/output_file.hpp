@@ -13,11 +13,14 @@ namespace lookback::cli {
 
 /// One thread. Without commit() nothing is left behind, whatever happened: where the file system
 /// can do it the file has no name until then (O_TMPFILE), elsewhere it is a hidden file that the
-/// destructor removes.
+/// destructor removes. A new file is its owner's alone, since it holds captured data; an existing one
+/// keeps its owner, group, mode, links and attributes.
 class OutputFile {
  public:
   /// "-" is standard output; binary data to a terminal is refused (kind invalid). An existing file
-  /// is replaced by commit(), a device or a pipe is written to directly.
+  /// has to be writable, and is replaced by commit(). A device, a pipe and what /proc/self/fd names
+  /// are written to directly, and so is a file whose folder this user may not write into. A symbolic
+  /// link stays; what it points to is written.
   [[nodiscard]] static Result<OutputFile> open(const std::string& path);
   /// Kind cancelled once the reader of a pipe is gone; reader_gone() tells that apart from other
   /// ends.
@@ -40,9 +43,12 @@ class OutputFile {
  private:
   enum class Kind { standard_output, direct, unnamed, hidden };
   OutputFile() = default;
+  [[nodiscard]] Result<> commit_over_old();
+  [[nodiscard]] Result<> give_name();
 
   Kind kind_ = Kind::direct;
   Fd fd_;
+  Fd old_;  ///< the existing file, open for writing
   std::filesystem::path path_, hidden_;
   uint64_t bytes_ = 0;
   bool reader_gone_ = false;

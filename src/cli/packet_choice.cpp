@@ -1,6 +1,5 @@
 #include "cli/packet_choice.hpp"
 
-#include <charconv>
 #include <optional>
 
 #include "lookback/base/clock.hpp"
@@ -19,11 +18,11 @@ struct Window {
 Result<Window> window_of(const PacketChoice& choice) {
   const int64_t now = Clock::system().realtime_ns();
   Window window;
-  if (!choice.from.empty()) {
-    TRY_ASSIGN(window.from_ns, parse_time(choice.from, now));
+  if (choice.from) {
+    TRY_ASSIGN(window.from_ns, parse_time(*choice.from, now));
   }
-  if (!choice.to.empty()) {
-    TRY_ASSIGN(window.to_ns, parse_time(choice.to, now));
+  if (choice.to) {
+    TRY_ASSIGN(window.to_ns, parse_time(*choice.to, now));
   }
   if (window.from_ns && window.to_ns && *window.to_ns <= *window.from_ns) {
     return fail(ErrorKind::invalid,
@@ -49,7 +48,7 @@ void add_choice_options(Command& command, PacketChoice& choice) {
   command.list("--process", "NAME", choice.processes,
                "Only packets that a process of this name sent or got, or one that matches a "
                "pattern");
-  command.list("--pid", "N", choice.pids, "Only packets that this process sent or got");
+  command.numbers("--pid", choice.pids, "Only packets that this process sent or got");
   command.list(
       "--container", "NAME|ID", choice.containers,
       "Only packets of this container, by its name, a pattern, or the beginning of its id");
@@ -66,19 +65,15 @@ Result<exporter::ExportOptions> options_of(const PacketChoice& choice) {
     TRY_ASSIGN(const packet::Cidr cidr, packet::Cidr::parse(network));
     wanted.networks.push_back(cidr);
   }
-  wanted.filter = choice.filter;
+  wanted.filter = choice.filter.value_or("");
   wanted.processes = choice.processes;
   wanted.containers = choice.containers;
-  for (const std::string& text : choice.pids) {
-    uint32_t& pid = wanted.pids.emplace_back();
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
-    if (error != std::errc() || end != text.data() + text.size())
-      return fail(ErrorKind::invalid, "--pid: '{}' is no process id", text);
-  }
+  wanted.pids = choice.pids;
   return wanted;
 }
 
 Result<std::string> query_of(const PacketChoice& choice) {
+  TRY(options_of(choice));  // what is wrong is told here, not by the hub
   TRY_ASSIGN(const Window window, window_of(choice));
   std::string query;
   const auto add = [&](std::string_view key, std::string_view value) {
@@ -89,10 +84,12 @@ Result<std::string> query_of(const PacketChoice& choice) {
   for (const std::string& one : choice.nodes) add("node", one);
   for (const std::string& one : choice.interfaces) add("interface", one);
   for (const std::string& one : choice.networks) add("ip", one);
-  TRY(packet::Filter::check_size(choice.filter));
-  if (!choice.filter.empty()) add("filter", choice.filter);
+  if (choice.filter) {
+    TRY(packet::Filter::check_size(*choice.filter));
+    add("filter", *choice.filter);
+  }
   for (const std::string& one : choice.processes) add("process", one);
-  for (const std::string& one : choice.pids) add("pid", one);
+  for (const uint32_t one : choice.pids) add("pid", std::to_string(one));
   for (const std::string& one : choice.containers) add("container", one);
   return query;
 }

@@ -1,6 +1,7 @@
 #pragma once
 // Which packets of a snapshot are meant: what snapshot pcap and snapshot flows have in common.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,10 +11,11 @@
 namespace lookback::cli {
 
 struct PacketChoice {
-  std::string from, to;
+  std::optional<std::string> from, to;
   std::vector<std::string> nodes, interfaces, networks;
-  std::string filter;
-  std::vector<std::string> processes, pids, containers;
+  std::optional<std::string> filter;
+  std::vector<std::string> processes, containers;
+  std::vector<uint32_t> pids;
 };
 
 /// `choice` lives as long as the command's action.

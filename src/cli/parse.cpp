@@ -199,6 +199,9 @@ class Parse {
                     item.name, command.name);
       if (item.inputs.size() != 1 && !option->repeated)
         return fail(ErrorKind::invalid, "{}: '{}' takes one value", path.string(), item.name);
+      if (item.inputs.empty())
+        return fail(ErrorKind::invalid, "{}: '{}' is an empty list: leave it out for the default",
+                    path.string(), item.name);
       // A command's own table outranks what stands above all tables.
       if (table.empty() && from_own_table.contains(option)) continue;
       if (!table.empty()) from_own_table.insert(option);

@@ -9,6 +9,7 @@
 #include "cli/terminal.hpp"
 #include "lookback/base/fd.hpp"
 #include "lookback/base/size.hpp"
+#include "lookback/base/text.hpp"
 #include "lookback/base/time.hpp"
 
 namespace lookback::cli {
@@ -31,7 +32,7 @@ std::string progress_line(const ProgressState& state, size_t width) {
   if (state.bytes_per_second >= 1) {
     facts += fmt::format("  {}/s", format_size(static_cast<uint64_t>(state.bytes_per_second)));
   }
-  if (!state.detail.empty()) facts += "  " + state.detail;
+  if (!state.detail.empty()) facts += "  " + printable(state.detail);
   if (state.total != 0 && state.bytes_per_second >= 1 && done < state.total) {
     const double seconds = static_cast<double>(state.total - done) / state.bytes_per_second;
     if (seconds < 365.0 * 86400) {

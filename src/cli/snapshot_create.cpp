@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "cli/commands.hpp"
 #include "cli/exit_status.hpp"
@@ -12,6 +13,7 @@
 #include "cli/progress.hpp"
 #include "cli/snapshot_view.hpp"
 #include "lookback/base/clock.hpp"
+#include "lookback/base/names.hpp"
 #include "lookback/base/size.hpp"
 #include "lookback/base/time.hpp"
 
@@ -25,8 +27,8 @@ constexpr auto kHubPatience = std::chrono::seconds(60);
 struct Options {
   HubSettings hub;
   std::string name;
-  int64_t last_ns = 0;
-  std::string from, to;
+  std::optional<int64_t> last_ns;
+  std::optional<std::string> from, to;
   std::vector<std::string> nodes, networks, tags;
   int64_t deadline_ns = 60 * kNsPerSecond;
   bool wait = false;
@@ -35,17 +37,18 @@ struct Options {
 
 Result<Json> request_of(const Options& options) {
   Json request = {{"name", options.name},
-                  {"nodes", options.nodes},
-                  {"networks", options.networks},
                   {"tags", Json::object()},
                   {"deadline_ns", options.deadline_ns}};
-  if (!options.from.empty() || !options.to.empty()) {
-    if (options.last_ns != 0)
+  // An empty list would be one that was asked for.
+  if (!options.nodes.empty()) request["nodes"] = options.nodes;
+  if (!options.networks.empty()) request["networks"] = options.networks;
+  if (options.from || options.to) {
+    if (options.last_ns)
       return fail(ErrorKind::invalid, "--last and --from exclude each other: give one");
-    if (options.from.empty()) return fail(ErrorKind::invalid, "--to needs --from as well");
+    if (!options.from) return fail(ErrorKind::invalid, "--to needs --from as well");
     const int64_t now = Clock::system().realtime_ns();
-    TRY_ASSIGN(const int64_t from, parse_time(options.from, now));
-    TRY_ASSIGN(const int64_t to, parse_time(options.to.empty() ? "now" : options.to, now));
+    TRY_ASSIGN(const int64_t from, parse_time(*options.from, now));
+    TRY_ASSIGN(const int64_t to, parse_time(options.to.value_or("now"), now));
     if (to <= from) {
       return fail(ErrorKind::invalid,
                   "the window from {} to {} is empty: --to must be later than --from",
@@ -54,7 +57,7 @@ Result<Json> request_of(const Options& options) {
     request["from"] = format_time_ns(from);
     request["to"] = format_time_ns(to);
   } else {
-    request["last_ns"] = options.last_ns != 0 ? options.last_ns : 5 * 60 * kNsPerSecond;
+    request["last_ns"] = options.last_ns.value_or(5 * 60 * kNsPerSecond);
   }
   for (const std::string& tag : options.tags) {
     const size_t equals = tag.find('=');
@@ -111,11 +114,11 @@ Result<int> show_started(const Options& options, const Json& snapshot) {
   if (options.output == "json") {
     TRY(print(pretty(snapshot)));
   } else if (options.output == "name") {
-    TRY(print(name + "\n"));
+    TRY(print_line(name));
   } else {
-    TRY(print(fmt::format(
+    TRY(print_line(fmt::format(
         "snapshot {} is being made: {} to {}, {}; 'lookback snapshot show {}' tells how far it "
-        "is\n",
+        "is",
         name, time_of(snapshot, "from"), time_of(snapshot, "to"), nodes_done(snapshot), name)));
   }
   const Json& nodes = list_of(snapshot, "nodes");
@@ -133,14 +136,14 @@ Result<int> show_ended(const Options& options, const Json& snapshot) {
   if (options.output == "json") {
     TRY(print(pretty(snapshot)));
   } else if (options.output == "name") {
-    TRY(print(name + "\n"));
+    TRY(print_line(name));
   }
   if (text_of(snapshot, "state") == "failed") {
     return fail(ErrorKind::failed, "snapshot {} failed: {}", name, text_of(snapshot, "reason"));
   }
   const bool complete = truth_of(snapshot, "complete", true);
   if (options.output == "table") {
-    TRY(print(fmt::format("snapshot {}: {} of {}, {}{}\n", name,
+    TRY(print_line(fmt::format("snapshot {}: {} of {}, {}{}", name,
                           counted(static_cast<uint64_t>(number_of(snapshot, "packets")), "packet"),
                           counted(list_of(snapshot, "nodes").size(), "node"),
                           format_size(static_cast<uint64_t>(number_of(snapshot, "size_bytes"))),
@@ -158,6 +161,10 @@ Result<int> run(const Options& options) {
   client.total_timeout_ms = client.stall_timeout_ms = options.deadline_ns / 1'000'000 + 30'000;
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub, client));
   TRY_ASSIGN(const Json started, hub.post("/api/v1/snapshots", request));
+  // It goes into commands that people copy.
+  if (const auto named = check_snapshot_name(text_of(started, "name")); !named)
+    return fail(ErrorKind::corrupt, "the hub's answer is not about a snapshot: {}",
+                named.error().message);
   if (!options.wait) return show_started(options, started);
 
   const Interrupt interrupt;

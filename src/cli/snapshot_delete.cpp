@@ -12,6 +12,7 @@
 #include "cli/terminal.hpp"
 #include "lookback/base/fd.hpp"
 #include "lookback/base/size.hpp"
+#include "lookback/base/text.hpp"
 
 namespace lookback::cli {
 
@@ -28,7 +29,7 @@ Result<bool> confirmed(const Json& snapshot) {
       fmt::format("Delete snapshot {} ({}, {} to {})? [y/N] ", text_of(snapshot, "name"),
                   format_size(static_cast<uint64_t>(number_of(snapshot, "size_bytes"))),
                   time_of(snapshot, "from"), time_of(snapshot, "to"));
-  TRY(write_all(STDERR_FILENO, as_bytes(question)));
+  TRY(write_all(STDERR_FILENO, as_bytes(printable(question))));
   std::string answer;
   if (!std::getline(std::cin, answer)) return false;
   return answer == "y" || answer == "Y" || answer == "yes";

@@ -1,6 +1,7 @@
 // lookback snapshot download
 
 #include <memory>
+#include <optional>
 
 #include "cli/commands.hpp"
 #include "cli/exit_status.hpp"
@@ -18,7 +19,8 @@ namespace {
 
 struct Options {
   HubSettings hub;
-  std::string name, output;
+  std::string name;
+  std::optional<std::string> output;
   bool damaged = false;
 };
 
@@ -47,7 +49,7 @@ Result<int> run(const Options& options) {
   }
   const auto size = static_cast<uint64_t>(number_of(snapshot, "size_bytes"));
   TRY_ASSIGN(OutputFile file,
-             OutputFile::open(options.output.empty() ? options.name + ".tar.zst" : options.output));
+             OutputFile::open(options.output.value_or(options.name + ".tar.zst")));
 
   const Interrupt interrupt;
   Progress progress;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 
 #include "cli/commands.hpp"
 #include "cli/exit_status.hpp"
@@ -14,6 +15,7 @@
 #include "cli/table.hpp"
 #include "lookback/archive/archive.hpp"
 #include "lookback/base/size.hpp"
+#include "lookback/base/text.hpp"
 #include "lookback/exporter/flows.hpp"
 
 namespace lookback::cli {
@@ -25,7 +27,7 @@ struct Options {
   std::string snapshot;
   PacketChoice choice;
   std::string output = "table", sort = "bytes";
-  uint32_t limit = 0;
+  std::optional<uint32_t> limit;
 };
 
 constexpr std::string_view kCsvHeader =
@@ -34,21 +36,10 @@ constexpr std::string_view kCsvHeader =
     "server_bytes,server_retransmits,client_pid,client_process,client_container,server_pid,"
     "server_process,server_container,vlans,tunnel_id,ifindex\n";
 
-/// RFC 4180: quoted where it must be.
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"') quoted += '"';
-    quoted += c;
-  }
-  return quoted + '"';
-}
-
 /// A number as it is, an absent one as nothing.
 std::string figure(const Json& object, std::string_view key) {
   const Json& value = member_of(object, key);
-  return value.is_number() ? value.dump() : std::string();
+  return value.is_number() ? dump_json(value) : std::string();
 }
 
 /// "100.10", the outermost first; nothing without tags.
@@ -198,7 +189,7 @@ Result<int> list_of_file(const Options& options) {
     if (interrupt.requested()) return interrupt.exit_status();
     return tl::make_unexpected(report.error());
   }
-  exporter::arrange_flows(*report, order, options.limit);
+  exporter::arrange_flows(*report, order, options.limit.value_or(0));
   if (options.output == "json") {
     TRY(exporter::write_json(*report, print_bytes));
   } else {
@@ -214,7 +205,8 @@ Result<int> list_of_file(const Options& options) {
 Result<int> list_of_hub(const Options& options) {
   TRY_ASSIGN(const std::string query, query_of(options.choice));
   TRY_ASSIGN(std::string path, snapshot_path(options.snapshot, "/flows"));
-  path += fmt::format("?sort={}&limit={}", options.sort, options.limit) + query;
+  path += "?sort=" + options.sort + query;
+  if (options.limit) path += fmt::format("&limit={}", *options.limit);
   HubClient::Options streaming;
   streaming.total_timeout_ms = 0;
   streaming.stall_timeout_ms = 600'000;  // everything is read before the first byte comes
@@ -234,7 +226,7 @@ Result<int> list_of_hub(const Options& options) {
   }
   TRY_ASSIGN(const Json document, parse_json(text, "the hub's answer"));
   if (options.output == "json") {
-    TRY(print(text));
+    TRY(print(without_hidden(std::move(text))));
   } else {
     Printer printer(options);
     TRY(printer.begin());

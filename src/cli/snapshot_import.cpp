@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "cli/commands.hpp"
 #include "cli/exit_status.hpp"
@@ -32,7 +33,7 @@ namespace fs = std::filesystem;
 struct Options {
   HubSettings hub;
   std::vector<std::string> files;
-  std::string name, output, node;
+  std::optional<std::string> name, output, node;
 };
 
 /// A folder of our own for an archive on its way to the hub. It can be large, hence not /tmp, which
@@ -106,25 +107,25 @@ Result<exporter::ImportReport> convert(const Options& options, const fs::path& a
   import.created_ns = Clock::system().realtime_ns();
   import.progress = [&](uint64_t done, uint64_t total) { progress.update(done, total, "read"); };
   import.cancelled = &interrupt.flag();
-  import.node = options.node;
+  import.node = options.node.value_or("");
   const std::vector<fs::path> files(options.files.begin(), options.files.end());
-  auto report = exporter::import_captures(files, options.name, archive, import);
-  // The command line is right (the name was checked): what a file holds is not, and that is no wrong
-  // usage.
+  auto report = exporter::import_captures(files, *options.name, archive, import);
+  // The command line is right (the name was checked): what a file holds is not, and that is not
+  // wrong usage.
   if (!report && report.error().kind == ErrorKind::invalid) {
     return fail(ErrorKind::corrupt, "{}", report.error().message);
   }
   return report;
 }
 
-Result<int> finish(const Options& options, const exporter::ImportReport& report,
+Result<int> finish(const std::string& name, const exporter::ImportReport& report,
                    const std::string& where) {
   for (const std::string& warning : report.warnings) report_note(warning);
-  TRY(print(fmt::format("snapshot {}: {} of {}, {}{}\n", options.name,
+  TRY(print_line(fmt::format("snapshot {}: {} of {}, {}{}", name,
                         counted(report.packets, "packet"), counted(report.nodes, "node"),
                         format_size(report.archive_bytes), where)));
   if (report.complete) return kExitDone;
-  report_note(fmt::format("snapshot {} is not complete, as told above", options.name));
+  report_note(fmt::format("snapshot {} is not complete, as told above", name));
   return kExitIncomplete;
 }
 
@@ -137,17 +138,19 @@ Result<HubClient> connect(const Options& options) {
 }
 
 Result<int> import_archive(const Options& options) {
-  if (!options.node.empty()) {
+  if (options.node) {
     return fail(ErrorKind::invalid, "{} is an archive, whose nodes have names: leave --node away",
                 options.files.front());
   }
-  if (!options.output.empty()) {
+  if (options.output) {
     return fail(ErrorKind::invalid,
                 "{} is an archive already: copy it, or leave --output away to give it to the hub",
                 options.files.front());
   }
-  std::string name = options.name;
-  if (name.empty()) {
+  std::string name;
+  if (options.name) {
+    name = *options.name;
+  } else {
     TRY_ASSIGN(const auto reader, archive::ArchiveReader::open(options.files.front()));
     name = reader->manifest().name;
   }
@@ -156,7 +159,7 @@ Result<int> import_archive(const Options& options) {
   const Interrupt interrupt;
   const auto snapshot = upload(hub, options.files.front(), name, interrupt);
   if (!snapshot) return ended_early(snapshot.error(), interrupt);
-  TRY(print(fmt::format("snapshot {}: {} of {}, {}\n", text_of(*snapshot, "name"),
+  TRY(print_line(fmt::format("snapshot {}: {} of {}, {}", text_of(*snapshot, "name"),
                         counted(static_cast<uint64_t>(number_of(*snapshot, "packets")), "packet"),
                         counted(list_of(*snapshot, "nodes").size(), "node"),
                         format_size(static_cast<uint64_t>(number_of(*snapshot, "size_bytes"))))));
@@ -164,26 +167,27 @@ Result<int> import_archive(const Options& options) {
 }
 
 Result<int> import_files(const Options& options) {
-  if (options.name.empty())
+  if (!options.name)
     return fail(ErrorKind::invalid, "captures have no name of their own: give --name NAME");
-  TRY(check_snapshot_name(options.name));
-  if (!options.node.empty()) TRY(check_node_name(options.node));
-  if (!options.output.empty()) {
+  const std::string& name = *options.name;
+  TRY(check_snapshot_name(name));
+  if (options.node) TRY(check_node_name(*options.node));
+  if (options.output) {
     const Interrupt interrupt;
-    const auto report = convert(options, options.output, interrupt);
+    const auto report = convert(options, *options.output, interrupt);
     if (!report) return ended_early(report.error(), interrupt);
-    return finish(options, *report, " in " + options.output);
+    return finish(name, *report, " in " + *options.output);
   }
   TRY_ASSIGN(HubClient hub, connect(options));
-  TRY(check_free(hub, options.name));
+  TRY(check_free(hub, name));
   const Interrupt interrupt;
   TRY_ASSIGN(const WorkFolder work, WorkFolder::create());
-  const fs::path archive = work.path() / (options.name + ".tar.zst");
+  const fs::path archive = work.path() / (name + ".tar.zst");
   const auto report = convert(options, archive, interrupt);
   if (!report) return ended_early(report.error(), interrupt);
-  const auto snapshot = upload(hub, archive, options.name, interrupt);
+  const auto snapshot = upload(hub, archive, name, interrupt);
   if (!snapshot) return ended_early(snapshot.error(), interrupt);
-  return finish(options, *report, "");
+  return finish(name, *report, "");
 }
 
 Result<int> run(const Options& options) {

@@ -7,6 +7,7 @@
 #include "cli/hub_client.hpp"
 #include "cli/json_text.hpp"
 #include "cli/snapshot_view.hpp"
+#include "lookback/base/names.hpp"
 
 namespace lookback::cli {
 
@@ -24,7 +25,7 @@ Result<int> run(const Options& options) {
   if (options.output == "json") {
     TRY(print(pretty(answer)));
   } else if (options.output == "name") {
-    for (const Json& one : snapshots) TRY(print(text_of(one, "name") + "\n"));
+    TRY(print_names(snapshots, "snapshot", check_snapshot_name));
   } else if (snapshots.empty()) {
     report_note(
         "there are no snapshots yet: 'lookback snapshot create NAME --last 5m --wait' makes one");

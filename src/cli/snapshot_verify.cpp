@@ -28,7 +28,7 @@ Result<int> show(const Options& options, const Json& report) {
     TRY(print(pretty(report)));
     return kExitDone;
   }
-  TRY(print(fmt::format("{}: every byte is as the manifest says: {}, {} of content in {}\n",
+  TRY(print_line(fmt::format("{}: every byte is as the manifest says: {}, {} of content in {}",
                         options.snapshot,
                         counted(static_cast<uint64_t>(number_of(report, "members")), "member"),
                         format_size(static_cast<uint64_t>(number_of(report, "content_bytes"))),

@@ -9,6 +9,7 @@
 #include "cli/table.hpp"
 #include "lookback/base/gap_reason.hpp"
 #include "lookback/base/size.hpp"
+#include "lookback/base/text.hpp"
 #include "lookback/base/time.hpp"
 
 namespace lookback::cli {
@@ -182,7 +183,8 @@ std::string snapshot_page(const Json& snapshot) {
   page += fact("Id", text_of(snapshot, "id"));
   const std::string status = status_text(snapshot);
   page += fmt::format("{:<10} {}\n", "Status",
-                      style.colour ? paint(status, status_colour(status)) : status);
+                      style.colour ? paint(printable(status), status_colour(status))
+                                   : printable(status));
   if (const std::string reason = text_of(snapshot, "reason"); !reason.empty())
     page += fact("Reason", reason);
   const auto from = parse_rfc3339(text_of(snapshot, "from")),
@@ -200,7 +202,7 @@ std::string snapshot_page(const Json& snapshot) {
   if (const Json& tags = member_of(snapshot, "tags"); tags.is_object()) {
     for (const auto& [key, value] : tags.items()) {
       page += fact("Tag", fmt::format("{}={}", key,
-                                      value.is_string() ? value.get<std::string>() : value.dump()));
+                                      value.is_string() ? value.get<std::string>() : dump_json(value)));
     }
   }
   page += fact("Location", text_of(snapshot, "location"));

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "cli/commands.hpp"
 #include "cli/daemon.hpp"
@@ -30,7 +31,8 @@ constexpr const char* kDefaultHub = "http://127.0.0.1:7400";
 struct Options {
   DaemonSettings daemon;
   node::CaptureOptions capture;
-  uint64_t storage_bytes = 0;  ///< 0: chosen here
+  bool no_promiscuous = false;
+  std::optional<uint64_t> storage_bytes;  ///< by default chosen here
 };
 
 /// Root's daemons keep their data where daemons do, a user's with the user.
@@ -108,8 +110,10 @@ Result<int> run(const Options& options) {
   capture.data_dir = capture_dir;
   capture.token = token.token;
   capture.allowed_hosts = options.daemon.allowed_hosts;
-  capture.storage_bytes = options.storage_bytes;
-  if (capture.storage_bytes == 0) {
+  capture.promiscuous = !options.no_promiscuous;
+  if (options.storage_bytes) {
+    capture.storage_bytes = *options.storage_bytes;
+  } else {
     TRY_ASSIGN(capture.storage_bytes, default_storage(capture_dir));
     log_info("storage: {} of the disk with {} (--storage-size sets another size)",
              format_size(capture.storage_bytes), data_dir.string());
@@ -121,6 +125,7 @@ Result<int> run(const Options& options) {
   hub.allowed_hosts = options.daemon.allowed_hosts;
   hub.insecure = options.daemon.insecure;
 
+  TRY(confine(options.daemon, data_dir, capture.os_events ? Duty::capture_and_events : Duty::capture));
   TRY_ASSIGN(const auto signals, StopSignals::create());
   TRY_ASSIGN(const auto hub_daemon, hub::HubDaemon::start(std::move(hub)));
   std::string address = hub_daemon->address();
@@ -174,10 +179,13 @@ Command standalone_command() {
   command.comma_list(
       "--interface", "LIST", options->capture.interfaces,
       "Interfaces to record, names or patterns with * and ?, separated by commas; by default all");
+  command.flag("--no-promiscuous", options->no_promiscuous,
+               "Record only what is meant for this machine; by default interfaces that --interface "
+               "names become promiscuous");
   command.text("--filter", "PCAP-FILTER", options->capture.filter,
                "Record only packets that match, see pcap-filter(7)");
   command.number("--snaplen", options->capture.snaplen,
-                 "Record at most this many bytes of each packet; by default all of them");
+                 "Record at most this many bytes of each packet; 0, the default, is all of them", 0);
   command.size("--ring-size", options->capture.ring_bytes,
                "The kernel's ring; by default 64MiB. Up to half of it is used beside it while the "
                "disk stalls");

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lookback/base/result.hpp"
+#include "lookback/base/text.hpp"
 
 namespace lookback::cli {
 
@@ -17,18 +18,6 @@ size_t total(const std::vector<size_t>& widths) {
 }
 
 }  // namespace
-
-std::string printable(std::string_view text) {
-  std::string out(text);
-  for (size_t i = 0; i < out.size(); ++i) {
-    const auto c = static_cast<unsigned char>(out[i]);
-    if (c < 0x20 || c == 0x7f) out[i] = '?';
-    // The C1 controls (U+0080 to U+009F), which some terminals obey.
-    if (c == 0xc2 && i + 1 < out.size() && static_cast<unsigned char>(out[i + 1]) < 0xa0)
-      out[i] = out[i + 1] = '?';
-  }
-  return out;
-}
 
 TableStyle TableStyle::of(int fd) {
   return {terminal_width(fd), wants_colour(fd)};

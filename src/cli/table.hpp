@@ -35,8 +35,7 @@ struct TableStyle {
 class Table {
  public:
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
-  /// As many cells as columns. Control characters in them come out as '?': names may stem from
-  /// others.
+  /// As many cells as columns. They are made printable (base/text.hpp): names may stem from others.
   void add(std::vector<Cell> cells);
   [[nodiscard]] bool empty() const { return rows_.empty(); }
   [[nodiscard]] std::string render(const TableStyle& style) const;
@@ -45,8 +44,5 @@ class Table {
   std::vector<Column> columns_;
   std::vector<std::vector<Cell>> rows_;
 };
-
-/// The text with control characters replaced, so that it cannot steer a terminal.
-[[nodiscard]] std::string printable(std::string_view text);
 
 }  // namespace lookback::cli

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -43,9 +44,7 @@ TEST_CASE("a file appears by commit, whole") {
   REQUIRE(entries(directory) == 1);
   struct stat status {};
   REQUIRE(::stat(path.c_str(), &status) == 0);
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  REQUIRE((status.st_mode & 0777) == (0666 & ~mask));
+  REQUIRE((status.st_mode & 07777) == 0600);  // it holds captured data
 }
 
 TEST_CASE("without commit an old file stays and nothing new is left") {
@@ -89,6 +88,94 @@ TEST_CASE("links are followed, devices written to, folders refused") {
   REQUIRE(OutputFile::open("").error().kind == ErrorKind::invalid);
   REQUIRE(OutputFile::open((directory / "absent/out").string()).error().kind ==
           ErrorKind::not_found);
+}
+
+TEST_CASE("an existing file keeps mode, owner, names and attributes") {
+  const TemporaryDirectory directory;
+  const fs::path path = directory / "out";
+  const auto status_of = [](const fs::path& of) {
+    struct stat status {};
+    REQUIRE(::stat(of.c_str(), &status) == 0);
+    return status;
+  };
+  const auto write_new = [&](const fs::path& to, const std::string& text) {
+    auto file = OutputFile::open(to.string());
+    REQUIRE(file);
+    REQUIRE(file->write(as_bytes(text)));
+    REQUIRE(file->commit(true));
+    REQUIRE(read_file(to).value() == text);
+  };
+  std::ofstream(path) << "something that is longer than what comes";
+  for (const mode_t mode : {0600, 0644, 0640, 0200, 0666}) {
+    CAPTURE(mode);
+    REQUIRE(::chmod(path.c_str(), mode) == 0);
+    if (mode == 0200 && ::geteuid() != 0) continue;  // the test could not read it
+    write_new(path, "new");
+    CHECK((status_of(path).st_mode & 07777) == mode);
+  }
+  REQUIRE(::chmod(path.c_str(), 0640) == 0);
+  if (::geteuid() == 0) {
+    REQUIRE(::chown(path.c_str(), 12345, 23456) == 0);
+    write_new(path, "of somebody else");
+    CHECK(status_of(path).st_uid == 12345);
+    CHECK(status_of(path).st_gid == 23456);
+    CHECK((status_of(path).st_mode & 07777) == 0640);
+  }
+  const fs::path second = directory / "second";
+  fs::create_hard_link(path, second);
+  write_new(path, "by both names");
+  CHECK(read_file(second).value() == "by both names");
+  CHECK(status_of(path).st_ino == status_of(second).st_ino);
+  fs::remove(second);
+  if (::setxattr(path.c_str(), "user.note", "kept", 4, 0) == 0) {
+    write_new(path, "with a note");
+    char note[8];
+    CHECK(::getxattr(path.c_str(), "user.note", note, sizeof note) == 4);
+  }
+  CHECK(entries(directory) == 1);
+}
+
+TEST_CASE("a link to nothing is followed, and one to an open file too") {
+  const TemporaryDirectory directory;
+  fs::create_directory(directory / "inner");
+  fs::create_symlink("inner/target", directory / "one");
+  fs::create_symlink("one", directory / "two");
+  {
+    auto file = OutputFile::open((directory / "two").string());
+    REQUIRE(file);
+    REQUIRE(file->write(as_bytes("x")));
+    REQUIRE(file->commit(false));
+  }
+  CHECK(fs::is_symlink(directory / "one"));
+  CHECK(fs::is_symlink(directory / "two"));
+  CHECK(read_file(directory / "inner/target").value() == "x");
+
+  // As /dev/stdout is, when a shell has sent it into a file.
+  const Fd open(::open((directory / "open").c_str(), O_RDWR | O_CREAT, 0644));
+  REQUIRE(open);
+  REQUIRE(::write(open.get(), "old old old", 11) == 11);
+  {
+    auto file = OutputFile::open("/proc/self/fd/" + std::to_string(open.get()));
+    REQUIRE(file);
+    CHECK_FALSE(file->is_file());
+    REQUIRE(file->write(as_bytes("new")));
+    REQUIRE(file->commit(false));
+  }
+  struct stat by_name {}, by_fd {};
+  REQUIRE(::stat((directory / "open").c_str(), &by_name) == 0);
+  REQUIRE(::fstat(open.get(), &by_fd) == 0);
+  CHECK(by_name.st_ino == by_fd.st_ino);
+  CHECK(read_file(directory / "open").value() == "new");
+}
+
+TEST_CASE("a file that this user may not write is refused before the work") {
+  if (::geteuid() == 0) return;  // root may write everything
+  const TemporaryDirectory directory;
+  const fs::path path = directory / "out";
+  std::ofstream(path) << "old";
+  REQUIRE(::chmod(path.c_str(), 0400) == 0);
+  CHECK_FALSE(OutputFile::open(path.string()));
+  CHECK(read_file(path).value() == "old");
 }
 
 TEST_CASE("a full disk and a reader that went away are told apart") {
