@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Holds the release binary to its promise: one file that runs on a node with nothing else on it.
-#   usage: check_static.sh BINARY linking|size|chroot|resolve-dns|resolve-hosts
+#   usage: check_static.sh BINARY linking|hardening|size|chroot|resolve-dns|resolve-hosts
 # Each check stands alone, so that CTest reports them one by one. 77 means "cannot be tried here".
 set -euo pipefail
 
@@ -112,6 +112,16 @@ case $check in
     # file goes by the program headers; an interpreter or a needed library would show here
     ! readelf -l "$binary" | grep -q INTERP || fail "it asks for a program interpreter"
     ! readelf -d "$binary" | grep -q NEEDED || fail "it needs shared libraries"
+    ;;
+  hardening)
+    # Addresses are random (ET_DYN), what is relocated is read-only then, no memory is written and run, and frames and
+    # library calls are checked: their failure handlers are linked in. The symbols may be stripped, the texts are not.
+    readelf -h "$binary" | grep -q 'Type: *DYN' || fail "it is not position-independent"
+    readelf -lW "$binary" | grep -q GNU_RELRO || fail "relocated data stays writable"
+    readelf -lW "$binary" | grep GNU_STACK | grep -qv RWE || fail "its stack may be run"
+    ! readelf -lW "$binary" | grep LOAD | grep -q RWE || fail "a segment may be written and run"
+    grep -q 'stack smashing detected' "$binary" || fail "no stack protector"
+    grep -q 'buffer overflow detected' "$binary" || fail "no checked library calls"
     ;;
   size)
     strip -o "$work/stripped" "$binary"
