@@ -24,7 +24,8 @@ namespace {
 
 /// What no part of the product calls: starting programs, other identities, the machine's set-up, other processes'
 /// memory. A list of what is refused and not of what is allowed: the libraries below (TLS, resolver, eBPF, io_uring)
-/// choose their system calls by the kernel that they find.
+/// choose their system calls by the kernel that they find. fsopen and fsmount are allowed: the observer opens the cgroup2
+/// hierarchy with them where it is not mounted. Without move_mount, what they make is attached nowhere.
 constexpr long kRefused[] = {
     SYS_execve, SYS_execveat,
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -36,8 +37,7 @@ constexpr long kRefused[] = {
     SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load, SYS_iopl, SYS_ioperm, SYS_modify_ldt,
     SYS_settimeofday, SYS_clock_settime, SYS_adjtimex, SYS_clock_adjtime, SYS_acct, SYS_quotactl, SYS_syslog,
     SYS_vhangup, SYS_add_key, SYS_request_key, SYS_keyctl, SYS_userfaultfd, SYS_open_by_handle_at, SYS_mknod,
-    SYS_mknodat, SYS_lookup_dcookie, SYS_move_pages, SYS_migrate_pages, SYS_open_tree, SYS_move_mount, SYS_fsopen,
-    SYS_fsconfig, SYS_fsmount, SYS_fspick,
+    SYS_mknodat, SYS_lookup_dcookie, SYS_move_pages, SYS_migrate_pages, SYS_open_tree, SYS_move_mount, SYS_fspick,
 #ifdef SYS_mount_setattr
     SYS_mount_setattr,
 #endif

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "lookback/base/text.hpp"
 #include "lookback/base/clock.hpp"
 #include "lookback/base/time.hpp"
 #include "lookback/http/client.hpp"
@@ -82,7 +83,8 @@ Result<std::string> query_of(const PacketChoice& choice) {
   if (window.from_ns) add("from", format_time_ns(*window.from_ns));
   if (window.to_ns) add("to", format_time_ns(*window.to_ns));
   for (const std::string& one : choice.nodes) add("node", one);
-  for (const std::string& one : choice.interfaces) add("interface", one);
+  // A URL is UTF-8: the bytes of a name travel as they are shown.
+  for (const std::string& one : choice.interfaces) add("interface", printable(one));
   for (const std::string& one : choice.networks) add("ip", one);
   if (choice.filter) {
     TRY(packet::Filter::check_size(*choice.filter));

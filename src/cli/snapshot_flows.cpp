@@ -47,7 +47,7 @@ std::string vlans_of(const Json& flow) {
   std::string text;
   for (const Json& vlan : member_of(flow, "vlans")) {
     if (!text.empty()) text += '.';
-    text += vlan.dump();
+    text += dump_json(vlan);
   }
   return text;
 }

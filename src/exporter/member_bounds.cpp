@@ -10,7 +10,7 @@ namespace lookback::exporter {
 Result<> MemberBounds::check(const archive::FrameEntry& declared,
                              std::span<const std::byte> content) {
   auto walker = first_ ? packet::SectionWalker(content)
-                       : packet::SectionWalker(content, std::move(interfaces_));
+                       : packet::SectionWalker(content, interfaces_);
   first_ = false;
   uint64_t packets = 0;
   int64_t first_ns = INT64_MAX, last_ns = INT64_MIN;
@@ -19,7 +19,7 @@ Result<> MemberBounds::check(const archive::FrameEntry& declared,
     last_ns = std::max(last_ns, packet.view.time_ns);
   }
   if (walker.error()) return tl::make_unexpected(*walker.error());
-  interfaces_ = walker.interfaces();
+  interfaces_ += walker.interfaces().size();
   if (packets != declared.packets)
     return fail(ErrorKind::corrupt, "{} packets in it, {} are declared", packets, declared.packets);
   if (packets != 0 && (first_ns != declared.first_ns || last_ns != declared.last_ns))

@@ -136,19 +136,26 @@ std::optional<ServerCore::Victim> ServerCore::find_victim(const std::string& sha
                              .count();
   std::optional<Victim> victim;
   std::tuple<bool, size_t, int64_t> best;
+  bool stranger_waits = false;
   for (const auto& [key, place] : sessions_) {
     if (place.evicted || (!share.empty() && place.share != share)) continue;
     auto session = place.session.lock();
     if (!session) continue;
     held.push_back(session);
     const int64_t since_ms = session->waiting_since_ms();
-    if (since_ms == 0 || now_ms - since_ms < kLeastIdle.count()) continue;
+    if (since_ms == 0) continue;
+    if (now_ms - since_ms < kLeastIdle.count()) {
+      stranger_waits = stranger_waits || !session->is_known();
+      continue;
+    }
     // Strangers first, of them those of the address that has most, of these the longest idle.
     const std::tuple rank(!session->is_known(), shares_.at(place.share), now_ms - since_ms);
     if (victim && rank <= best) continue;
     victim = Victim{key, std::move(session)};
     best = rank;
   }
+  // A stranger that will have been idle for long enough in a moment goes before anybody who showed a token.
+  if (stranger_waits && victim && victim->session->is_known()) return std::nullopt;
   return victim;
 }
 

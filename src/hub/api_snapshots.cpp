@@ -33,6 +33,8 @@ http::Response ended(const Result<std::vector<Unreleased>>& left) {
   Json list = Json::array();
   for (const Unreleased& one : *left) list.push_back({{"node", one.node}, {"reason", one.why}});
   return http::Response::json(to_text({{"unreleased", std::move(list)}}));
+}
+
 http::Response list(const http::Request& request, ApiContext& context) {
   uint64_t limit = kPage;
   if (const auto text = request.query_value("limit")) {

@@ -97,9 +97,9 @@ Result<NodePlace> checked_place(std::string url, const std::string& peer_address
   if (!tls && !url.starts_with("http://")) return fail(ErrorKind::invalid, "'{}' is not the URL of a node", url);
   if (url.find_first_of("@\\ ") != std::string::npos)
     return fail(ErrorKind::invalid, "'{}' is not the URL of a node: it names a user, or has a blank", url);
+  if (host_of(url).empty()) return fail(ErrorKind::invalid, "'{}' names no host", url);
   while (url.ends_with('/')) url.pop_back();
   const std::string_view host = host_of(url);
-  if (host.empty()) return fail(ErrorKind::invalid, "'{}' names no host", url);
   if (policy.tls_only && !tls)
     return fail(ErrorKind::invalid,
                 "the node is at {}, without TLS, and this hub has TLS: it would give its token away; start the node with "

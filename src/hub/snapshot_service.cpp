@@ -306,7 +306,7 @@ std::string SnapshotService::list(const std::string& after, size_t limit) const 
     out.append(*text, 0, text->size() - 1);  // without the line's end
   }
   if (names.empty() || next == names.rbegin()->first) next = nullptr;
-  out += "],\"next\":" + next.dump() + "}\n";
+  out += "],\"next\":" + dump_json(next) + "}\n";
   return out;
 }
 

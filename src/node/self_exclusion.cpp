@@ -267,7 +267,7 @@ void SelfExclusion::save_if_changed() {
     if (!std::exchange(unsaved_, false)) return;
     for (const ExcludedInterval& one : intervals_) list.push_back(to_json(one));
   }
-  if (const auto written = write_file_atomically(file_, list.dump(), 0600); !written)
+  if (const auto written = write_file_atomically(file_, dump_json(list), 0600); !written)
     log_warning("{}", written.error().message);
 }
 

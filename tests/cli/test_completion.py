@@ -88,7 +88,7 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
-    def expect(self, text, timeout=60):
+    def expect(self, text, timeout=20):
         end, start = time.monotonic() + timeout, len(self.shown)
         while text not in self.shown[start:]:
             assert time.monotonic() < end, f"no {text!r} in {self.shown!r}"
@@ -115,7 +115,9 @@ def test_a_shell_runs_nothing_that_a_hub_names(client, evil_program, tmp_path, s
             terminal.type("autoload -Uz compinit && compinit -u -D\n")
         terminal.type(f"source {tmp_path}/script; echo rea''dy\n")
         terminal.expect("ready")
-        for line, shown in (("lookback snapshot delete i", "indigo"), ("lookback snapshot create x --node i", "indigo"), ("lookback snapshot show i", "indigo"),
+        # zsh completes no value of an option behind a name of one's own.
+        behind = "indigo" if shell == "bash" else None
+        for line, shown in (("lookback snapshot delete i", "indigo"), ("lookback snapshot create x --node i", behind), ("lookback snapshot show i", "indigo"),
                             ("lookback snapshot delete ", "indigo"), ("lookback snapshot show ./", "pwned-10"), ("lookback snapshot delete '$", None)):
             terminal.type(line + "\t\t\t")  # readline lists at the third, where the first has completed something
             if shown:

@@ -73,7 +73,7 @@ class Cluster:
         lab.start_hub()
         for node in self.nodes.values():
             node.data_dir = lab.directory / f"disk-{node.name}" / "data"
-            node.run("ip", "link", "add", "load0", "type", "veth", "peer", "name", "load1")
+            lab.add_pair(node.namespace, "load0", "load1")
             for interface in ("load0", "load1"):
                 node.run("sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=1")
                 node.run("ip", "link", "set", interface, "up")
@@ -185,7 +185,7 @@ class Cluster:
 
     def new_interface(self, name, rng):
         self.interfaces += 1
-        self.nodes[name].run("ip", "link", "add", f"extra{self.interfaces}", "type", "veth", "peer", "name", f"peer{self.interfaces}")
+        self.lab.add_pair(self.nodes[name].namespace, f"extra{self.interfaces}", f"peer{self.interfaces}")
 
     def kill_hub(self, name, rng):
         self.lab.hub.kill()

@@ -182,6 +182,10 @@ class Lab:
     def _ip(self, namespace, *args):
         return run("ip", "-n", namespace, *args)
 
+    def add_pair(self, namespace, name, peer):
+        """An interface, and its other end in the same namespace. Not every kernel has dummy devices."""
+        self._ip(namespace, "link", "add", name, "type", "veth", "peer", "name", peer)
+
     def _join(self, namespace, interface, bridge, port, addresses):
         self._ip(self.switch, "link", "add", port, "type", "veth", "peer", "name", interface, "netns", namespace)
         self._ip(self.switch, "link", "set", port, "master", bridge, "up")

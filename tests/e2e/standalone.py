@@ -12,7 +12,7 @@ class Standalone:
         self.lab, self.namespace = lab, namespace
         self.data = data or lab.directory / f"standalone-{len(lab.processes)}"
         self.process = Process([lab.binary, "standalone", "--data-dir", self.data, "--storage-size", "64MiB", *options],
-                               lab.directory / f"{self.data.name}.log", namespace)
+                               lab.directory / f"{self.data.name}.log", namespace, lab.environment())
         lab.processes.append(self.process)
 
         def ready():
@@ -26,10 +26,10 @@ class Standalone:
 
     def client(self, *args, **options):
         environment = {key: value for key, value in os.environ.items() if not key.startswith("LOOKBACK_")}
-        return self.run(self.lab.binary, *args, env={**environment, "HOME": str(self.lab.directory)}, **options)
+        return self.run(self.lab.binary, *args, env=self.lab.environment({**environment, "HOME": str(self.lab.directory)}), **options)
 
     def status(self):
-        return json.loads(self.run("curl", "-sf", "http://127.0.0.1:7401/api/v1/status").stdout)
+        return json.loads(self.run("curl", "-sf", *self.lab.bearer, "http://127.0.0.1:7401/api/v1/status").stdout)
 
     def packets(self):
         return self.status()["packets"]

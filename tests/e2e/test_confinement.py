@@ -54,7 +54,7 @@ def test_daemons_keep_what_they_need(make_lab):
     done = lab.client("snapshot", "create", "s", "--last", "1m", "--wait", check=False)
     assert done.returncode in (0, 3), done
     # It goes on to work for interfaces that come later.
-    lab._ip(lab.nodes[0].namespace, "link", "add", "extra0", "type", "dummy")
+    lab.add_pair(lab.nodes[0].namespace, "extra0", "extra1")
 
 
 def test_a_folder_of_somebody_else_can_be_recorded_into(make_lab):

@@ -225,7 +225,7 @@ def test_cancel_leaves_nothing(make_lab):
     lab.client("snapshot", "create", "gone", "--last", "20s")
     # Ctrl-C on a waiting client only detaches.
     waiting = subprocess.Popen(["ip", "netns", "exec", lab.hub_namespace, lab.binary, "snapshot", "create", "gone2", "--last", "20s", "--wait"],
-                               env=dict(os.environ, LOOKBACK_HUB=lab.hub_url), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                               env=dict(os.environ, **lab.client_environment()), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for(lambda: lab.client("snapshot", "show", "gone2", check=False).returncode == 0, "gone2")
     time.sleep(0.3)
     waiting.send_signal(signal.SIGINT)
@@ -441,7 +441,7 @@ def test_a_lying_node(make_lab, tmp_path, lie):
     # The liar takes the place of n2: it registers under a new name with its own port.
     beat = json.dumps({"version": "0.1.0", "url": f"http://{n2.management}:7999", "port": 7999, "tls": False, "incarnation": "liar",
                        "status": {}, "clock": None, "sent_ns": time.time_ns()})
-    lab.in_hub("curl", "-sf", *lab.bearer, "-X", "POST", f"{lab.hub_url}/api/v1/nodes/liar/heartbeat", "-H", "Content-Type: application/json", "-d", beat)
+    n2.curl("-X", "POST", f"{lab.hub_url}/api/v1/nodes/liar/heartbeat", "-d", beat)
     # Only where the lie is to say nothing, or never to end, does the deadline have to pass.
     deadline = "6s" if lie in ("silent", "endless") else "60s"
     result = lab.client("snapshot", "create", "lied", "--last", "30s", "--node", "n1", "--node", "liar", "--deadline", deadline, "--wait",

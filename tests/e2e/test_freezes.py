@@ -14,7 +14,7 @@ from test_snapshot import rfc3339
 
 
 def held(node):
-    return sorted(f["id"] for f in json.loads(node.run("curl", "-sf", f"{node.url}/api/v1/freezes").stdout)["freezes"])
+    return sorted(f["id"] for f in node.api("freezes")["freezes"])
 
 
 def wait_for_heartbeats(node, count=2):
@@ -40,7 +40,7 @@ def slow(node):
 def freeze_by_hand(node, name, **more):
     now = time.time_ns()
     order = {"id": name, "owner": "by hand", "from": rfc3339(now - 2 * 10**9), "to": rfc3339(now), **more}
-    done = node.run("curl", "-s", "-w", "\n%{http_code}", "-X", "POST", f"{node.url}/api/v1/freezes", "-d", json.dumps(order)).stdout
+    done = node.run("curl", "-s", *node.lab.bearer, "-H", "Content-Type: application/json", "-w", "\n%{http_code}", "-X", "POST", f"{node.url}/api/v1/freezes", "-d", json.dumps(order)).stdout
     text, status = done.rsplit("\n", 1)
     return int(status), json.loads(text)
 
@@ -48,7 +48,7 @@ def freeze_by_hand(node, name, **more):
 def ordered(lab, *args):
     """An order that waits for nodes."""
     return subprocess.Popen(["ip", "netns", "exec", lab.hub_namespace, lab.binary, "snapshot", "create", *args],
-                            env=dict(os.environ, LOOKBACK_HUB=lab.hub_url), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                            env=dict(os.environ, **lab.client_environment()), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_a_flood_of_freezes_keeps_no_snapshot_out(busy_lab):
     assert status == 400 and "1d" in json.dumps(said), said
     status, said = freeze_by_hand(n1, "a-day", ttl_ns=24 * 3600 * 10**9)
     assert status == 201
-    done = n1.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", f"{n1.url}/api/v1/freezes/a-day/renew", "-d",
+    done = n1.run("curl", "-s", *lab.bearer, "-H", "Content-Type: application/json", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", f"{n1.url}/api/v1/freezes/a-day/renew", "-d",
                   json.dumps({"ttl_ns": 2**62}))
     assert done.stdout == "400"
     answers = [freeze_by_hand(n1, f"flood-{i}") for i in range(70)]
@@ -164,7 +164,7 @@ def test_a_flood_of_freezes_keeps_no_snapshot_out(busy_lab):
     assert "'by hand'" in json.dumps(refused[0]) and "64" in json.dumps(refused[0]), refused[0]
     assert freeze_by_hand(n1, "somebody-else", owner="another")[0] == 201
     # In the hub's name as well: what it does not know of is gone soon.
-    hub_id = json.loads(lab.in_hub("curl", "-sf", f"{lab.hub_url}/api/v1/status").stdout)["hub_id"]
+    hub_id = json.loads(lab.in_hub("curl", "-sf", *lab.bearer, f"{lab.hub_url}/api/v1/status").stdout)["hub_id"]
     assert freeze_by_hand(n1, "forged", hub=hub_id)[0] == 201
     lab.client("snapshot", "create", "all-the-same", "--last", "20s", "--wait", check=False)
     n1_entry = next(n for n in lab.wait_for_snapshot("all-the-same")["nodes"] if n["name"] == "n1")
@@ -184,7 +184,7 @@ def test_no_peer_blinds_the_recorder(make_lab, tmp_path):
 
     def register(name, **more):
         body = {"version": "1", "port": 4444, "incarnation": "x", "status": {}, **more}
-        return n2.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST",
+        return n2.run("curl", "-s", *lab.bearer, "-H", "Content-Type: application/json", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST",
                       f"{lab.hub_url}/api/v1/nodes/{name}/heartbeat", "-d", json.dumps(body)).stdout
     assert register("evil") == "200"
     # Somebody else's address is not theirs to give.
@@ -196,8 +196,8 @@ def test_no_peer_blinds_the_recorder(make_lab, tmp_path):
         n1.run("curl", "-s", "-m", "3", f"http://{n2.address}:{port}/", check=False)
         n2.run("curl", "-s", "-m", "3", f"http://{n1.address}:{port}/", check=False)
     lab.in_hub("curl", "-s", "-m", "3", f"http://{n1.management}:4444/", check=False)
-    n2.run("curl", "-s", "-m", "3", "-o", "/dev/null", f"{n1.url}/api/v1/status")
-    lab.in_hub("curl", "-s", "-m", "3", "-o", "/dev/null", f"{n1.url}/api/v1/status")
+    n2.run("curl", "-s", *lab.bearer, "-m", "3", "-o", "/dev/null", f"{n1.url}/api/v1/status")
+    lab.in_hub("curl", "-s", *lab.bearer, "-m", "3", "-o", "/dev/null", f"{n1.url}/api/v1/status")
     ended = time.time_ns()
     lab.client("snapshot", "create", "first", "--from", rfc3339(began), "--to", rfc3339(ended), "--wait", check=False)
     lab.client("snapshot", "create", "second", "--from", rfc3339(began), "--to", rfc3339(time.time_ns()), "--wait", check=False)

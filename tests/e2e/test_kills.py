@@ -26,7 +26,7 @@ def test_kill_client_again_and_again(make_lab, tmp_path):
     wait_senders(start_senders(lab, 4, seconds=3, pps=3000))
     window = ["--from", rfc3339(start), "--to", rfc3339(time.time_ns())]
     spawn = lambda *args: subprocess.Popen(["ip", "netns", "exec", lab.hub_namespace, lab.binary, "snapshot", *map(str, args)],
-                                           env=dict(os.environ, LOOKBACK_HUB=lab.hub_url), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                           env=dict(os.environ, **lab.client_environment()), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill_after(process, seconds):
         time.sleep(seconds)

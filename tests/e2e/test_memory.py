@@ -62,7 +62,7 @@ def test_memory_has_a_ceiling(make_lab, events):
                 time.sleep(0.02)
         watcher = threading.Thread(target=watch)
         watcher.start()
-        env = dict(os.environ, LOOKBACK_HUB=lab.hub_url)
+        env = dict(os.environ, **lab.client_environment())
         orders = [subprocess.Popen(["ip", "netns", "exec", lab.hub_namespace, lab.binary, "snapshot", "create", f"s{round}-{i}", "--last", "5m",
                                     "--wait"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for i in range(8)]
         try:

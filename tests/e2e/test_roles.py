@@ -57,7 +57,7 @@ def test_a_token_by_default(make_lab, tmp_path):
     # it stays the same, and the root's client gives it to no process of another user
     listener = node.spawn(*UNPRIVILEGED, "python3", "-c", "import socket, sys\ns = socket.create_server(('127.0.0.1', 7400))\n"
                           "c = s.accept()[0]\nprint(c.recv(65536).decode(), flush=True)\nc.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 12\\r\\n\\r\\n{\"nodes\":[]}')")
-    wait_for(lambda: ":1CE8 " in node.run("cat", "/proc/net/tcp").stdout, "the listener")
+    wait_for(lambda: ":1CE8 00000000:0000 0A" in node.run("cat", "/proc/net/tcp").stdout, "the listener")
     node.run(lab.binary, "nodes", check=False)
     assert wait_for(lambda: "GET /api/v1/nodes" in listener.text() and listener.text(), "the request") and "Authorization" not in listener.text()
     assert lab.token_file.read_text() == first
@@ -142,7 +142,7 @@ def test_nodes_tell_boundaries_rate_and_clock(make_lab):
     def measured():
         nodes = lab.client_json("nodes")
         nodes = nodes["nodes"] if isinstance(nodes, dict) else nodes
-        return all(n["clock"] and n["packets_per_second"] > 50 for n in nodes) and nodes
+        return all(n["clock"] and n["packets_per_second"] > 50 and n["oldest"] and n["oldest"] < n["newest"] for n in nodes) and nodes
     for n in wait_for(measured, "clock and rate of both nodes", timeout=40):
         # one machine, one clock: the truth, 0, lies inside the bound
         assert abs(n["clock"]["offset_ns"]) <= n["clock"]["error_ns"] < 50_000_000, n["clock"]

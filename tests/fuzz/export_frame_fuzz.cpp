@@ -96,7 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     LOOKBACK_CHECK(plan.has_value());
     plan->format = format;
     plan->digests = true;
-    const auto interfaces = read_member_interfaces(bytes, 0, "n", *plan->interfaces);
+    const auto interfaces = read_member_interfaces(bytes, 0, *plan);
     if (!interfaces) return 0;
     FrameScanner scanner(*plan, &hash);
     FrameBatch batch;

@@ -4,12 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "lookback/archive/archive.hpp"
 #include "lookback/archive/member.hpp"
 #include "lookback/base/result.hpp"
-#include "lookback/packet/pcapng.hpp"
 
 namespace lookback::exporter {
 
@@ -23,7 +21,7 @@ class MemberBounds {
 
  private:
   bool first_ = true;
-  std::vector<packet::PcapngInterface> interfaces_;
+  size_t interfaces_ = 0;  ///< described so far
 };
 
 /// Whether a member holds packets, by its name.

@@ -162,17 +162,26 @@ TEST_CASE("an archive without members, and content that is not compressed yet") 
 TEST_CASE("a manifest of many frames, whatever its length") {
   TemporaryDirectory dir;
   // Lengths around the borders of tar blocks and manifest frames: what the search from behind must tell apart.
-  const auto length_with = [](size_t bytes) {
+  // Gaps fill it up, as many as go in, and a tag what is left.
+  const auto of_length = [](size_t length) {
     Manifest manifest = sample_manifest();
-    manifest.tags["filling"] = std::string(bytes, 'x');
-    return manifest.to_json().size();
+    manifest.tags["filling"] = "";
+    const Gap gap{kTime, kTime, 0, std::string(3500, 'x')};
+    auto& gaps = manifest.nodes.at(0).gaps;
+    gaps.assign(2, gap);
+    const size_t two = manifest.to_json().size();
+    gaps.push_back(gap);
+    const size_t each = manifest.to_json().size() - two;
+    gaps.clear();
+    if (two <= length) gaps.assign(2 + (length - two) / each, gap);
+    manifest.tags["filling"] = std::string(length - manifest.to_json().size(), 'x');
+    return manifest;
   };
-  const size_t bare = length_with(1000) - 1000;
   for (const size_t length : {size_t{4096}, size_t{4097}, size_t{1} << 20, (size_t{1} << 20) + 1, (size_t{1} << 20) + 511, (size_t{1} << 20) + 512,
                               (size_t{1} << 20) + 513, size_t{2} << 20, (size_t{2} << 20) + 512, (size_t{3} << 20) - 100}) {
     CAPTURE(length);
-    Manifest manifest = sample_manifest();
-    manifest.tags["filling"] = std::string(length - bare, 'x');
+    Manifest manifest = of_length(length);
+    REQUIRE(manifest.to_json().size() == length);
     auto writer = ArchiveWriter::create(dir / "working", kTime).value();
     REQUIRE(writer.append("nodes/db/x", "db", sample_member(sample_content(512), 512)));  // a 512-byte frame in front
     REQUIRE(writer.commit(manifest, dir / "a.tar.zst"));
