@@ -120,7 +120,7 @@ Result<Json> HubClient::get_pages(const std::string& path, const std::string& ke
   std::string cursor;
   for (;;) {
     TRY_ASSIGN(Json page, get(cursor.empty() ? path : path + "?cursor=" + http::url_encode(cursor)));
-    if (!page.is_object()) return fail(ErrorKind::corrupt, "the answer of {}{} is no object", url_, path);
+    if (!page.is_object()) return fail(ErrorKind::corrupt, "the answer of {}{} is not an object", url_, path);
     const auto part = page.find(key);
     if (part == page.end() || !part->is_array())
       return fail(ErrorKind::corrupt, "the answer of {}{} has no list '{}'", url_, path, key);

@@ -209,7 +209,7 @@ Result<ImportReport> import_into(archive::ArchiveWriter& writer, const InputSet&
   TRY(import.nodes().finish());
   import.notes().report(report.warnings);
   if (const size_t others = inputs.passed_over.size(); others > 0) {
-    report.warnings.push_back(fmt::format("{} is no capture and is passed over{}", inputs.passed_over.front(),
+    report.warnings.push_back(fmt::format("{} is not a capture and is passed over{}", inputs.passed_over.front(),
                                           others == 1 ? "" : fmt::format(", and so are {} other files", others - 1)));
   }
 

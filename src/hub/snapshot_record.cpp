@@ -204,7 +204,7 @@ Result<std::vector<archive::LayerEntry>> layers_from_json(const Json& object) {
   const auto it = object.find("layers");
   if (it == object.end() || it->is_null()) return layers;
   if (!it->is_object() || it->size() > archive::kMaxNodeLayers)
-    return fail(ErrorKind::corrupt, "'layers' is no object of at most {} layers",
+    return fail(ErrorKind::corrupt, "'layers' is not an object of at most {} layers",
                 archive::kMaxNodeLayers);
   for (const auto& [name, value] : it->items()) {
     archive::LayerEntry layer;

@@ -76,7 +76,7 @@ std::string note_to_json(const Note& note) {
 
 Result<Note> note_from_json(std::string_view text) {
   TRY_ASSIGN(const Json json, parse_json(text, "a note"));
-  if (!json.is_object()) return fail(ErrorKind::corrupt, "a note is no object");
+  if (!json.is_object()) return fail(ErrorKind::corrupt, "a note is not an object");
   Note note;
   if (const auto table = json.find("interfaces"); table != json.end()) {
     if (!table->is_array()) return fail(ErrorKind::corrupt, "interfaces are not a list");

@@ -214,7 +214,7 @@ def test_a_folder_of_very_many_files(client, there_and_back, tmp_path):
             (folder / name.format(number)).write_bytes(pcap([(T0, number, udp(number))]))
     (tmp_path / "ring" / "notes.txt").write_text("no capture")
     imported, out = there_and_back(tmp_path / "ring")
-    assert imported.returncode == 0 and "notes.txt is no capture" in imported.stderr, imported
+    assert imported.returncode == 0 and "notes.txt is not a capture" in imported.stderr, imported
     assert [(n["name"], n["packets"]) for n in manifest(tmp_path)["nodes"]] == [("ring", 1100)]
     assert len(fields(out, "frame.number")) == 1100
     imported, out = there_and_back(tmp_path / "host")
