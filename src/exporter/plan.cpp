@@ -181,8 +181,7 @@ Result<> check_stamps(const Plan& plan) {
 class FrameChooser {
  public:
   FrameChooser(const Plan& plan, const std::string& filter)
-      : plan_(plan),
-        by_filter_(packet::Prefilter::of_expression(filter)),
+      : by_filter_(packet::Prefilter::of_expression(filter)),
         by_network_(packet::Prefilter::of_networks(plan.networks.networks())) {
     if (filter.empty()) by_filter_any_ = true;
     if (plan.networks.keeps_all()) by_network_any_ = true;
@@ -205,7 +204,6 @@ class FrameChooser {
   }
 
  private:
-  const Plan& plan_;
   packet::Prefilter by_filter_, by_network_;
   bool by_filter_any_ = false, by_network_any_ = false;
 };

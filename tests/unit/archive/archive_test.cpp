@@ -159,7 +159,7 @@ TEST_CASE("an archive without members, and content that is not compressed yet") 
   REQUIRE(verify_archive(dir / "plain.tar.zst"));
 }
 
-TEST_CASE("a manifest of many frames, whatever its length") {
+TEST_CASE("a manifest of many frames, whatever its length", "[single-threaded]") {
   TemporaryDirectory dir;
   // Lengths around the borders of tar blocks and manifest frames: what the search from behind must tell apart.
   // Gaps fill it up, as many as go in, and a tag what is left.

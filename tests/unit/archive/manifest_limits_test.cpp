@@ -33,7 +33,7 @@ Result<Manifest> changed(const std::function<void(Json&)>& change) {
 
 }  // namespace
 
-TEST_CASE("texts and lists of a manifest are bounded") {
+TEST_CASE("texts and lists of a manifest are bounded", "[single-threaded]") {
   REQUIRE(changed([](Json&) {}));
   const std::string longest(kMaxText, 'x'), too_long(kMaxText + 1, 'x'), book(1 << 20, 'x');
   for (const char* key : {"id", "created_by"}) {
@@ -71,7 +71,7 @@ TEST_CASE("texts and lists of a manifest are bounded") {
   }));
 }
 
-TEST_CASE("what is too long for a reader is cut short when it is written") {
+TEST_CASE("what is too long for a reader is cut short when it is written", "[single-threaded]") {
   Manifest manifest = example();
   NodeEntry& node = manifest.nodes[0];
   for (size_t i = 0; i < kMaxReason; ++i) node.reason += "ü";

@@ -178,7 +178,7 @@ TEST_CASE("manifests that lie are refused") {
   REQUIRE_THAT(refused([](auto& m) { m.members[0].frames[0].first_ns = 10; }), Contains("before"));
 }
 
-TEST_CASE("manifests that are none") {
+TEST_CASE("manifests that are none", "[single-threaded]") {
   const std::string text = example().to_json();
   for (const char* bad : {"", "[]", "1", "null", "{", "{}", "{}{}", "\"x\"", "[[[[[["})
     REQUIRE(error_of(bad) != "accepted");

@@ -121,7 +121,7 @@ TEST_CASE("every truncation of an archive is found") {
   REQUIRE(verdict(dir, "x" + whole) != "sound");
 }
 
-TEST_CASE("every flipped bit of an archive is found") {
+TEST_CASE("every flipped bit of an archive is found", "[single-threaded]") {
   TemporaryDirectory dir;
   const std::string whole = small_archive(dir);
   const auto reader = ArchiveReader::open(dir / "small.tar.zst").value();

@@ -50,7 +50,7 @@ std::vector<std::byte> with_header(const std::string& json, std::span<const std:
 /// One liar and one honest node: the honest one is whole, the archive verifies, the liar has one
 /// good member and a reason.
 void check_lie(FakeNode& liar, const std::string& expected_reason,
-               int64_t deadline_ns = 3'000'000'000) {
+               int64_t deadline_ns = 6'000'000'000) {
   HubFixture hub;
   auto client = hub.client();
   FakeNode honest("honest");

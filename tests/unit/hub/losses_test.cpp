@@ -64,7 +64,7 @@ Json gap_json(int64_t start_ns, int64_t end_ns, uint64_t packets, GapReason reas
 
 std::shared_ptr<archive::ArchiveReader> snapshot_of(HubFixture& hub, Json order = {}) {
   auto client = hub.client();
-  order["deadline_ns"] = 2 * kNsPerSecond;
+  order["deadline_ns"] = 6 * kNsPerSecond;
   REQUIRE(client.create("x", order).status == 202);
   const Json done = client.wait("x");
   REQUIRE(done.at("state") == "completed");

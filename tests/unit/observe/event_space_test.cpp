@@ -79,7 +79,7 @@ struct Node {
 
 }  // namespace
 
-TEST_CASE("events borrow until they reach as far back as packets, and give back") {
+TEST_CASE("events borrow until they reach as far back as packets, and give back", "[single-threaded]") {
   Node node;
   for (int i = 0; i < 300; ++i) {
     node.second(kMiB, kMiB);
@@ -101,7 +101,7 @@ TEST_CASE("events borrow until they reach as far back as packets, and give back"
   CHECK_FALSE(node.feed.store->status().shortened);
 }
 
-TEST_CASE("events that pack well need no loan") {
+TEST_CASE("events that pack well need no loan", "[single-threaded]") {
   Node node;
   for (int i = 0; i < 200; ++i) {
     node.second(kMiB, kMiB, true);
@@ -111,7 +111,7 @@ TEST_CASE("events that pack well need no loan") {
   CHECK_FALSE(node.feed.store->status().shortened);
 }
 
-TEST_CASE("where nothing more is lent, events are given up and it is told") {
+TEST_CASE("where nothing more is lent, events are given up and it is told", "[single-threaded]") {
   Node node;
   // Packets so slow that none of them ever has to go.
   int seconds = 0;
@@ -136,7 +136,7 @@ TEST_CASE("a flood within a moment has room made for it before it is written") {
   CHECK(node.reaches_as_far());
 }
 
-TEST_CASE("what is frozen counts, and a share of the quota is its own") {
+TEST_CASE("what is frozen counts, and a share of the quota is its own", "[single-threaded]") {
   Node node;
   for (int i = 0; i < 6; ++i) node.second(kMiB, kMiB);
   REQUIRE(node.feed.store->freeze("f", {0, INT64_MAX}));

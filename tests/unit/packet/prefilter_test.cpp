@@ -3,10 +3,12 @@
 #include "lookback/packet/filter.hpp"
 #include "lookback/packet/summary.hpp"
 #include "unit/packet/support/traffic.hpp"
+#include "unit/support/effort.hpp"
 
 using namespace lookback;
 using namespace lookback::packet;
 using namespace lookback::packet::testing;
+using lookback::test::rounds;
 
 namespace {
 std::string tree(std::string_view expression) {
@@ -99,10 +101,10 @@ TEST_CASE("what an expression needs is understood") {
   }
   CHECK(tree(std::string(100000, '(') + "host 10.0.0.1") == "anything");
   std::string nots;
-  for (int i = 0; i < 100000; ++i) nots += "not ";
+  for (int i = 0; i < 20000; ++i) nots += "not ";
   CHECK(tree(nots + "host 10.0.0.1") == "anything");
   std::string many = "host 10.0.0.1";
-  for (int i = 0; i < 20000; ++i) many += " or 10.0.0.1";
+  for (int i = 0; i < 2000; ++i) many += " or 10.0.0.1";
   CHECK_FALSE(Prefilter::of_expression(many).matches_anything());
 }
 
@@ -125,7 +127,7 @@ TEST_CASE("no frame that holds a match is ever skipped") {
   Traffic traffic(11);
   std::mt19937 random(12);
   std::vector<std::string> expressions = common_expressions();
-  for (int i = 0; i < 6000; ++i) expressions.push_back(traffic.expression());
+  for (int i = 0; i < rounds(6000); ++i) expressions.push_back(traffic.expression());
   constexpr uint16_t kLinkTypes[] = {1, 1, 1, 113, 276, 101, 0};
   for (const std::string& expression : expressions) {
     const uint16_t link_type = kLinkTypes[random() % std::size(kLinkTypes)];
@@ -152,7 +154,7 @@ TEST_CASE("no frame that holds a match is ever skipped") {
     }
   }
   // All of this is worth nothing where nothing is skipped.
-  CHECK(compiled > 2500);
+  CHECK(compiled > expressions.size() / 3);
   CHECK(selective > compiled / 4);
   CHECK(skipped > frames / 20);
 }

@@ -36,7 +36,7 @@ class HubClient {
   /// Orders a snapshot of the last minute; `more` is merged into the order.
   Answer create(const std::string& name, const Json& more = Json::object());
   /// Waits until the snapshot has ended, and returns its object.
-  Json wait(const std::string& name, int seconds = 60);
+  Json wait(const std::string& name, int seconds = 300);
   http::Client& http() { return client_; }
 
  private:
