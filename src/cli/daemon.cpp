@@ -77,8 +77,9 @@ Result<std::optional<http::TlsFiles>> tls_of(const DaemonSettings& settings) {
 }
 
 void keep_memory_low() {
-  // The allocator's own are eight heaps for each processor, and a threshold that grows with what is freed.
-  constexpr int kHeaps = 2, kMappedBytes = 2 << 20;
+  // The allocator's own are eight heaps for each processor, and a threshold that grows with what is freed. Buffers of frames
+  // and of reading stay out of the heaps: there they would leave holes that nothing fills.
+  constexpr int kHeaps = 2, kMappedBytes = 256 << 10;
   mallopt(M_ARENA_MAX, kHeaps);
   mallopt(M_MMAP_THRESHOLD, kMappedBytes);
 }
