@@ -176,11 +176,11 @@ std::string zsh_action(const std::string& value) {
     case Values::files:
       return "_files";
     case Values::snapshots:
-      return "_lookback_snapshots";
+      return "__lookback_snapshots";
     case Values::snapshots_or_files:
-      return "_lookback_snapshots_or_files";
+      return "__lookback_snapshots_or_files";
     case Values::nodes:
-      return "_lookback_nodes";
+      return "__lookback_nodes";
   }
   return " ";
 }
@@ -194,22 +194,22 @@ std::string zsh_script(const Command& root) {
   std::string out =
       "#compdef lookback\n# zsh completion for lookback. In ~/.zshrc: source <(lookback completion "
       "zsh)\n";
-  out += R"ZSH(# Names come from a hub: what cannot be a name is not offered.
-_lookback_names() {
+  out += R"ZSH(# Names come from a hub: what cannot be a name is not offered. Commands have functions with one _, as _lookback_nodes.
+__lookback_names() {
   local -a names
   names=(${(f)"$(lookback "$@" -o name 2>/dev/null)"})
   names=(${names:#*[^A-Za-z0-9._-]*})
   names=(${names:#[.-]*})
   compadd -a names
 }
-_lookback_snapshots() {
-  _lookback_names snapshot list
+__lookback_snapshots() {
+  __lookback_names snapshot list
 }
-_lookback_nodes() {
-  _lookback_names nodes
+__lookback_nodes() {
+  __lookback_names nodes
 }
-_lookback_snapshots_or_files() {
-  _lookback_snapshots
+__lookback_snapshots_or_files() {
+  __lookback_snapshots
   _files
 }
 )ZSH";

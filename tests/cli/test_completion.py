@@ -115,9 +115,7 @@ def test_a_shell_runs_nothing_that_a_hub_names(client, evil_program, tmp_path, s
             terminal.type("autoload -Uz compinit && compinit -u -D\n")
         terminal.type(f"source {tmp_path}/script; echo rea''dy\n")
         terminal.expect("ready")
-        # zsh completes no value of an option behind a name of one's own.
-        behind = "indigo" if shell == "bash" else None
-        for line, shown in (("lookback snapshot delete i", "indigo"), ("lookback snapshot create x --node i", behind), ("lookback snapshot show i", "indigo"),
+        for line, shown in (("lookback snapshot delete i", "indigo"), ("lookback snapshot create x --node i", "indigo"), ("lookback snapshot show i", "indigo"),
                             ("lookback snapshot delete ", "indigo"), ("lookback snapshot show ./", "pwned-10"), ("lookback snapshot delete '$", None)):
             terminal.type(line + "\t\t\t")  # readline lists at the third, where the first has completed something
             if shown:
