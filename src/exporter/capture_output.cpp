@@ -49,6 +49,10 @@ CaptureOutput::CaptureOutput(const Plan& plan, const archive::Manifest& manifest
   }
 }
 
+std::string CaptureOutput::told(const PlannedNode& node, const PlannedGap& gap) const {
+  return fmt::format("lookback: node {} {}", node.entry->name, describe_gap(plan_, node, gap.gap));
+}
+
 std::string CaptureOutput::section_comment() const {
   std::string comment =
       fmt::format("Lookback snapshot {}, {} to {}", manifest_.name,
@@ -63,9 +67,15 @@ std::string CaptureOutput::section_comment() const {
     if (origin.empty() || comment.size() + origin.size() > kLongestComment / 2) continue;
     comment += fmt::format("\nnode {} was captured by: {}", node.entry->name, origin);
   }
-  for (const std::string& warning : plan_.warnings) {
-    if (comment.size() + warning.size() > kLongestComment) return comment + "\n…";
-    comment += "\n" + warning;
+  std::vector<std::string> lines = plan_.warnings;
+  // Gaps of the others stand with their interfaces.
+  for (const PlannedNode& node : plan_.nodes) {
+    if (!node.entry->interfaces.empty()) continue;
+    for (const PlannedGap& gap : node.gaps) lines.push_back(told(node, gap));
+  }
+  for (const std::string& line : lines) {
+    if (comment.size() + line.size() > kLongestComment) return comment + "\n…";
+    comment += "\n" + line;
   }
   return comment;
 }
@@ -188,8 +198,7 @@ void CaptureOutput::take_gap_comments(uint32_t node, int64_t time_ns) {
   const std::vector<PlannedGap>& gaps = plan_.nodes[node].gaps;
   size_t& next = next_gap_[node];
   for (; next < gaps.size() && gaps[next].written_end_ns <= time_ns; ++next) {
-    comments_.push_back(fmt::format("lookback: node {} {}", plan_.nodes[node].entry->name,
-                                    describe_gap(plan_, plan_.nodes[node], gaps[next].gap)));
+    comments_.push_back(told(plan_.nodes[node], gaps[next]));
   }
   next_gap_ns_[node] = next == gaps.size() ? kNever : gaps[next].written_end_ns;
 }
@@ -308,9 +317,8 @@ Result<> CaptureOutput::write_statistics() {
     if (tells_gaps) {
       constexpr size_t kMost = 100;
       for (size_t i = 0; i < std::min(kMost, node.gaps.size()); ++i) {
-        statistics.comment +=
-            fmt::format("{}lookback: node {} {}", i == 0 ? "" : "\n", node.entry->name,
-                        describe_gap(plan_, node, node.gaps[i].gap));
+        if (i != 0) statistics.comment += '\n';
+        statistics.comment += told(node, node.gaps[i]);
       }
       if (node.gaps.size() > kMost)
         statistics.comment += fmt::format("\nand {} more gaps", node.gaps.size() - kMost);

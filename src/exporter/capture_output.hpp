@@ -56,6 +56,7 @@ class CaptureOutput final : public MergeSink {
   [[nodiscard]] Result<> write_statistics();
   [[nodiscard]] Result<> flush();
   [[nodiscard]] std::string section_comment() const;
+  [[nodiscard]] std::string told(const PlannedNode& node, const PlannedGap& gap) const;
 
   const Plan& plan_;
   const archive::Manifest& manifest_;

@@ -89,7 +89,7 @@ Result<RunStats> run_plan(const Plan& plan, const archive::ArchiveReader& archiv
 Result<ExportStats> export_capture(const std::shared_ptr<archive::ArchiveReader>& archive,
                                    const ExportOptions& options, const Sink& sink,
                                    const std::atomic<bool>* cancelled) {
-  TRY_ASSIGN(Plan plan, make_plan(archive->manifest(), options));
+  TRY_ASSIGN(Plan plan, make_plan(archive->manifest(), options, cancelled));
   Attribution attribution(plan, *archive, cancelled);
   const bool annotate = plan.format == Format::pcapng && attribution.any();
   plan.digests = plan.digests || annotate;

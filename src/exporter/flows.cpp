@@ -52,7 +52,7 @@ Result<FlowReport> report_flows(const std::shared_ptr<archive::ArchiveReader>& a
   ExportOptions wanted = options;
   wanted.format = Format::pcapng;
   wanted.dedup = false;  // a copy on another interface is the same flow, not one packet less
-  TRY_ASSIGN(Plan plan, make_plan(archive->manifest(), wanted));
+  TRY_ASSIGN(Plan plan, make_plan(archive->manifest(), wanted, cancelled));
   plan.digests = true;
   TRY_ASSIGN(MemoryBudget::Share memory, reserve_memory(plan, true, cancelled));
   Attribution attribution(plan, *archive, cancelled);

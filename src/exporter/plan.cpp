@@ -239,7 +239,8 @@ Result<> choose_processes(const archive::Manifest& manifest, const ExportOptions
   return {};
 }
 
-void choose_frames(const archive::Manifest& manifest, const std::string& filter, Plan& plan) {
+Result<> choose_frames(const archive::Manifest& manifest, const std::string& filter, Plan& plan,
+                       const std::atomic<bool>* cancelled) {
   std::map<std::string_view, uint32_t> numbers;
   for (uint32_t number = 0; number < plan.nodes.size(); ++number) {
     numbers.emplace(plan.nodes[number].entry->name, number);
@@ -247,6 +248,8 @@ void choose_frames(const archive::Manifest& manifest, const std::string& filter,
   const FrameChooser chooser(plan, filter);
   uint32_t order = 0;
   for (const archive::MemberEntry& member : manifest.members) {
+    if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed))
+      return fail(ErrorKind::cancelled, "the export was cancelled");
     if (!holds_packets(member)) continue;
     const auto number = numbers.find(member.node);
     if (number == numbers.end()) {
@@ -273,6 +276,7 @@ void choose_frames(const archive::Manifest& manifest, const std::string& filter,
     return std::tie(a.lower_ns, a.lower_interface, a.stored_order) <
            std::tie(b.lower_ns, b.lower_interface, b.stored_order);
   });
+  return {};
 }
 
 }  // namespace
@@ -375,7 +379,8 @@ std::map<uint16_t, Error> InterfaceTable::filter_errors() const {
   return filter_errors_;
 }
 
-Result<Plan> make_plan(const archive::Manifest& manifest, const ExportOptions& options) {
+Result<Plan> make_plan(const archive::Manifest& manifest, const ExportOptions& options,
+                       const std::atomic<bool>* cancelled) {
   Plan plan;
   plan.networks = packet::NetworkFilter(options.networks);
   plan.format = options.format;
@@ -389,7 +394,7 @@ Result<Plan> make_plan(const archive::Manifest& manifest, const ExportOptions& o
   TRY(check_filter(plan));
   TRY(check_format(plan));
   TRY(choose_processes(manifest, options, plan));
-  choose_frames(manifest, options.filter, plan);
+  TRY(choose_frames(manifest, options.filter, plan, cancelled));
   TRY(check_stamps(plan));
   return plan;
 }

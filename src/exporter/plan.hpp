@@ -2,6 +2,7 @@
 // What an export will read and write, settled before the first byte: nodes, interfaces, filters,
 // frames.
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -122,9 +123,10 @@ struct Plan {
 };
 
 /// Errors: not_found for a node or interface that is not there, invalid for a window, a filter, or
-/// a classic pcap of several link types.
+/// a classic pcap of several link types; cancelled where `cancelled`, which may be null, was set.
 [[nodiscard]] Result<Plan> make_plan(const archive::Manifest& manifest,
-                                     const ExportOptions& options);
+                                     const ExportOptions& options,
+                                     const std::atomic<bool>* cancelled = nullptr);
 
 /// The node whose OS events a member holds; empty: it holds none.
 [[nodiscard]] std::string_view node_of_events(const archive::MemberEntry& member);

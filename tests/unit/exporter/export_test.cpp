@@ -322,6 +322,19 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a node without interfaces tells its gaps in the section's comment") {
+  TemporaryDirectory folder;
+  std::vector<NodeSpec> nodes{node_spec("a", {"eth0"}), node_spec("b", {})};
+  nodes[0].packets.push_back({0, kStart, "packet"});
+  nodes[1].entry.status = "failed";
+  nodes[1].entry.gaps = {{kStart, kStart + kNsPerSecond, 0, "not frozen"}};
+  const Export done = run_export(make_archive(folder, nodes, kWindow), {});
+  const size_t told = done.file.find("lookback: node b lost an unknown number of packets between 2023-");
+  REQUIRE(told != std::string::npos);
+  CHECK(told < done.file.find("eth0"));
+  CHECK_FALSE(done.stats.complete);
+}
+
 TEST_CASE("failed and partial nodes make the export incomplete, and say why") {
   TemporaryDirectory folder;
   std::vector<NodeSpec> nodes{node_spec("a", {"eth0"}), node_spec("b", {}),
