@@ -128,10 +128,10 @@ TEST_CASE("a member of packets that no export could read is refused") {
 TEST_CASE("a member damaged on the way once is fetched again") {
   HubFixture hub;
   auto client = hub.client();
-  FakeNode node("web-1");
   const auto good = make_member("web-1", now_ns(), 50);
-  node.add_member(good);
   std::atomic<int> asked{0};
+  FakeNode node("web-1");
+  node.add_member(good);
   node.hook = [&](uint32_t) -> std::optional<http::Response> {
     if (++asked > 1) return std::nullopt;
     auto wire = wire_of(good);
@@ -219,9 +219,9 @@ TEST_CASE("a huge zstd window is refused") {
 }
 
 TEST_CASE("an endless body is cut off") {
+  std::atomic<uint64_t> sent{0};
   FakeNode liar("liar");
   with_good_member(liar);
-  std::atomic<uint64_t> sent{0};
   liar.add_wire(std::vector<std::byte>(10), 1000);
   liar.hook = [&](uint32_t index) -> std::optional<http::Response> {
     if (index != 1) return std::nullopt;

@@ -129,12 +129,12 @@ TEST_CASE("where a filter or the window cuts a member, the number lost is not kn
 TEST_CASE("what a node finds missing while members are read is in the same snapshot") {
   HubFixture hub;
   const Members members;
-  FakeNode node("n1"), same("n2");
-  members.add_to(node, 3);
-  members.add_to(same, 3);
   const Json damage =
       gap_json(members.first(1) + 5, members.end(1), 17, GapReason::damaged_segment);
   std::atomic<size_t> sent_before{0};
+  FakeNode node("n1"), same("n2");
+  members.add_to(node, 3);
+  members.add_to(same, 3);
   node.change_description = [&](Json& answer) {
     sent_before = node.whole().size();
     answer["complete"] = false;

@@ -213,6 +213,7 @@ TEST_CASE("a window that ends a moment ahead is waited for") {
 TEST_CASE("nodes that refuse, are gone, or die in the middle are named, and the others stand") {
   HubFixture hub;
   auto client = hub.client();
+  std::atomic<bool> died{false};  // like all that hooks use, it outlives the nodes
   FakeNode good("good"), refusing("refusing"), gone("gone"), dying("dying"), lacking("lacking"),
       giving("giving");
   for (FakeNode* node : {&good, &refusing, &gone, &dying, &lacking, &giving}) fill(*node, 4);
@@ -223,7 +224,6 @@ TEST_CASE("nodes that refuse, are gone, or die in the middle are named, and the 
     if (index != 2) return std::nullopt;
     return http::Response::problem({ErrorKind::not_found, "given up"}, 410);
   };
-  std::atomic<bool> died{false};
   dying.hook = [&](uint32_t index) -> std::optional<http::Response> {
     if (index < 2) return std::nullopt;
     http::Response broken;  // half a body, then nothing ever again
@@ -292,6 +292,7 @@ TEST_CASE("when no node can freeze, the order fails and leaves nothing") {
 TEST_CASE("a node that hangs does not hang the snapshot") {
   HubFixture hub;
   auto client = hub.client();
+  std::atomic<bool> hung{false};
   FakeNode good("good"), frozen("frozen"), later("later");
   for (FakeNode* node : {&good, &frozen, &later}) {
     fill(*node, 3);
@@ -299,7 +300,6 @@ TEST_CASE("a node that hangs does not hang the snapshot") {
     client.beat(*node);
   }
   frozen.hangs = true;
-  std::atomic<bool> hung{false};
   later.hook = [&](uint32_t index) -> std::optional<http::Response> {
     if (index != 2) return std::nullopt;
     if (!hung.exchange(true)) {
@@ -327,9 +327,9 @@ TEST_CASE("a node that hangs does not hang the snapshot") {
 TEST_CASE("a node that comes back within the deadline is complete") {
   HubFixture hub;
   auto client = hub.client();
+  std::atomic<int> refused{0};
   FakeNode a("web-1");
   fill(a, 6);
-  std::atomic<int> refused{0};
   a.hook = [&](uint32_t index) -> std::optional<http::Response> {
     if (index != 3 || ++refused > 4) return std::nullopt;
     return http::Response::problem({ErrorKind::failed, "starting"}, 503);
