@@ -1,6 +1,7 @@
 #include "lookback/base/hash.hpp"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <sys/random.h>
 
 #include <cstring>
@@ -45,6 +46,16 @@ std::string sha256_hex(std::span<const std::byte> data) {
   Sha256 hash;
   hash.update(data);
   return to_hex(hash.finish());
+}
+
+std::string hmac_sha256_hex(std::string_view key, std::string_view message) {
+  Sha256Digest digest;
+  unsigned length = 0;
+  LOOKBACK_CHECK(HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+                      reinterpret_cast<const unsigned char*>(message.data()), message.size(),
+                      reinterpret_cast<unsigned char*>(digest.data()), &length) != nullptr);
+  LOOKBACK_CHECK(length == digest.size());
+  return to_hex(digest);
 }
 
 namespace {

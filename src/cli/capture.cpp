@@ -14,6 +14,7 @@
 #include "lookback/base/log.hpp"
 #include "lookback/base/size.hpp"
 #include "lookback/http/own_host.hpp"
+#include "lookback/http/roles.hpp"
 #include "lookback/node/capture_daemon.hpp"
 
 namespace lookback::cli {
@@ -63,7 +64,11 @@ Result<std::string> token_of(const Options& options) {
   const auto host = http::url_host(options.hub);
   if (given.token.empty() && !options.hub.empty() && host && !http::is_own_host(*host))
     return fail(ErrorKind::invalid,
-                "the hub {} is on another machine: copy its token file here, and give it with --token-file", options.hub);
+                "the hub {} is on another machine: make this node's token there (lookback token create --role node --node NAME), copy it here, and give it "
+                "with --token-file",
+                options.hub);
+  if (http::role_of(given.token) == http::TokenRole::client)
+    return fail(ErrorKind::invalid, "this is a token of clients, and a node needs its own: lookback token create --role node --node NAME, beside the hub");
   TRY_ASSIGN(DaemonToken token, daemon_token(daemon.token_file, daemon.token_file_origin, daemon.data_dir));
   return std::move(token.token);
 }

@@ -30,6 +30,7 @@ Result<int> run(const Options& options) {
   hub.allowed_hosts = options.daemon.allowed_hosts;
   TRY_ASSIGN(const DaemonToken token, daemon_token(options.daemon.token_file, options.daemon.token_file_origin,
                                                    options.daemon.data_dir));
+  TRY(check_hub_token(token.token));
   hub.token = token.token;
   const bool tls = hub.tls.has_value();
   const uint64_t storage = hub.snapshot_storage_bytes;

@@ -105,6 +105,7 @@ Result<int> run(const Options& options) {
   TRY(make_directories(capture_dir));
   TRY_ASSIGN(const DaemonToken token, daemon_token(options.daemon.token_file,
                                                    options.daemon.token_file_origin, data_dir));
+  TRY(check_hub_token(token.token));
 
   node::CaptureOptions capture = options.capture;
   capture.data_dir = capture_dir;

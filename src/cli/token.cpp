@@ -14,6 +14,7 @@
 #include "lookback/base/hash.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/http/own_host.hpp"
+#include "lookback/http/roles.hpp"
 
 namespace lookback::cli {
 
@@ -116,6 +117,13 @@ Result<TokenFile> given_token(const std::string& token_file, Origin origin) {
   const bool file_first = origin == Origin::command_line || origin == Origin::environment;
   if (!token_file.empty() && (file_first || !has_token)) return read_token_file(token_file);
   return TokenFile{has_token ? token : "", ""};
+}
+
+Result<> check_hub_token(const std::string& token) {
+  const http::TokenRole role = http::role_of(token);
+  if (role == http::TokenRole::hub) return {};
+  return fail(ErrorKind::invalid, "this is the token of a {}, but the hub's own is needed (lookback token create --help)",
+              role == http::TokenRole::node ? "node" : "client");
 }
 
 fs::path machine_token_file() {

@@ -24,6 +24,9 @@ struct TokenFile {
 /// where none was. A warning is handed on as TokenFile has it.
 [[nodiscard]] Result<TokenFile> given_token(const std::string& token_file, Origin origin);
 
+/// invalid: it is a node's or a client's, which a hub cannot take for its own, and from which no other is made.
+[[nodiscard]] Result<> check_hub_token(const std::string& token);
+
 /// LOOKBACK_STATE_DIR/token; /var/lib/lookback/token for root, ~/.local/share/lookback/token (XDG_DATA_HOME) for others;
 /// empty where there is no such place.
 [[nodiscard]] std::filesystem::path machine_token_file();

@@ -1,6 +1,5 @@
 #include "server_core.hpp"
 
-#include <openssl/crypto.h>
 
 #include <algorithm>
 #include <boost/asio/ip/address_v6.hpp>
@@ -35,9 +34,7 @@ ServerCore::ServerCore(ServerOptions options_,
       guard(options.allowed_hosts, options.tls.has_value(), std::move(in_certificate)),
       jobs_(options.max_connections + kSpareJobs),
       pools_{StreamThreads(options.max_streams), StreamThreads(options.max_orders),
-             StreamThreads(options.max_feeds)} {
-  if (!options.token.empty()) token_hash_ = sha256_hex(as_bytes(options.token));
-}
+             StreamThreads(options.max_feeds)} {}
 
 ServerCore::~ServerCore() = default;
 
@@ -61,21 +58,21 @@ RouteMatch ServerCore::match(const std::string& method, const Target& target) co
   return result;
 }
 
-bool ServerCore::authorized(const std::map<std::string, std::string>& headers,
-                            const std::string& path) const {
-  if (token_hash_.empty() || path == "/healthz" || path == "/readyz") return true;
+Access ServerCore::access(const std::map<std::string, std::string>& headers,
+                          const std::string& method, const std::string& path) const {
+  if (options.token.empty() || path == "/healthz" || path == "/readyz") return Access::allowed;
   const auto it = headers.find("authorization");
-  if (it == headers.end()) return false;
+  if (it == headers.end()) return Access::unknown;
   constexpr std::string_view kScheme = "bearer ";
   std::string_view value = it->second;
   if (value.size() < kScheme.size() ||
       !std::equal(kScheme.begin(), kScheme.end(), value.begin(),
                   [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); }))
-    return false;
+    return Access::unknown;
   value.remove_prefix(kScheme.size());
   while (value.starts_with(' ')) value.remove_prefix(1);
-  const std::string hash = sha256_hex(as_bytes(value));
-  return CRYPTO_memcmp(hash.data(), token_hash_.data(), token_hash_.size()) == 0;
+  if (same_token(value, options.token)) return Access::allowed;
+  return options.further_tokens ? options.further_tokens(value, method, path) : Access::unknown;
 }
 
 void ServerCore::start_workers() {

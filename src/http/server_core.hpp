@@ -70,9 +70,8 @@ class ServerCore {
   ~ServerCore();
 
   [[nodiscard]] RouteMatch match(const std::string& method, const Target& target) const;
-  /// Compares in a time that tells nothing about the token, its length included.
-  [[nodiscard]] bool authorized(const std::map<std::string, std::string>& headers,
-                                const std::string& path) const;
+  [[nodiscard]] Access access(const std::map<std::string, std::string>& headers,
+                              const std::string& method, const std::string& path) const;
 
   void start_workers();
   /// False after close(): the job will not run. Never waits: a connection has one request at a
@@ -102,7 +101,6 @@ class ServerCore {
   std::function<void()> on_session_gone;  ///< set before start; any thread
 
  private:
-  std::string token_hash_;
   BoundedQueue<std::function<void()>> jobs_;
   std::vector<std::thread> workers_;
   struct Place {

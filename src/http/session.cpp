@@ -195,9 +195,14 @@ void Session::dispatch() {
   const bool body_unread = head.has_body;
   if (const auto refusal = core_.guard.check(head, peer_.local_address))
     return respond(refused_response(*refusal), body_unread);
-  if (!core_.authorized(head.headers, head.target.path))
+  const Access access = core_.access(head.headers, head.method, head.target.path);
+  if (access == Access::unknown)
     return respond(Response::problem({ErrorKind::unauthorized,
                                       "this needs a valid token (Authorization: Bearer …)"}),
+                   body_unread);
+  if (access == Access::forbidden)
+    return respond(plain_problem(403, "the token is of a role that may not do this",
+                                 to_string(ErrorKind::unauthorized)),
                    body_unread);
   waiting_since_ms_ = 0;
   is_known_ = true;

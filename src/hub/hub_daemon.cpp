@@ -5,6 +5,7 @@
 #include "lookback/base/hash.hpp"
 #include "lookback/base/log.hpp"
 #include "parallel.hpp"
+#include "roles.hpp"
 
 namespace lookback::hub {
 
@@ -116,6 +117,7 @@ Result<std::unique_ptr<HubDaemon>> HubDaemon::start(HubOptions options, const Cl
   server_options.listen = options.listen;
   server_options.tls = options.tls;
   server_options.token = options.token;
+  server_options.further_tokens = hub_access(options.token);
   server_options.insecure = options.insecure;
   server_options.allowed_hosts = options.allowed_hosts;
   server_options.workers = kWorkers;

@@ -6,6 +6,7 @@
 #include "json_text.hpp"
 #include "lookback/base/fd.hpp"
 #include "lookback/base/json_fields.hpp"
+#include "lookback/http/roles.hpp"
 
 namespace lookback::hub {
 
@@ -125,14 +126,14 @@ Result<> read_freeze(std::string_view body, const std::string& expected_id, Node
 
 }  // namespace
 
-Result<NodeClient> NodeClient::create(const NodeAccess& access, const NodePlace& place,
-                                      int64_t patience_ns) {
+Result<NodeClient> NodeClient::create(const NodeAccess& access, const std::string& node,
+                                      const NodePlace& place, int64_t patience_ns) {
   if (access.tls_only && !place.url.starts_with("https://"))
     return fail(ErrorKind::unauthorized, "{} is without TLS, and this hub calls nodes with TLS only", place.url);
   http::ClientOptions options;
   options.base_url = place.url;
   options.connect_address = place.address;
-  options.token = access.token;
+  if (!access.token.empty()) options.token = http::node_token(access.token, node);
   options.ca_file = access.ca_file;
   const int64_t third_ms = patience_ns / 3 / 1'000'000;
   options.connect_timeout_ms = std::clamp(third_ms, kLeastMs, kMaxConnectMs);

@@ -15,7 +15,8 @@ namespace lookback::hub {
 
 /// How the hub gets to its nodes.
 struct NodeAccess {
-  std::string token, ca_file;
+  std::string token;  ///< the hub's. A node is shown its own only, which is made from it; empty: none
+  std::string ca_file;
   bool tls_only = false;  ///< http nodes are not called: they would get the token in clear
 };
 
@@ -39,8 +40,8 @@ class NodeClient {
   /// `patience_ns`: the time-outs of connecting and of silence stay well below it, and an exchange
   /// lasts at most ten times as long, however busily the node sends. unauthorized: an http node, where only
   /// TLS is allowed.
-  [[nodiscard]] static Result<NodeClient> create(const NodeAccess& access, const NodePlace& place,
-                                                 int64_t patience_ns);
+  [[nodiscard]] static Result<NodeClient> create(const NodeAccess& access, const std::string& node,
+                                                 const NodePlace& place, int64_t patience_ns);
 
   /// The record's name, version and url are kept; the rest is filled in. invalid: the node refuses
   /// (its message); corrupt: its answer cannot be used; unreachable.

@@ -108,7 +108,7 @@ void SnapshotJob::freeze_node(NodeRecord& node, bool lost, int64_t clock_error_n
   node.unasked = true;
   for (int refusals = 0;;) {
     node.place = place_of(node);
-    auto client = NodeClient::create(env_.access, node.place, record_.deadline_ns);
+    auto client = NodeClient::create(env_.access, node.entry.name, node.place, record_.deadline_ns);
     const auto frozen = client ? client->freeze(order, node, ended_)
                                : Result<>(tl::make_unexpected(client.error()));
     if (client && !client->was_refused()) node.unasked = false;

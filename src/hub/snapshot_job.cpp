@@ -292,7 +292,7 @@ void SnapshotJob::renew_freezes() {
   for_each_parallel(transfers_.size(), kCallThreads, [&](size_t i) {
     const NodeRecord& node = transfers_[i]->record();
     if (!node.frozen || transfers_[i]->totals().ended || ended_) return;
-    auto client = NodeClient::create(env_.access, place_of(node), kReleasePatience);
+    auto client = NodeClient::create(env_.access, node.entry.name, place_of(node), kReleasePatience);
     const auto renewed =
         client ? client->renew(id_) : Result<>(tl::make_unexpected(client.error()));
     // An hour later it is tried again; a freeze lives for a day.
@@ -313,7 +313,7 @@ void SnapshotJob::release_freezes() {
     Result<> released;
     for (int n = 0; n < tries; ++n) {
       if (n > 0) std::this_thread::sleep_for(milliseconds(100 << n));
-      auto client = NodeClient::create(env_.access, place_of(node), kReleasePatience);
+      auto client = NodeClient::create(env_.access, node.entry.name, place_of(node), kReleasePatience);
       released = client ? client->release(id_) : Result<>(tl::make_unexpected(client.error()));
       if (released || suspended_ || (client && client->was_refused())) break;
     }

@@ -40,7 +40,7 @@ Result<NodeRecord> SnapshotJob::ask_again(const NodeRecord& node, bool patient) 
   const int64_t give_up_ns = env_.clock.monotonic_ns() + record_.deadline_ns;
   for (milliseconds wait = kFirstPause;; wait = std::min(wait * 2, kLongestPause)) {
     NodeRecord told = node;
-    auto client = NodeClient::create(env_.access, place_of(node), record_.deadline_ns);
+    auto client = NodeClient::create(env_.access, node.entry.name, place_of(node), record_.deadline_ns);
     const auto asked = client ? client->describe(id_, told, ended_)
                               : Result<>(tl::make_unexpected(client.error()));
     if (asked) return told;

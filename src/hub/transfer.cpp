@@ -148,7 +148,7 @@ Result<FetchedMember> NodeTransfer::fetch(size_t position, MemberSink& sink,
                                           const NodeAccess& access,
                                           std::optional<NodeClient>& client) {
   if (!client) {
-    TRY_ASSIGN(client, NodeClient::create(access, sink.place_of(node_), deadline_.count()));
+    TRY_ASSIGN(client, NodeClient::create(access, node_.entry.name, sink.place_of(node_), deadline_.count()));
   }
   const FrozenMember& member = node_.members[position];
   return client->fetch(freeze_id_, member.index, wire_limit(member), sink.ended());

@@ -124,6 +124,11 @@ Result<> Daemon::open(const SourceFactory& source) {
   server_options.listen = options_.listen;
   server_options.tls = options_.tls;
   server_options.token = options_.token;
+  // The hub shows a node no more than the node's own token.
+  server_options.further_tokens = [own = http::node_token(options_.token, options_.node)](
+                                      std::string_view token, const std::string&, const std::string&) {
+    return http::same_token(token, own) ? http::Access::allowed : http::Access::unknown;
+  };
   server_options.insecure = options_.insecure;
   server_options.allowed_hosts = options_.allowed_hosts;
   if (auto own = http::url_host(options_.advertise_url)) server_options.allowed_hosts.push_back(std::move(*own));

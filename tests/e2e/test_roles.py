@@ -108,11 +108,15 @@ def test_tls_and_tokens(make_lab, tmp_path):
     lab.processes.append(lab.hub)
     url = f"https://{HUB_ADDRESS}:7400"
     wait_for(lambda: lab.in_hub("curl", "-sf", "--cacert", cert, f"{url}/readyz", check=False).returncode == 0, "the hub over TLS")
+    # The node has its own token only, and the clients have theirs.
+    of_node, of_clients = tmp_path / "node-token", tmp_path / "client-token"
+    for role, file in ((("node", "--node", "secure-1"), of_node), (("client",), of_clients)):
+        lab.in_hub(lab.binary, "token", "create", "--role", *role, "--token-file", token, "-o", file)
     config = tmp_path / "capture.toml"
     config.write_text(f'hub = "{url}"\nnode = "secure-1"\nlisten = "{node.management}:7401"\ndata-dir = "{node.data_dir}"\nstorage-size = "128MiB"\n'
-                      f'tls-cert = "{cert}"\ntls-key = "{key}"\ntoken-file = "{token}"\nca-file = "{cert}"\ninterface = ["eth0"]\n')
+                      f'tls-cert = "{cert}"\ntls-key = "{key}"\ntoken-file = "{of_node}"\nca-file = "{cert}"\ninterface = ["eth0"]\n')
     node.capture = node.spawn(lab.binary, "capture", "--config", config, log=lab.directory / "capture.log")
-    env = dict(os.environ, LOOKBACK_HUB=url, LOOKBACK_TOKEN_FILE=str(token), LOOKBACK_CA_FILE=str(cert))
+    env = dict(os.environ, LOOKBACK_HUB=url, LOOKBACK_TOKEN_FILE=str(of_clients), LOOKBACK_CA_FILE=str(cert))
     client = lambda *a, **k: lab.in_hub(lab.binary, *a, env=dict(env, **k.pop("env", {})), **k)
     wait_for(lambda: "secure-1" in client("nodes", check=False).stdout, "the node")
     node.run("bash", "-c", "for i in 1 2 3; do echo x > /dev/udp/10.77.0.200/9; done", check=False)
@@ -126,6 +130,12 @@ def test_tls_and_tokens(make_lab, tmp_path):
         assert denied.returncode == 1 and "token" in denied.stderr.lower(), denied
     plain = lab.in_hub("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", cert, f"{url}/api/v1/nodes")
     assert plain.stdout == "401"
+    for file, method, path, status in ((of_node, "GET", "snapshots", "401"), (of_node, "DELETE", "snapshots/s", "401"),
+                                       (of_node, "POST", "nodes/secure-2/heartbeat", "401"), (of_clients, "POST", "nodes/secure-1/heartbeat", "403"),
+                                       (of_clients, "GET", "snapshots", "200")):
+        said = lab.in_hub("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", cert, "-X", method, "-H",
+                          f"Authorization: Bearer {file.read_text().strip()}", f"{url}/api/v1/{path}")
+        assert said.stdout == status, (file, method, path, said)
     untrusted = client("nodes", env={"LOOKBACK_CA_FILE": ""}, check=False)
     assert untrusted.returncode == 5 and "certificate" in untrusted.stderr.lower(), untrusted
 

@@ -32,6 +32,8 @@ class Sha256 {
 };
 
 [[nodiscard]] std::string sha256_hex(std::span<const std::byte> data);
+/// HMAC (RFC 2104) with SHA-256.
+[[nodiscard]] std::string hmac_sha256_hex(std::string_view key, std::string_view message);
 
 /// CRC-32C (Castagnoli, RFC 3720 appendix B.4), with the processor's instruction where there is one.
 [[nodiscard]] uint32_t crc32c(std::span<const std::byte> data, uint32_t seed = 0);

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "lookback/base/result.hpp"
+#include "lookback/http/roles.hpp"
 
 namespace lookback::http {
 
@@ -95,6 +96,7 @@ struct ServerOptions {
   std::optional<TlsFiles> tls;
   std::string
       token;  ///< empty: no authentication. Otherwise every path but /healthz and /readyz needs it
+  AccessRule further_tokens{};  ///< what tokens beside `token` may do; empty: nothing
   bool insecure = false;  ///< allows a non-loopback address without TLS
   /// Names that the daemon answers to beside the machine's own, its addresses and its certificate's.
   std::vector<std::string> allowed_hosts{};

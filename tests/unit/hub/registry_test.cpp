@@ -157,7 +157,7 @@ TEST_CASE("a hub with TLS refuses nodes without") {
     REQUIRE_FALSE(refused);
     CHECK(refused.error().message.find("--tls-cert") != std::string::npos);
   }
-  CHECK_FALSE(NodeClient::create({"token", "", true}, {"http://127.0.0.1:1", ""}, kNsPerSecond));
+  CHECK_FALSE(NodeClient::create({"token", "", true}, "n1", {"http://127.0.0.1:1", ""}, kNsPerSecond));
 
   // One that an earlier run without TLS had taken is not called either.
   const TemporaryDirectory directory;
