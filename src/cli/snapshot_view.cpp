@@ -198,7 +198,7 @@ std::string snapshot_page(const Json& snapshot) {
   page +=
       fact("Size", fmt::format("{} of {} content", bytes("size_bytes"), bytes("content_bytes")));
   if (const Json& networks = list_of(snapshot, "networks"); !networks.empty())
-    page += fact("Addresses", joined(networks));
+    page += fact("Addresses", joined(networks) + ", and what cannot be looked into");
   if (const Json& tags = member_of(snapshot, "tags"); tags.is_object()) {
     for (const auto& [key, value] : tags.items()) {
       page += fact("Tag", fmt::format("{}={}", key,

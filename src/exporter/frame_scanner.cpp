@@ -55,9 +55,10 @@ bool FrameScanner::wanted(const MemberInterface& interface, std::span<const std:
                           uint32_t original_length, packet::UnreadCounts& unread) const {
   if (!interface.filter->matches_all() && !interface.filter->matches(data, original_length))
     return false;
-  const auto answer = plan_.networks.ask(interface.link_type, data);
+  const bool all = plan_.networks.keeps_all();
+  const auto answer = (all ? plan_.recorded_networks : plan_.networks).ask(interface.link_type, data);
   if (answer.unread != packet::Unread::nothing) ++unread[static_cast<size_t>(answer.unread)];
-  return answer.keep;
+  return all || answer.keep;
 }
 
 /// Puts the chosen records together in place. Records that stand back to back already are moved as

@@ -383,6 +383,7 @@ Result<Plan> make_plan(const archive::Manifest& manifest, const ExportOptions& o
                        const std::atomic<bool>* cancelled) {
   Plan plan;
   plan.networks = packet::NetworkFilter(options.networks);
+  TRY_ASSIGN(plan.recorded_networks, packet::NetworkFilter::parse(manifest.ip_filter));
   plan.format = options.format;
   plan.microseconds = options.microseconds;
   plan.snaplen = options.snaplen;

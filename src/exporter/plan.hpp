@@ -107,6 +107,8 @@ struct Plan {
   uint32_t members = 0;
   uint64_t frames_skipped = 0;
   packet::NetworkFilter networks;
+  /// Those by which the nodes chose what is in the snapshot: of what they kept unread, exports without networks tell.
+  packet::NetworkFilter recorded_networks;
   Format format = Format::pcapng;
   bool microseconds = false;
   uint32_t snaplen = 0;

@@ -322,6 +322,20 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("packets that a node kept unread are counted in exports of all") {
+  TemporaryDirectory folder;
+  std::vector<NodeSpec> nodes{node_spec("a", {"eth0"})};
+  const Bytes readable = ethernet_ip({}, udp_packet({.source = 0x0a000001, .id = 1}, {}, "x"));
+  const Bytes other = ethernet_ip({}, udp_packet({.source = 0x0b000001, .id = 2}, {}, "x"));
+  nodes[0].packets = {{0, kStart, readable}, {0, kStart + 1, readable.substr(0, 20)}, {0, kStart + 2, other}};
+  const auto archive = make_archive(folder, nodes, kWindow, "chosen", {"10.0.0.1"});
+  const Export all = run_export(archive, {});
+  CHECK(all.stats.packets_written == 3);  // whatever the node chose by, an export of all leaves out nothing
+  REQUIRE(all.stats.warnings.size() == 1);
+  CHECK_THAT(all.stats.warnings[0], Catch::StartsWith("1 packet"));
+  CHECK(run_export(make_archive(folder, nodes, kWindow), {}).stats.warnings.empty());
+}
+
 TEST_CASE("a node without interfaces tells its gaps in the section's comment") {
   TemporaryDirectory folder;
   std::vector<NodeSpec> nodes{node_spec("a", {"eth0"}), node_spec("b", {})};

@@ -145,7 +145,8 @@ archive::MemberContent make_events(const std::vector<std::string>& lines) {
 
 std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryDirectory& folder,
                                                      const std::vector<NodeSpec>& nodes,
-                                                     TimeWindow window, const std::string& name) {
+                                                     TimeWindow window, const std::string& name,
+                                                     const std::vector<std::string>& ip_filter) {
   auto writer = archive::ArchiveWriter::create(folder.path() / (name + ".partial"), 0);
   REQUIRE(writer);
   archive::Manifest manifest;
@@ -153,6 +154,7 @@ std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryDirectory& f
   manifest.id = "0123456789abcdef";
   manifest.created_by = "test";
   manifest.window = window;
+  manifest.ip_filter = ip_filter;
   for (const NodeSpec& node : nodes) {
     manifest.nodes.push_back(node.entry);
     manifest.complete =

@@ -43,7 +43,8 @@ NodeSpec node_spec(std::string name, std::vector<std::string> interfaces, uint16
 std::shared_ptr<archive::ArchiveReader> make_archive(const TemporaryDirectory& folder,
                                                      const std::vector<NodeSpec>& nodes,
                                                      TimeWindow window,
-                                                     const std::string& name = "test");
+                                                     const std::string& name = "test",
+                                                     const std::vector<std::string>& ip_filter = {});
 
 /// A packet as it stands in an export.
 struct Exported {
