@@ -15,6 +15,8 @@ constexpr int64_t kSameMomentNs = 200'000;
 /// A packet may stand this far before the socket it belongs to (a handshake before accept) or
 /// behind it (what a closed socket still answers).
 constexpr int64_t kNearNs = 30'000'000'000;
+/// The same of an echo, which nothing but its identifier ties to a socket.
+constexpr int64_t kNearEchoNs = 1'000'000'000;
 /// A SYN follows the call of connect by less than this.
 constexpr int64_t kConnectNs = 10'000'000;
 
@@ -292,7 +294,7 @@ void OwnerTable::socket(const Record& record) {
 
 /// Null where it is not followed.
 OwnerTable::SocketPtr OwnerTable::make_socket(const Record& record) {
-  if (record.protocol != kTcp && record.protocol != kUdp) return nullptr;
+  if (record.protocol == 0) return nullptr;
   if (by_id_.size() >= kMostSockets) {
     ++refused_;
     return nullptr;
@@ -380,7 +382,8 @@ OwnerTable::Choice OwnerTable::nearest(const std::vector<SocketPtr>& sockets, co
     }
     const int64_t away =
         t < socket.from_ns_ ? saturating_sub(socket.from_ns_, t) : saturating_sub(t, socket.to_ns_);
-    return away <= kNearNs ? std::optional(away) : std::nullopt;
+    const bool has_ports = query.protocol == kTcp || query.protocol == kUdp;
+    return away <= (has_ports ? kNearNs : kNearEchoNs) ? std::optional(away) : std::nullopt;
   };
   const auto is_attempt = [](const Socket& socket) {
     return saturating_sub(socket.to_ns_, socket.from_ns_) < kSameMomentNs;
@@ -454,8 +457,9 @@ OwnerTable::SocketPtr OwnerTable::choose(const std::vector<SocketPtr>& sockets,
 }
 
 std::shared_ptr<const Socket> OwnerTable::find(const Query& query) {
+  uint16_t port = query.local_port;
   const auto look = [&](const Address& local, bool with_remote) -> SocketPtr {
-    Socket::Ends ends{local, {}, query.local_port, 0, query.protocol};
+    Socket::Ends ends{local, {}, port, 0, query.protocol};
     if (with_remote) {
       ends.remote = query.remote;
       ends.remote_port = query.remote_port;
@@ -475,15 +479,23 @@ std::shared_ptr<const Socket> OwnerTable::find(const Query& query) {
     }
     return choose(able, query);
   };
-  if (query.local_port == 0) return nullptr;
+  const bool has_ports = query.protocol == kTcp || query.protocol == kUdp;
+  if (port == 0 && has_ports) return nullptr;
   const uint64_t before = ambiguous_;
   auto found = look(query.local, true);
   // Who listens may have a connection that is refused, or waits; one under way is somebody's own.
   if (query.protocol == kTcp && !query.opens) return found;
-  if (!found && before == ambiguous_) found = look(query.local, false);
-  // One for IPv4 alone comes first; one of IPv6 may take both (RFC 3493 5.3).
-  if (!found && before == ambiguous_ && is_v4(query.local)) found = look(kAny4, false);
-  if (!found && before == ambiguous_) found = look(kAny6, false);
+  const auto look_around = [&] {
+    if (!found && before == ambiguous_) found = look(query.local, false);
+    // One for IPv4 alone comes first; one of IPv6 may take both (RFC 3493 5.3).
+    if (!found && before == ambiguous_ && is_v4(query.local)) found = look(kAny4, false);
+    if (!found && before == ambiguous_) found = look(kAny6, false);
+  };
+  look_around();
+  if (has_ports || port == 0) return found;
+  // No ping socket has the identifier: then a raw one may have made it up.
+  port = 0;
+  look_around();
   return found;
 }
 

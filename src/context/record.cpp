@@ -30,6 +30,7 @@ constexpr KindName kKinds[] = {{"checkpoint", Kind::checkpoint},
                                {"connect", Kind::connect},
                                {"accept", Kind::accept},
                                {"udp", Kind::udp},
+                               {"raw", Kind::raw},
                                {"owner", Kind::owner},
                                {"close", Kind::close},
                                {"lost", Kind::lost},
@@ -62,6 +63,13 @@ class Fields {
     if (!value) return keep(value.error());
     target = std::move(*value);
     if (target.size() > kMaxText) target.resize(kMaxText);
+  }
+  /// "tcp", "udp", or the number of another.
+  void protocol(uint8_t& target) {
+    const auto found = object_.find("protocol");
+    if (found == object_.end() || !found->is_string()) return number("protocol", target);
+    const auto& name = found->get_ref<const std::string&>();
+    target = name == "tcp" ? kTcp : name == "udp" ? kUdp : 0;
   }
   void flag(const char* key, bool& target) {
     const auto value = json_get_or<bool>(object_, key, false);
@@ -106,9 +114,8 @@ class Fields {
 void read_socket(Fields& fields, Record& record) {
   fields.number("socket", record.socket);
   fields.number("netns", record.netns);
-  std::string protocol, state, role;
-  fields.text("protocol", protocol);
-  record.protocol = protocol == "tcp" ? kTcp : protocol == "udp" ? kUdp : 0;
+  std::string state, role;
+  fields.protocol(record.protocol);
   (void)fields.address("local", record.local);
   fields.number("local_port", record.local_port);
   const bool remote = fields.address("remote", record.remote);
@@ -134,6 +141,7 @@ bool is_about_socket(Kind kind) {
     case Kind::connect:
     case Kind::accept:
     case Kind::udp:
+    case Kind::raw:
     case Kind::owner:
     case Kind::close:
       return true;

@@ -16,10 +16,19 @@ constexpr int64_t kAheadNs = 10'000'000'000;
 constexpr int64_t kLookAgainNs = 20'000'000;
 constexpr size_t kMostFlowStates = 200'000;
 constexpr size_t kShortId = 12;
-constexpr uint8_t kUdp = 17;
+constexpr uint8_t kTcp = 6;
+/// Protocols that kernels speak by themselves: a raw socket of one says nothing about whose a packet is. Echoes are an exception: no
+/// kernel asks for one.
+constexpr uint8_t kSpokenByKernels[] = {1, 2, 4, 6, 17, 33, 41, 47, 50, 51, 58, 103, 108, 115, 132, 136, 137, 255};
 
 context::Address address_of(const packet::IpAddress& address) {
   return address.bytes;
+}
+
+bool may_have_socket(const PacketDigest& packet) {
+  if (!packet.is_ip) return false;
+  if (packet.source_port != 0 || packet.echo != Echo::none) return true;
+  return std::find(std::begin(kSpokenByKernels), std::end(kSpokenByKernels), packet.protocol) == std::end(kSpokenByKernels);
 }
 
 }  // namespace
@@ -171,12 +180,16 @@ void Attribution::find_owners(Flow& flow, uint64_t version, int64_t time_ns) {
 Result<PacketOwners> Attribution::of(uint32_t node, uint32_t interface, const PacketDigest& packet,
                                      int64_t time_ns) {
   PacketOwners owners;
-  if (!knows(node) || !packet.is_ip || packet.source_port == 0) return owners;
+  if (!knows(node) || !may_have_socket(packet)) return owners;
   NodeEvents& events = *nodes_[node];
   TRY(events.read_until(saturating_add(time_ns, kAheadNs)));
 
   unsigned from = 0;
-  const FlowKey key = flow_key_of(packet, interface, from);
+  FlowKey key = flow_key_of(packet, interface, from);
+  const bool is_echo = packet.echo != Echo::none;
+  if (is_echo) key.low_port = key.high_port = packet.echo_id;
+  // Whoever asked; the other end's kernel answers.
+  const unsigned asked = packet.echo == Echo::request ? from : 1 - from;
   if (index_.size() >= kMostFlowStates) {  // they are found again as their packets come
     index_.clear();
     flows_.clear();
@@ -200,9 +213,10 @@ Result<PacketOwners> Attribution::of(uint32_t node, uint32_t interface, const Pa
   const bool again = version != flow.version && time_ns - flow.looked_ns >= kLookAgainNs;
   bool looked = false;
   for (unsigned end = 0; end < 2; ++end) {
+    if (is_echo && end != asked) continue;
     const auto& socket = flow.sockets[end];
-    // Who uses a port of UDP next says so by no packet.
-    const bool over = socket && packet.protocol == kUdp && socket->to_ns() < time_ns;
+    // Without connections, who uses a port next says so by no packet.
+    const bool over = socket && packet.protocol != kTcp && socket->to_ns() < time_ns;
     if (flow.version != 0 && !over && (socket || !again)) continue;
     look(events, flow, key, end, time_ns);
     looked = true;

@@ -51,7 +51,7 @@ void FragmentTable::learn(const PacketDigest& first, const Fragment& fragment, u
   std::vector<First>& reuses = at->second;
   if (reuses.size() == kMostReuses) reuses.erase(reuses.begin());
   reuses.push_back({time_ns, first.source, first.destination, first.network, first.source_port,
-                    first.destination_port, first.protocol});
+                    first.destination_port, first.echo_id, first.echo, first.protocol});
   if (!added) return;
   learned_.push_back(key);
   if (datagrams_.size() <= most_datagrams_) return;
@@ -76,6 +76,8 @@ bool FragmentTable::resolve(PacketDigest& later, const Fragment& fragment, uint3
   later.network = nearest->network;
   later.source_port = nearest->source_port;
   later.destination_port = nearest->destination_port;
+  later.echo_id = nearest->echo_id;
+  later.echo = nearest->echo;
   later.protocol = nearest->protocol;
   return true;
 }

@@ -50,6 +50,8 @@ class FragmentTable {
     packet::IpAddress source, destination;
     uint64_t network;
     uint16_t source_port, destination_port;
+    uint16_t echo_id;
+    Echo echo;
     uint8_t protocol;
   };
   [[nodiscard]] static Key key_of(const Fragment& fragment, uint32_t interface);

@@ -11,7 +11,7 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-constexpr uint8_t kHopByHop = 0, kUdp = 17, kRouting = 43, kFragment = 44, kGre = 47,
+constexpr uint8_t kHopByHop = 0, kIcmp = 1, kIcmp6 = 58, kUdp = 17, kRouting = 43, kFragment = 44, kGre = 47,
                   kDestinationOptions = 60, kMobility = 135;
 constexpr int kMaxExtensionHeaders = 16;
 constexpr size_t kEthernetHeader = 14, kVlanTag = 4;
@@ -60,6 +60,16 @@ void enter_tunnel(const packet::IpLayer& outer, const packet::IpLayer& inner, By
   const size_t tags = (inner.ip_offset - inside - kEthernetHeader) / kVlanTag;
   for (size_t tag = 0; tag < std::min<size_t>(tags, 3); ++tag)
     add_vlan(network, number_at(data, inside + kEthernetHeader + tag * kVlanTag, 2) & 0x0fff);
+}
+
+void read_echo(const packet::IpLayer& ip, Bytes data, PacketDigest& digest) {
+  if ((ip.protocol != kIcmp && ip.protocol != kIcmp6) || ip.fragment || ip.transport_offset == 0) return;
+  if (data.size() < size_t{ip.transport_offset} + 8) return;
+  const uint32_t type = number_at(data, ip.transport_offset, 1);
+  const uint32_t request = ip.protocol == kIcmp ? 8 : 128, reply = ip.protocol == kIcmp ? 0 : 129;
+  if (type != request && type != reply) return;
+  digest.echo = type == request ? Echo::request : Echo::reply;
+  digest.echo_id = static_cast<uint16_t>(number_at(data, ip.transport_offset + 4, 2));
 }
 
 /// The identification in IPv6's fragment header.
@@ -166,6 +176,7 @@ PacketDigest digest_of(uint16_t link_type, const packet::PacketView& packet,
     digest.source_port = ip.source_port;
     digest.destination_port = ip.destination_port;
   }
+  read_echo(ip, data, digest);
   if (const auto tcp = packet::decode_tcp(ip, data)) {
     digest.is_tcp = true;
     digest.sequence = tcp->sequence;

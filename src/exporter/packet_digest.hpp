@@ -29,6 +29,9 @@ struct NetworkId {
   [[nodiscard]] bool may_be_seen_as(const NetworkId& other) const;
 };
 
+/// What an ICMP message is of an exchange of echoes (RFC 792, RFC 4443 section 4).
+enum class Echo : uint8_t { none, request, reply };
+
 /// Of the innermost IP header: behind a tunnel stand the ends that talk to each other.
 struct PacketDigest {
   packet::IpAddress source, destination;
@@ -40,6 +43,8 @@ struct PacketDigest {
   uint16_t source_port = 0,
            destination_port = 0;  ///< 0 where there are none, as in later fragments
   uint16_t window = 0;
+  uint16_t echo_id = 0;  ///< of an echo
+  Echo echo = Echo::none;
   uint8_t protocol = 0;
   uint8_t tcp_flags = 0;
   bool is_ip = false;

@@ -12,7 +12,8 @@ namespace {
 constexpr std::array<std::string_view, kLastKind + 1> kKinds{
     "",           "checkpoint", "cgroup",  "process", "socket",  "fork",     "exec",  "move",
     "exit",       "listen",     "connect", "accept",  "udp",     "owner",    "close", "oom",
-    "retransmit", "reset",      "drop",    "lost",    "network", "interface"};
+    "retransmit", "reset",      "drop",    "lost",    "network", "interface",
+    "raw"};
 constexpr std::array<std::string_view, 13> kStates{
     "",      "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",   "TIME_WAIT",
     "CLOSE", "CLOSE_WAIT",  "LAST_ACK", "LISTEN",   "CLOSING",   "NEW_SYN_RECV"};

@@ -203,6 +203,7 @@ void append_json(const Event& e, std::string& out) {
     case Kind::connect:
     case Kind::accept:
     case Kind::udp:
+    case Kind::raw:
     case Kind::owner:
       line.endpoints();
       line.known("opened", e.opened_ns);

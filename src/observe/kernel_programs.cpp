@@ -109,7 +109,7 @@ std::vector<Part> parts_of(const observe_bpf& skeleton) {
       {p.on_receive_reset, kTracepoint, "tcp_receive_reset", "resets received"},
       {p.on_send_reset, kTracepoint, "tcp_send_reset", "resets sent"},
       {p.on_packet_drop, kTracepoint, "kfree_skb", "packets dropped by the kernel"},
-      {p.on_sock_release, Hook::cgroup, nullptr, "the end of UDP sockets"},
+      {p.on_sock_release, Hook::cgroup, nullptr, "the end of UDP, ping and raw sockets"},
   };
 }
 

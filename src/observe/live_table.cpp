@@ -76,6 +76,7 @@ void LiveTable::apply(const Event& event) {
     case Kind::connect:
     case Kind::accept:
     case Kind::udp:
+    case Kind::raw:
       add_socket(event);
       return;
     case Kind::owner:
@@ -102,9 +103,9 @@ void LiveTable::apply(const Event& event) {
 }
 
 void LiveTable::add_socket(const Event& event) {
-  // Whatever had these ends before is gone, even if nothing told of its end.
+  // Whatever had these ends before is gone, even if nothing told of its end. Raw sockets all have the same.
   const auto ends = Ends::of(event);
-  if (event.kind != Kind::listen && event.state != tcp_state::kListen)
+  if (event.kind != Kind::listen && event.state != tcp_state::kListen && event.local_port != 0)
     if (const auto old = by_ends_.find(ends); old != by_ends_.end() && old->second != event.socket)
       erase_socket(old->second);
   if (sockets_.size() >= kMostSockets && sockets_.count(event.socket) == 0) {

@@ -196,7 +196,7 @@ bool Translator::take_socket(std::span<const std::byte> bytes) {
       event.listener_pid = table_.listener_pid(event);
       break;
     case LB_UDP:
-      event.kind = Kind::udp;
+      event.kind = event.protocol == kProtocolUdp && event.local_port != 0 ? Kind::udp : Kind::raw;
       break;
     case LB_USE:
       take_use(std::move(event), record);
@@ -264,6 +264,7 @@ void Translator::know_process(const Event& event) {
     case Kind::listen:
     case Kind::connect:
     case Kind::udp:
+    case Kind::raw:
     case Kind::owner:
     case Kind::close:
       break;
@@ -285,8 +286,8 @@ void Translator::know_process(const Event& event) {
 
 void Translator::emit(Event event) {
   know_process(event);
-  if (event.cgroup == 0 && event.pid != 0 && event.kind >= Kind::listen &&
-      event.kind <= Kind::reset && event.kind != Kind::oom)
+  const bool of_socket = event.kind == Kind::raw || (event.kind >= Kind::listen && event.kind <= Kind::reset && event.kind != Kind::oom);
+  if (event.cgroup == 0 && event.pid != 0 && of_socket)
     if (const Event* process = table_.process(event.pid)) event.cgroup = process->cgroup;
   if (event.cgroup != 0 && event.kind != Kind::cgroup && table_.cgroup(event.cgroup) == nullptr) {
     Event cgroup = know_cgroup(event.cgroup, event.pid);

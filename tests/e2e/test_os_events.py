@@ -321,7 +321,7 @@ def test_a_program_that_is_refused_costs_no_other(make_lab, tmp_path):
                                 "--inh-caps=-all")
     refused = [part for part in layer["reason"].split("; ") if "CAP_NET_ADMIN" in part]
     assert layer["state"] == "degraded"
-    assert [part.split(":")[0] for part in refused] == ["the end of UDP sockets"]
+    assert [part.split(":")[0] for part in refused] == ["the end of UDP, ping and raw sockets"]
     server = start_server(node)
     try:
         client = start_actor(node, "connect", PORT, 5, 2, "127.0.0.1")

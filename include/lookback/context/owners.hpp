@@ -67,7 +67,8 @@ class Socket {
   std::list<Socket*>::iterator open_;    ///< its place among the open ones
 };
 
-/// One end of a packet: the socket that it is looked for is the one at `local`.
+/// One end of a packet: the socket that it is looked for is the one at `local`. Of an echo of ICMP both ports are its identifier, and
+/// only the end that asks has a socket; of other protocols without ports they are 0.
 struct Query {
   uint8_t protocol = 0;
   Address local{}, remote{};

@@ -29,6 +29,7 @@ enum class Kind : uint8_t {
   connect,
   accept,
   udp,
+  raw,
   owner,
   close,
   lost,
@@ -51,8 +52,9 @@ struct Record {
   std::string comm, exe;
   // sockets
   uint64_t socket = 0, netns = 0;
-  uint8_t protocol = 0;  ///< 6 or 17
+  uint8_t protocol = 0;
   Address local{}, remote{};
+  /// Of a ping socket the identifier of its echoes (RFC 792); 0: a raw socket.
   uint16_t local_port = 0, remote_port = 0;
   bool has_remote = false;
   bool listening = false, server = false, client = false;

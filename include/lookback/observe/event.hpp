@@ -37,8 +37,9 @@ enum class Kind : uint8_t {
   lost = 19,
   network = 20,
   interface = 21,
+  raw = 22,
 };
-inline constexpr uint8_t kLastKind = 21;
+inline constexpr uint8_t kLastKind = 22;
 [[nodiscard]] std::string_view to_string(Kind kind);
 
 inline constexpr uint32_t kNoUid = 0xffffffff;

@@ -13,6 +13,9 @@
 #define LB_AF_INET6 10
 #define LB_TCP 6
 #define LB_UDP_PROTOCOL 17
+#define LB_ICMP 1
+#define LB_ICMPV6 58
+#define LB_SOCK_RAW 3
 
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);

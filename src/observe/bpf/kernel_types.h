@@ -123,6 +123,7 @@ typedef struct {
 struct sock {
   struct sock_common __sk_common;
   socket_lock_t sk_lock;
+  __u16 sk_type;
   __u16 sk_protocol;
 };
 

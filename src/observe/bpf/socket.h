@@ -33,7 +33,7 @@ struct socket_entry {
   __u64 opened, ended;
   __u64 changed; /* when it changed hands last */
   __u32 pid;
-  __u16 port; /* UDP */
+  __u16 port; /* of sockets without connections, in the kernel's inet_sport */
   __u8 told;  /* no connect record is due */
   __u8 swaps;
 };
@@ -48,11 +48,15 @@ struct tcp_entry {
   __u32 reserved;
 };
 
+/* Of UDP, ping sockets and raw ones. */
 struct udp_entry {
   struct socket_entry socket;
   __u64 address; /* of the socket: cgroup programs may not read through the pointer that they have,
                     through this they may */
   __u64 sent, received;
+  __u8 protocol;
+  __u8 raw; /* gets all of its protocol, and has no port */
+  __u8 reserved[6];
 };
 
 /* By the address of the struct sock. */
@@ -415,8 +419,19 @@ int on_tcp_read(struct bpf_raw_tracepoint_args* ctx) {
   return 0;
 }
 
-static __always_inline void use_udp(struct sock* sk, struct udp_entry* entry, __u16 port,
-                                    bool sending, int bytes) {
+static __always_inline void fill_udp_ends(struct lb_endpoints* ends, struct sock* sk,
+                                          const struct udp_entry* entry) {
+  fill_full_ends(ends, sk);
+  ends->protocol = entry->protocol;
+  if (entry->raw) ends->local_port = ends->remote_port = 0;
+}
+
+static __always_inline bool is_raw(struct sock* sk) {
+  return BPF_CORE_READ(sk, sk_type) == LB_SOCK_RAW;
+}
+
+static __always_inline void use_udp(struct sock* sk, struct udp_entry* entry, __u16 protocol,
+                                    __u16 port, bool sending, int bytes) {
   __u32 pid = bpf_get_current_pid_tgid() >> 32;
   __u64 key = (__u64)sk, now = bpf_ktime_get_ns();
   struct lb_socket_event* event;
@@ -428,6 +443,8 @@ static __always_inline void use_udp(struct sock* sk, struct udp_entry* entry, __
     fresh.socket.port = port;
     fresh.socket.pid = pid;
     fresh.address = key;
+    fresh.protocol = (__u8)protocol;
+    fresh.raw = is_raw(sk);
     fresh.sent = sending ? bytes : 0;
     fresh.received = sending ? 0 : bytes;
     if (bpf_map_update_elem(&udp_sockets, &key, &fresh, BPF_ANY)) return;
@@ -441,8 +458,7 @@ static __always_inline void use_udp(struct sock* sk, struct udp_entry* entry, __
   entry->socket.changed = now;
   event = socket_event(kind, &entry->socket);
   if (!event) return;
-  fill_full_ends(&event->ends, sk);
-  event->ends.protocol = LB_UDP_PROTOCOL;
+  fill_udp_ends(&event->ends, sk, entry);
   fill_current(&event->task);
   event->first = kind == LB_UDP;
   submit_event(event);
@@ -452,7 +468,12 @@ static __always_inline int on_length(struct sock* sk, int bytes, bool sending) {
   __u64 key = (__u64)sk;
   struct udp_entry* entry;
   __u16 family, protocol = BPF_CORE_READ(sk, sk_protocol), port;
-  if (protocol != LB_TCP && protocol != LB_UDP_PROTOCOL) return 0;
+  if (protocol != LB_TCP && protocol != LB_UDP_PROTOCOL) {
+    /* Every raw socket is given all of its protocol: only who sends is told. Sockets of other
+     * families have no protocol mostly. */
+    if (protocol == 0 || protocol > 255 || !sending) return 0;
+    if (protocol != LB_ICMP && protocol != LB_ICMPV6 && !is_raw(sk)) return 0;
+  }
   if (protocol == LB_TCP) {
     struct tcp_entry* known;
     if (!sending) return 0; /* told by on_tcp_read */
@@ -465,7 +486,7 @@ static __always_inline int on_length(struct sock* sk, int bytes, bool sending) {
   if (bytes < 0) return 0;
   family = BPF_CORE_READ(sk, __sk_common.skc_family);
   if (family != LB_AF_INET && family != LB_AF_INET6) return 0;
-  if (protocol == LB_TCP) {
+  if (protocol == LB_TCP && !is_raw(sk)) {
     use_tcp(sk, 0);
     return 0;
   }
@@ -473,7 +494,7 @@ static __always_inline int on_length(struct sock* sk, int bytes, bool sending) {
   entry = bpf_map_lookup_elem(&udp_sockets, &key);
   if (entry && entry->socket.port != port) entry = 0; /* another socket at the same address */
   if (!entry || entry->socket.pid != bpf_get_current_pid_tgid() >> 32) {
-    use_udp(sk, entry, port, sending, bytes);
+    use_udp(sk, entry, protocol, port, sending, bytes);
     return 0;
   }
   if (sending)
@@ -515,19 +536,18 @@ int on_inet6_receive(__u64* arguments) {
   return on_length(BPF_CORE_READ((struct socket*)arguments[0], sk), (int)arguments[4], 0);
 }
 
-/* Every socket's end comes here; only that of UDP is told of by nothing else. */
+/* Every socket's end comes here; that of TCP is told of elsewhere. */
 SEC("cgroup/sock_release")
 int on_sock_release(struct bpf_sock* ctx) {
   __u64 key = (__u64)ctx;
   struct lb_socket_event* event;
   struct udp_entry* entry;
-  if (ctx->protocol != LB_UDP_PROTOCOL) return 1;
+  if (ctx->protocol == LB_TCP) return 1;
   entry = bpf_map_lookup_elem(&udp_sockets, &key);
   if (!entry) return 1;
   event = socket_event(LB_CLOSE, &entry->socket);
   if (event) {
-    fill_full_ends(&event->ends, (struct sock*)entry->address);
-    event->ends.protocol = LB_UDP_PROTOCOL;
+    fill_udp_ends(&event->ends, (struct sock*)entry->address, entry);
     event->sent = entry->sent;
     event->received = entry->received;
     submit_event(event);

@@ -172,6 +172,33 @@ TEST_CASE("UDP sockets by both ends, by their own, and by their port", "[context
   CHECK(who(5 * kSecond, "10.9.0.1", 123, "10.0.0.9", 123) == "chronyd 4");
 }
 
+TEST_CASE("ping sockets by the identifier of their echoes, raw ones where there is only one", "[context]") {
+  OwnerTable table;
+  Asked who{table, 1};
+  const auto raw = [](int socket, const std::string& local, int identifier, int protocol = 1) {
+    return "\"socket\":" + std::to_string(socket) + ",\"protocol\":" + std::to_string(protocol) + ",\"netns\":1,\"local\":\"" + local +
+           "\",\"local_port\":" + std::to_string(identifier);
+  };
+  feed(table, at(kSecond, "raw", raw(1, "0.0.0.0", 77) + pid(1, "ping")));
+  CHECK(who(2 * kSecond, "10.0.0.1", 77, "10.0.0.2", 77) == "ping 1");
+  CHECK(who(2 * kSecond, "10.0.0.1", 78, "10.0.0.2", 78) == "");
+  feed(table, at(2 * kSecond, "raw", raw(2, "0.0.0.0", 0) + pid(2, "fping")));
+  CHECK(who(3 * kSecond, "10.0.0.1", 77, "10.0.0.2", 77) == "ping 1");
+  CHECK(who(3 * kSecond, "10.0.0.1", 78, "10.0.0.2", 78) == "fping 2");
+  CHECK(who(3 * kSecond, "10.0.0.1", 0, "10.0.0.2", 0) == "fping 2");
+  CHECK(table.ambiguous() == 0);
+  // Of another protocol, and one long before.
+  CHECK(Asked{table, 58}(3 * kSecond, "fd00::1", 78, "fd00::2", 78) == "");
+  CHECK(who(kSecond / 2, "10.0.0.1", 78, "10.0.0.2", 78) == "");
+  // Two raw ones: any of them may have sent it.
+  feed(table, at(4 * kSecond, "raw", raw(3, "0.0.0.0", 0) + pid(3, "nmap")));
+  CHECK(who(5 * kSecond, "10.0.0.1", 78, "10.0.0.2", 78) == "");
+  CHECK(table.ambiguous() == 1);
+  CHECK(who(5 * kSecond, "10.0.0.1", 77, "10.0.0.2", 77) == "ping 1");
+  feed(table, at(6 * kSecond, "close", raw(3, "0.0.0.0", 0)));
+  CHECK(who(7 * kSecond, "10.0.0.1", 78, "10.0.0.2", 78) == "fping 2");
+}
+
 TEST_CASE("the same ends in two namespaces give no answer, unless the namespace is known",
           "[context]") {
   OwnerTable table;

@@ -287,6 +287,35 @@ TEST_CASE("fragments are chosen with their datagram, other protocols are told of
   CHECK(flows->flows[0].packets() == 3);
 }
 
+TEST_CASE("an echo belongs to who asks for it", "[attribution]") {
+  const TemporaryDirectory folder;
+  NodeSpec node = node_spec("a", {"eth0"});
+  const bool by_identifier = GENERATE(true, false);
+  const std::string ends = "\"socket\":1,\"protocol\":1,\"netns\":1,\"local\":\"10.0.0.1\",\"local_port\":" +
+                           std::to_string(by_identifier ? 0x1234 : 0);
+  node.events = {{at(kNsPerSecond, "raw", ends + pid(9, "ping"))}};
+  constexpr uint32_t kOwn = 0x0a000001, kOther = 0x0a000002;
+  const auto message = [&](uint32_t from, uint32_t to, char type, uint16_t identifier) {
+    const Bytes bytes{type, 0, 0, 0, static_cast<char>(identifier >> 8), static_cast<char>(identifier & 0xff), 0, 1};
+    const auto time = static_cast<int64_t>(kNsPerSecond + (node.packets.size() + 1) * kMs);
+    node.packets.push_back({0, time, ethernet_ip({}, ip_packet({false, from, to}, 1, bytes))});
+  };
+  constexpr char kRequest = 8, kReply = 0, kUnreachable = 3;
+  message(kOwn, kOther, kRequest, 0x1234);
+  message(kOther, kOwn, kReply, 0x1234);
+  // What the kernel answers, and what it says by itself.
+  message(kOther, kOwn, kRequest, 0x4321);
+  message(kOwn, kOther, kReply, 0x4321);
+  message(kOther, kOwn, kUnreachable, 0x1234);
+  const auto archive = make_archive(folder, {node}, {0, 100 * kNsPerSecond});
+  ExportOptions options;
+  options.processes = {"ping"};
+  const Export done = run_export(archive, options);
+  CHECK(done.stats.packets_written == 2);
+  REQUIRE(done.stats.warnings.size() == 1);
+  CHECK_THAT(done.stats.warnings[0], Catch::Contains("3 packets of ICMP are left out"));
+}
+
 TEST_CASE("flows know their processes and containers", "[attribution]") {
   const TemporaryDirectory folder;
   const auto archive = make_archive(folder, {busy_node()}, {0, 100 * kNsPerSecond});

@@ -64,7 +64,7 @@ TEST_CASE("a program that the kernel refuses costs no other", "[kernel]") {
   SECTION("several, of several kinds") {
     spoiled = {"on_sock_release", "on_oom_victim", "on_packet_drop"};
     lost = {"kills for want of memory: ", "packets dropped by the kernel: ",
-            "the end of UDP sockets: "};
+            "the end of UDP, ping and raw sockets: "};
   }
   options.before_load = [&](bpf_object* object) {
     for (const char* name : spoiled) spoil(object, name);

@@ -155,7 +155,7 @@ TEST_CASE("an event that is cut or out of range is refused") {
     if (const auto event = decode_event(as_bytes(std::string_view(bytes).substr(0, length))))
       CHECK_FALSE(*event == full_event());
   CHECK_FALSE(decode_event(as_bytes(std::string("\x00\x00", 2))));
-  CHECK_FALSE(decode_event(as_bytes(std::string("\x16\x00", 2))));  // kind 22
+  CHECK_FALSE(decode_event(as_bytes(std::string("\x17\x00", 2))));  // kind 23
   CHECK_FALSE(decode_event(as_bytes(std::string("\x01", 1))));      // no time
   CHECK_FALSE(
       decode_event(as_bytes(std::string("\x01\x00\x28\x80\x80\x04", 6))));  // a port of 65536
