@@ -73,6 +73,7 @@ class StoreImpl final : public Store {
   };
 
   // store_load.cpp
+  [[nodiscard]] Result<> check_disk() const;
   [[nodiscard]] Result<> remove_leftovers() const;
   [[nodiscard]] Result<> load_segments();
   [[nodiscard]] Result<> load_freezes();

@@ -111,24 +111,32 @@ Result<> StoreImpl::load() {
     const std::lock_guard lock(state_);
     reserved_ = std::min(options_.reserved_bytes, most_reserved_bytes());
   }
-  TRY_ASSIGN(const DiskSpace space, disk_space(options_.directory));
-  uint64_t used;
-  {
-    const std::lock_guard lock(state_);
-    used = used_bytes_state_locked();
-  }
-  if (space.available_bytes + used < options_.quota_bytes) {
-    const uint64_t possible = space.available_bytes + used;
-    return fail(ErrorKind::no_space,
-                "the disk of {} cannot hold a storage of {}: {} are missing; free them or lower "
-                "--storage-size to {} at most",
-                options_.directory.string(), format_size(options_.quota_bytes),
-                format_size(options_.quota_bytes - possible), format_size(possible));
-  }
+  TRY(check_disk());
   expire_locked();
   // A quota lower than last time.
   TRY(make_room_locked(0));
   probe_direct_io();
+  return {};
+}
+
+/// A disk that can never hold the quota, or has no room for a new storage, is refused. One that others filled since is not: what is
+/// there is kept, and recording goes on as there is room.
+Result<> StoreImpl::check_disk() const {
+  TRY_ASSIGN(const DiskSpace space, disk_space(options_.directory));
+  uint64_t used;
+  bool begun;
+  {
+    const std::lock_guard lock(state_);
+    used = used_bytes_state_locked();
+    begun = !catalog_.segments.empty() || !freezes_.empty();
+  }
+  const uint64_t possible = space.available_bytes + used;
+  if (possible >= options_.quota_bytes) return {};
+  const std::string lack =
+      fmt::format("the disk of {} cannot hold a storage of {}: {} are missing; free them or lower --storage-size to {} at most", options_.directory.string(),
+                  format_size(options_.quota_bytes), format_size(options_.quota_bytes - possible), format_size(possible));
+  if (!begun || space.total_bytes < options_.quota_bytes) return fail(ErrorKind::no_space, "{}", lack);
+  log_warning("{}. Packets that find no room until then are lost, and told as a gap", lack);
   return {};
 }
 

@@ -166,7 +166,7 @@ class Store {
  public:
   /// Takes the directory's lock, reads what is there (after a crash: everything up to the last
   /// whole block), drops freezes past their time. Kind no_space where the disk cannot hold the
-  /// quota, conflict where another process records there, invalid for sizes that make no sense.
+  /// quota (where only others' files are in the way of a storage that holds packets, a warning), conflict where another process records there, invalid for sizes that make no sense.
   /// `clock` outlives the store. Regular files of others directly in the directory count into the
   /// quota.
   [[nodiscard]] static Result<std::unique_ptr<Store>> open(StoreOptions options,

@@ -153,6 +153,16 @@ class SmallDisk {
   bool mounted_ = false;
 };
 
+/// Takes the rest of the disk.
+void fill(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT, 0600);
+  REQUIRE(fd >= 0);
+  const std::vector<char> junk(1 << 20);
+  while (::write(fd, junk.data(), junk.size()) > 0) {
+  }
+  ::close(fd);
+}
+
 }  // namespace
 
 TEST_CASE("a disk that others fill costs packets, not what is recorded") {
@@ -182,14 +192,7 @@ TEST_CASE("a disk that others fill costs packets, not what is recorded") {
   for (int i = 0; i < 100; ++i) REQUIRE(append());
   // Somebody else takes the rest of the disk.
   const fs::path other = disk.root() / "other";
-  {
-    const int fd = ::open(other.c_str(), O_WRONLY | O_CREAT, 0600);
-    REQUIRE(fd >= 0);
-    const std::vector<char> junk(1 << 20);
-    while (::write(fd, junk.data(), junk.size()) > 0) {
-    }
-    ::close(fd);
-  }
+  fill(other);
   int lost = 0;
   for (int i = 0; i < 50; ++i) lost += !append();
   CHECK(lost > 30);
@@ -239,4 +242,41 @@ TEST_CASE("a disk that cannot hold the storage is refused with the way out") {
     }
   }
   CHECK(Store::open(options, clock));
+}
+
+TEST_CASE("a storage on a disk that others filled since is opened as it is") {
+  SmallDisk disk("40m");
+  if (!disk.mounted()) {
+    test::note_skip("mounting a tmpfs needs root");
+    return;
+  }
+  FakeClock clock;
+  StoreOptions options = small_store(disk.path());
+  options.quota_bytes = 32 << 20;
+  const auto append = [&](Store& store) {
+    TestBlock made = compact_block({marked_packet(1, 1, 50'000, clock.now_ns)});
+    clock.now_ns += kNsPerSecond;
+    return store.append_block(made.block, made.info).has_value();
+  };
+  {
+    const auto store = open_store(options, clock);
+    for (int i = 0; i < 20; ++i) REQUIRE(append(*store));
+  }
+  const fs::path other = disk.root() / "other";
+  fill(other);
+  {
+    const auto store = open_store(options, clock);
+    CHECK(store->status().packets == 20);
+    CHECK_FALSE(append(*store));
+    CHECK(store->status().packets == 20);
+    fs::remove(other);
+    CHECK(append(*store));
+    CHECK(store->status().packets == 21);
+  }
+  fill(other);
+  StoreOptions another = options;
+  another.directory = disk.root() / "another";
+  CHECK(Store::open(another, clock).error().kind == ErrorKind::no_space);
+  options.quota_bytes = 48 << 20;
+  CHECK(Store::open(options, clock).error().kind == ErrorKind::no_space);
 }
