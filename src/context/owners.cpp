@@ -3,56 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "context/addresses.hpp"
 #include "lookback/base/hash.hpp"
 
 namespace lookback::context {
 
 namespace {
-
-constexpr uint8_t kTcp = 6, kUdp = 17;
-/// What packets and events of the same moment may differ in their stamps.
-constexpr int64_t kSameMomentNs = 200'000;
-/// A packet may stand this far before the socket it belongs to (a handshake before accept) or
-/// behind it (what a closed socket still answers).
-constexpr int64_t kNearNs = 30'000'000'000;
-/// The same of an echo, which nothing but its identifier ties to a socket.
-constexpr int64_t kNearEchoNs = 1'000'000'000;
-/// A SYN follows the call of connect by less than this.
-constexpr int64_t kConnectNs = 10'000'000;
-
-/// A UDP socket is told of with its first use, and this long before may have been given a datagram.
-constexpr int64_t kFirstUseNs = 10'000'000'000;
-
-constexpr std::array<uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
-constexpr Address kAny4 = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0}, kAny6 = {};
-
-bool is_any(const Address& address) {
-  return address == kAny6 || address == kAny4;
-}
-
-bool is_v4(const Address& address) {
-  return std::equal(kMapped.begin(), kMapped.end(), address.begin());
-}
-
-/// Multicast and IPv4's broadcast: addresses that a host listens to without having them.
-bool is_group(const Address& address) {
-  if (!is_v4(address)) return address[0] == 0xff;
-  return address[12] >= 0xe0 || address[15] == 0xff;
-}
-
-/// 127.0.0.0/8 is a host's as a whole.
-bool is_loopback(const Address& address) {
-  static constexpr Address kLoopback6 = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-  return address == kLoopback6 || (is_v4(address) && address[12] == 127);
-}
-
-/// a - b, or the nearest that there is.
-int64_t saturating_sub(int64_t a, int64_t b) {
-  int64_t difference = 0;
-  if (!__builtin_sub_overflow(a, b, &difference)) return difference;
-  return b > 0 ? INT64_MIN : INT64_MAX;
-}
 
 uint64_t mix(uint64_t a, uint64_t b) {
   __extension__ using Wide = unsigned __int128;
@@ -60,7 +16,50 @@ uint64_t mix(uint64_t a, uint64_t b) {
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
+/// What keeping one costs beside its texts, its place in a list included.
+template <typename T>
+constexpr uint64_t kBytesOf = sizeof(T) + 128;
+
 }  // namespace
+
+OwnerTable::Held::Held(std::shared_ptr<std::atomic<uint64_t>> sum, uint64_t bytes) : sum_(std::move(sum)), bytes_(bytes) {
+  *sum_ += bytes_;
+}
+
+OwnerTable::Held::Held(Held&& other) noexcept : sum_(std::move(other.sum_)), bytes_(other.bytes_) {}
+
+OwnerTable::Held& OwnerTable::Held::operator=(Held&& other) noexcept {
+  std::swap(sum_, other.sum_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+OwnerTable::Held::~Held() {
+  if (sum_) *sum_ -= bytes_;
+}
+
+std::optional<OwnerTable::Held> OwnerTable::hold(uint64_t bytes) {
+  if (*held_ + bytes <= kMostBytes) return Held(held_, bytes);
+  ++refused_;
+  return std::nullopt;
+}
+
+template <typename T>
+std::shared_ptr<const T> OwnerTable::keep(T value, uint64_t bytes) {
+  struct Kept {
+    Held held;
+    T value;
+  };
+  auto held = hold(kBytesOf<T> + bytes);
+  if (!held) return nullptr;
+  auto kept = std::make_shared<const Kept>(Kept{std::move(*held), std::move(value)});
+  return {kept, &kept->value};
+}
+
+std::shared_ptr<const Owner> OwnerTable::keep_owner(Owner owner) {
+  const uint64_t bytes = owner.comm.size() + owner.exe.size();
+  return keep(std::move(owner), bytes);
+}
 
 const Owner* Socket::owner_at(int64_t time_ns) const {
   int64_t from_ns = 0, until_ns = 0;
@@ -118,8 +117,9 @@ void OwnerTable::apply(const Record& record) {
         ++refused_;
         return;
       }
-      containers_[record.cgroup] = std::make_shared<const Container>(
-          Container{record.container, record.runtime, record.name, record.image, record.pod_uid});
+      containers_[record.cgroup] =
+          keep(Container{record.container, record.runtime, record.name, record.image, record.pod_uid},
+               record.container.size() + record.runtime.size() + record.name.size() + record.image.size() + record.pod_uid.size());
       return;
     case Kind::process:
     case Kind::fork:
@@ -140,26 +140,29 @@ void OwnerTable::apply(const Record& record) {
 void OwnerTable::network(const Record& record) {
   // The next checkpoint repeats those that there are.
   if (addresses_.size() >= kMostNetworks && !addresses_.contains(record.netns)) addresses_.clear();
-  std::vector<Address>& addresses = addresses_[record.netns];
-  addresses = record.addresses;
-  std::sort(addresses.begin(), addresses.end());
   ++version_;
+  auto held = hold(kBytesOf<Addresses> + record.addresses.size() * sizeof(Address));
+  if (!held) {
+    addresses_.erase(record.netns);
+    return;
+  }
+  Addresses& known = addresses_[record.netns];
+  known = {std::move(*held), record.addresses};
+  std::sort(known.sorted.begin(), known.sorted.end());
 }
 
 void OwnerTable::interface(const Record& record) {
   if (interfaces_.size() >= kMostNetworks && !interfaces_.contains(record.name))
     interfaces_.clear();
-  Interface& interface = interfaces_[record.name];
-  interface = {record.addresses, record.netns, record.peer_netns, record.loopback};
-  std::sort(interface.addresses.begin(), interface.addresses.end());
   ++version_;
-}
-
-/// Whether a socket that is bound to any address can have packets of this one.
-bool OwnerTable::has_address(uint64_t netns, const Address& address) const {
-  const auto known = addresses_.find(netns);
-  return known == addresses_.end() || is_group(address) || is_loopback(address) ||
-         std::binary_search(known->second.begin(), known->second.end(), address);
+  auto held = hold(kBytesOf<Interface> + record.name.size() + record.addresses.size() * sizeof(Address));
+  if (!held) {
+    interfaces_.erase(record.name);
+    return;
+  }
+  Interface& known = interfaces_[record.name];
+  known = {{std::move(*held), record.addresses}, record.netns, record.peer_netns, record.loopback};
+  std::sort(known.addresses.sorted.begin(), known.addresses.sorted.end());
 }
 
 void OwnerTable::checkpoint(const Record& record) {
@@ -199,6 +202,12 @@ void OwnerTable::process(const Record& record) {
   if (process.ended || record.kind == Kind::fork) process = {};
   process.comm = record.comm;
   process.exe = record.exe.empty() ? inherited : record.exe;
+  process.held = {};
+  if (auto held = hold(kBytesOf<Process> + process.comm.size() + process.exe.size())) {
+    process.held = std::move(*held);
+  } else {
+    process.comm = process.exe = {};
+  }
   process.cgroup = record.cgroup;
   process.uid = record.uid;
   if (record.kind == Kind::exec) change(record.pid, process, record.time_ns);
@@ -216,8 +225,10 @@ void OwnerTable::change(uint32_t pid, Process& process, int64_t time_ns) {
   while (!history.empty() && history.back().first >= time_ns) history.pop_back();
   if (history.size() >= kMostChanges)
     history.erase(history.begin(), history.begin() + kMostChanges / 2);
-  history.emplace_back(time_ns, std::make_shared<const Owner>(std::move(owner)));
   ++version_;
+  auto kept = keep_owner(std::move(owner));
+  if (kept == nullptr && !history.empty() && history.back().second == nullptr) return;  // unknown as before
+  history.emplace_back(time_ns, std::move(kept));
 }
 
 std::shared_ptr<const Container> OwnerTable::container_of(uint64_t cgroup) const {
@@ -239,7 +250,7 @@ std::shared_ptr<const Owner> OwnerTable::owner_of(const Record& record) {
     if (cgroup == 0) cgroup = known->second.cgroup;
   }
   owner.container = container_of(cgroup);
-  return std::make_shared<const Owner>(std::move(owner));
+  return keep_owner(std::move(owner));
 }
 
 void OwnerTable::own(Socket& socket, const Record& record, int64_t from_ns) {
@@ -256,9 +267,14 @@ void OwnerTable::own(Socket& socket, const Record& record, int64_t from_ns) {
   // A process that nothing was told about yet may be told about later.
   if (processes_.size() < kMostProcesses) processes_.try_emplace(record.pid);
   const auto process = processes_.find(record.pid);
-  possessions.push_back(
-      {from_ns, record.time_ns, owner_of(record),
-       process == processes_.end() ? nullptr : process->second.history});
+  auto owner = owner_of(record);
+  if (owner == nullptr) {
+    // Nobody is named from here on, whatever becomes of the process.
+    if (possessions.empty() || possessions.back().owner != nullptr) possessions.push_back({from_ns, record.time_ns, nullptr, nullptr});
+    return;
+  }
+  possessions.push_back({from_ns, record.time_ns, std::move(owner),
+                         process == processes_.end() ? nullptr : process->second.history});
 }
 
 void OwnerTable::socket(const Record& record) {
@@ -358,167 +374,6 @@ void OwnerTable::forget(const SocketPtr& socket) {
   const auto same = by_ends_.find(socket->ends_);
   std::erase(same->second.sockets, socket);
   if (same->second.sockets.empty()) by_ends_.erase(same);
-}
-
-/// Of sockets with the same ends the one that was there at the time, else the nearest.
-OwnerTable::Choice OwnerTable::nearest(const std::vector<SocketPtr>& sockets, const Query& query) {
-  // Far from the packet by this; nothing where it cannot be.
-  const auto distance = [&](const Socket& socket) -> std::optional<int64_t> {
-    const int64_t t = query.time_ns;
-    if (query.netns != 0 && socket.netns_ != 0 && socket.netns_ != query.netns) return std::nullopt;
-    if (query.opens && !socket.listening_) {
-      if (socket.server_) {
-        // Accepted after its SYN came.
-        if (socket.from_ns_ < t - kSameMomentNs) return std::nullopt;
-      } else if (socket.to_ns_ < t) {
-        return std::nullopt;
-      }
-    }
-    if (socket.from_ns_ <= t && t <= socket.to_ns_) {
-      // Who has just begun to connect sent the SYN, not who did so long before.
-      const bool client = query.opens && !socket.listening_ && !socket.server_;
-      const int64_t since_ns = saturating_sub(t, socket.from_ns_);
-      return client && since_ns >= kSameMomentNs ? std::min(since_ns, kConnectNs) : 0;
-    }
-    const int64_t away =
-        t < socket.from_ns_ ? saturating_sub(socket.from_ns_, t) : saturating_sub(t, socket.to_ns_);
-    const bool has_ports = query.protocol == kTcp || query.protocol == kUdp;
-    return away <= (has_ports ? kNearNs : kNearEchoNs) ? std::optional(away) : std::nullopt;
-  };
-  const auto is_attempt = [](const Socket& socket) {
-    return saturating_sub(socket.to_ns_, socket.from_ns_) < kSameMomentNs;
-  };
-  // Whether both were there at once, and either may have been given the packet: the kernel chooses
-  // among sockets that share a port. A socket with a remote end shares it with none.
-  const auto share = [&](const Socket& a, const Socket& b) {
-    if (a.netns_ != b.netns_ || a.ends_.remote_port != 0 || is_attempt(a) || is_attempt(b))
-      return false;
-    if (saturating_sub(std::min(a.to_ns_, b.to_ns_), std::max(a.from_ns_, b.from_ns_)) <
-        kSameMomentNs)
-      return false;
-    const int64_t early = query.protocol == kUdp ? kFirstUseNs : kSameMomentNs;
-    for (const Socket* one : {&a, &b}) {
-      if (query.time_ns < saturating_sub(one->from_ns_, early) || query.time_ns > one->to_ns_)
-        return false;
-    }
-    const Owner *const owner_a = a.owner_at(INT64_MAX), *const owner_b = b.owner_at(INT64_MAX);
-    return owner_a == nullptr || owner_b == nullptr || owner_a->pid != owner_b->pid;
-  };
-  SocketPtr best;
-  int64_t nearest = INT64_MAX;
-  bool several = false;
-  for (const SocketPtr& socket : sockets) {
-    const auto away = distance(*socket);
-    if (!away) continue;
-    // Of two at the same distance the later one: ports are used again, not before. But one that
-    // was over at once is an attempt that found the port taken.
-    const bool later =
-        best && (is_attempt(*best) != is_attempt(*socket) ? is_attempt(*best)
-                                                          : best->from_ns_ < socket->from_ns_);
-    const bool nearer = *away < nearest || (*away == nearest && later);
-    if (best && best->netns_ != socket->netns_ && std::abs(*away - nearest) < kSameMomentNs)
-      several = true;
-    if (!nearer) continue;
-    if (*away + kSameMomentNs < nearest) several = false;
-    nearest = *away;
-    best = socket;
-  }
-  const bool shared = best && std::any_of(sockets.begin(), sockets.end(), [&](const SocketPtr& one) {
-    return one != best && share(*one, *best);
-  });
-  return {best, several || shared};
-}
-
-OwnerTable::SocketPtr OwnerTable::choose(const std::vector<SocketPtr>& sockets,
-                                         const Query& query) {
-  const auto at = interfaces_.find(std::string(query.interface));
-  const Interface* const interface = at == interfaces_.end() ? nullptr : &at->second;
-  Query narrowed = query;
-  if (narrowed.netns == 0 && interface != nullptr && interface->loopback)
-    narrowed.netns = interface->netns;
-  const Choice all = nearest(sockets, narrowed);
-  if (!all.several) return all.socket;
-  const auto decided = [&]() -> SocketPtr {
-    if (narrowed.netns == 0) return nullptr;
-    const Choice one = nearest(sockets, narrowed);
-    return one.several ? nullptr : one.socket;
-  };
-  if (interface != nullptr) {
-    // What comes from the other end of a veth pair, or goes there, is its namespace's first.
-    narrowed.netns = interface->peer_netns;
-    if (SocketPtr one = decided()) return one;
-    const auto& own = interface->addresses;
-    narrowed.netns = interface->netns;
-    if (std::binary_search(own.begin(), own.end(), query.local))
-      if (SocketPtr one = decided()) return one;
-  }
-  ++ambiguous_;
-  return nullptr;
-}
-
-std::shared_ptr<const Socket> OwnerTable::find(const Query& query) {
-  uint16_t port = query.local_port;
-  const auto look = [&](const Address& local, bool with_remote) -> SocketPtr {
-    Socket::Ends ends{local, {}, port, 0, query.protocol};
-    if (with_remote) {
-      ends.remote = query.remote;
-      ends.remote_port = query.remote_port;
-    }
-    const auto at = by_ends_.find(ends);
-    if (at == by_ends_.end()) return nullptr;
-    if (at->second.crowded) {
-      ++ambiguous_;
-      return nullptr;
-    }
-    if (!is_any(local)) return choose(at->second.sockets, query);
-    // Bound to any address: to any that its host has.
-    std::vector<SocketPtr> able;
-    for (const SocketPtr& socket : at->second.sockets) {
-      if (local == kAny6 && is_v4(query.local) && socket->v6only_) continue;
-      if (has_address(socket->netns_, query.local)) able.push_back(socket);
-    }
-    return choose(able, query);
-  };
-  const bool has_ports = query.protocol == kTcp || query.protocol == kUdp;
-  if (port == 0 && has_ports) return nullptr;
-  const uint64_t before = ambiguous_;
-  auto found = look(query.local, true);
-  // Who listens may have a connection that is refused, or waits; one under way is somebody's own.
-  if (query.protocol == kTcp && !query.opens) return found;
-  const auto look_around = [&] {
-    if (!found && before == ambiguous_) found = look(query.local, false);
-    // One for IPv4 alone comes first; one of IPv6 may take both (RFC 3493 5.3).
-    if (!found && before == ambiguous_ && is_v4(query.local)) found = look(kAny4, false);
-    if (!found && before == ambiguous_) found = look(kAny6, false);
-  };
-  look_around();
-  if (has_ports || port == 0) return found;
-  // No ping socket has the identifier: then a raw one may have made it up.
-  port = 0;
-  look_around();
-  return found;
-}
-
-bool OwnerTable::serves(const Query& query, const Socket* socket) const {
-  if (query.protocol != kTcp) return false;
-  if (socket != nullptr) {
-    if (socket->server_ || socket->listening_) return true;
-    if (socket->client_) return false;
-  }
-  for (const Address& local : {query.local, kAny4, kAny6}) {
-    if (local == kAny4 && !is_v4(query.local)) continue;
-    const auto at = by_ends_.find({local, {}, query.local_port, 0, query.protocol});
-    if (at == by_ends_.end()) continue;
-    const auto& sockets = at->second.sockets;
-    if (std::any_of(sockets.begin(), sockets.end(), [&](const SocketPtr& one) {
-          if (!one->listening_ || one->to_ns_ < query.time_ns) return false;
-          if (local == kAny6 && is_v4(query.local) && one->v6only_) return false;
-          if (socket != nullptr && one->netns_ != socket->netns_) return false;
-          return !is_any(local) || has_address(one->netns_, query.local);
-        }))
-      return true;
-  }
-  return false;
 }
 
 }  // namespace lookback::context

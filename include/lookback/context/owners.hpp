@@ -1,6 +1,7 @@
 #pragma once
 // Who owned which socket of a node at which time: built from its OS events, asked about packets.
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <list>
@@ -85,7 +86,7 @@ struct Query {
 /// connection; questions about what is long over find nothing. One thread.
 ///
 /// Bounded: sockets closed kKeptNs ago are forgotten, and of open ones the table holds
-/// kMostSockets.
+/// kMostSockets. Of owners, programs and containers it holds kMostBytes; who finds no room is not named.
 ///
 /// Sockets of several network namespaces may have the same ends. On a loopback interface only its
 /// own namespace's are meant. At one end of a veth pair those of the other end's namespace are; on
@@ -101,6 +102,7 @@ class OwnerTable {
   /// Sockets of the same ends, and times that a process became another program and a socket changed
   /// hands: what is older goes.
   static constexpr size_t kMostSameEnds = 256, kMostChanges = 4096;
+  static constexpr uint64_t kMostBytes = 256 << 20;
 
   void apply(const Record& record);
   /// Null where no socket is known, or several are.
@@ -113,13 +115,28 @@ class OwnerTable {
   [[nodiscard]] uint64_t version() const { return version_; }
   [[nodiscard]] size_t sockets() const { return by_id_.size(); }
   [[nodiscard]] uint64_t ambiguous() const { return ambiguous_; }
-  /// Sockets, processes and containers that found no room.
+  /// Sockets, processes, owners and containers that found no room.
   [[nodiscard]] uint64_t refused() const { return refused_; }
+  [[nodiscard]] uint64_t held_bytes() const { return *held_; }
   [[nodiscard]] uint64_t events_lost() const { return events_lost_; }
 
  private:
   using SocketPtr = std::shared_ptr<Socket>;
+  /// Bytes of what is kept, given back with this. Any thread: what is kept may outlive the table.
+  class Held {
+   public:
+    Held() = default;
+    Held(std::shared_ptr<std::atomic<uint64_t>> sum, uint64_t bytes);
+    Held(Held&& other) noexcept;
+    Held& operator=(Held&& other) noexcept;
+    ~Held();
+
+   private:
+    std::shared_ptr<std::atomic<uint64_t>> sum_;
+    uint64_t bytes_ = 0;
+  };
   struct Process {
+    Held held;
     std::string comm, exe;
     uint64_t cgroup = 0;
     std::optional<uint32_t> uid;
@@ -136,8 +153,12 @@ class OwnerTable {
     uint64_t secret;
   };
 
+  struct Addresses {
+    Held held;
+    std::vector<Address> sorted;
+  };
   struct Interface {
-    std::vector<Address> addresses;  ///< sorted
+    Addresses addresses;
     uint64_t netns = 0, peer_netns = 0;
     bool loopback = false;
   };
@@ -154,6 +175,12 @@ class OwnerTable {
   void own(Socket& socket, const Record& record, int64_t from_ns);
   void forget_old(int64_t now_ns);
   void forget(const SocketPtr& socket);
+  /// Nothing where there is no room for so many bytes.
+  [[nodiscard]] std::optional<Held> hold(uint64_t bytes);
+  /// Null where there is no room.
+  template <typename T>
+  [[nodiscard]] std::shared_ptr<const T> keep(T value, uint64_t bytes);
+  [[nodiscard]] std::shared_ptr<const Owner> keep_owner(Owner owner);
   [[nodiscard]] std::shared_ptr<const Owner> owner_of(const Record& record);
   [[nodiscard]] std::shared_ptr<const Container> container_of(uint64_t cgroup) const;
   [[nodiscard]] bool has_address(uint64_t netns, const Address& address) const;
@@ -164,9 +191,10 @@ class OwnerTable {
   [[nodiscard]] static Choice nearest(const std::vector<SocketPtr>& sockets, const Query& query);
   [[nodiscard]] SocketPtr choose(const std::vector<SocketPtr>& sockets, const Query& query);
 
+  std::shared_ptr<std::atomic<uint64_t>> held_ = std::make_shared<std::atomic<uint64_t>>(0);
   std::unordered_map<uint64_t, std::shared_ptr<const Container>> containers_;  ///< by cgroup
   std::unordered_map<uint32_t, Process> processes_;
-  std::unordered_map<uint64_t, std::vector<Address>> addresses_;  ///< by network namespace; sorted
+  std::unordered_map<uint64_t, Addresses> addresses_;      ///< by network namespace
   std::unordered_map<std::string, Interface> interfaces_;         ///< by name
   std::deque<std::pair<int64_t, uint32_t>> ended_processes_;
   std::unordered_map<uint64_t, SocketPtr> by_id_;

@@ -459,6 +459,66 @@ TEST_CASE("work is linear in the events", "[context]") {
   }
 }
 
+TEST_CASE("what is kept of owners is bounded, and who finds no room is not named", "[context]") {
+  OwnerTable table;
+  Asked who{table, 17};
+  Record record;
+  record.protocol = 17;
+  record.netns = 1;
+  record.local_port = 53;
+  const auto apply = [&](Kind kind, uint64_t number) {
+    record.kind = kind;
+    record.time_ns = kSecond + static_cast<int64_t>(number);
+    table.apply(record);
+  };
+  const auto name = [](uint64_t number) { return std::to_string(number) + std::string(60'000, 'x'); };
+  SECTION("programs that sockets change hands among") {
+    for (uint64_t i = 1; i < 8'000; ++i) {
+      record.socket = i % 4 + 1;
+      record.local_port = static_cast<uint16_t>(record.socket);
+      record.pid = static_cast<uint32_t>(i);
+      record.comm = name(i);
+      apply(i <= 4 ? Kind::udp : Kind::owner, i);
+      REQUIRE(table.held_bytes() <= OwnerTable::kMostBytes);
+    }
+    CHECK(table.refused() > 0);
+    for (uint16_t port = 1; port <= 4; ++port) CHECK(who(2 * kSecond, "10.0.0.1", port, "10.0.0.2", 1000).empty());
+  }
+  SECTION("programs that a process becomes") {
+    record.pid = 7;
+    for (uint64_t i = 0; i < 8'000; ++i) {
+      record.exe = name(i);
+      apply(Kind::exec, i);
+      REQUIRE(table.held_bytes() <= OwnerTable::kMostBytes);
+    }
+  }
+  SECTION("processes") {
+    for (uint64_t i = 1; i < 8'000; ++i) {
+      record.pid = static_cast<uint32_t>(i);
+      record.exe = name(i);
+      apply(Kind::process, i);
+    }
+    CHECK(table.held_bytes() > OwnerTable::kMostBytes / 2);
+    CHECK(table.refused() > 0);
+    for (uint64_t i = 1; i < 8'000; ++i) {
+      record.pid = static_cast<uint32_t>(i);
+      record.exe = "/bin/x";
+      apply(Kind::process, i);
+    }
+    CHECK(table.held_bytes() < 8 << 20);
+  }
+  SECTION("containers, addresses and interfaces") {
+    record.addresses.resize(4'000);
+    for (uint64_t i = 1; i < 8'000; ++i) {
+      record.cgroup = record.netns = i;
+      record.container = record.name = name(i);
+      apply(i % 3 == 0 ? Kind::cgroup : i % 3 == 1 ? Kind::network : Kind::interface, i);
+      REQUIRE(table.held_bytes() <= OwnerTable::kMostBytes);
+    }
+    CHECK(table.refused() > 0);
+  }
+}
+
 TEST_CASE("a checkpoint tells what was there, and ends what is gone", "[context]") {
   OwnerTable table;
   Asked who{table};
