@@ -43,7 +43,7 @@ struct Segment {
   bool damaged = false;
   bool indexed = true;  ///< false: without an index, its blocks after the last good one are not known
   std::vector<Chunk> chunks;
-  std::vector<uint32_t> table_pages;  ///< notes with an interface table
+  std::vector<uint32_t> table_pages;  ///< notes with an interface table, and what cannot be read and may have been one
   std::vector<Gap> gaps;
   std::vector<ClockSample> clock;
   bool stepped = false;  ///< the clock, since the last block

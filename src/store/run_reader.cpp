@@ -32,7 +32,8 @@ SegmentRunReader::SegmentRunReader(RunSource source)
       offset_(source_.offset),
       end_(source_.offset + source_.bytes),
       last_seen_ns_(source_.first_ns) {
-  use_table(std::move(source_.interfaces));
+  use_table(source_.interfaces ? std::move(*source_.interfaces) : std::move(source_.before));
+  if (!source_.interfaces) lose_table();
 }
 
 Result<std::optional<packet::PacketView>> SegmentRunReader::next() {
@@ -57,7 +58,8 @@ Result<bool> SegmentRunReader::next_block() {
     TRY_ASSIGN(block_, load_block(source_.file, source_.epoch, start, end_));
     if (!block_) {
       TRY_ASSIGN(offset_, find_block(source_.file, source_.epoch, start, end_));
-      TRY(report_lost(start, offset_));
+      TRY_ASSIGN(const bool may_be_table, report_lost(start, offset_));
+      if (may_be_table) lose_table();
       continue;
     }
     const BlockHeader& header = block_->header;
@@ -65,10 +67,12 @@ Result<bool> SegmentRunReader::next_block() {
     const auto kind = static_cast<BlockKind>(header.kind);
     if (kind == BlockKind::note) {
       auto note = note_of(*block_);
-      if (!note)
+      if (!note) {
         report(header.first_ns, header.last_ns, 0);
-      else if (note->interfaces)
+        lose_table();
+      } else if (note->interfaces) {
         use_table(std::move(*note->interfaces));
+      }
     }
     if (kind != BlockKind::kernel && kind != BlockKind::compact) {
       block_.reset();
@@ -83,7 +87,7 @@ Result<bool> SegmentRunReader::next_block() {
   return false;
 }
 
-Result<> SegmentRunReader::report_lost(uint64_t from, uint64_t to) {
+Result<bool> SegmentRunReader::report_lost(uint64_t from, uint64_t to) {
   if (!index_) {
     // The index knows what stood there; where there is none, the blocks around tell.
     index_.emplace();
@@ -92,16 +96,18 @@ Result<> SegmentRunReader::report_lost(uint64_t from, uint64_t to) {
   }
   TimeWindow bounds{std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()};
   uint64_t packets = 0;
+  bool notes = false;
   for (const IndexEntry& entry : *index_) {
     const uint64_t offset = uint64_t{entry.page} * kPageBytes;
     if (offset < from || offset >= to) continue;
     const TimeWindow one = block_bounds(entry);
     bounds = {std::min(bounds.from_ns, one.from_ns), std::max(bounds.to_ns, one.to_ns)};
     packets += entry.packets;
+    notes = notes || entry.kind == static_cast<uint16_t>(BlockKind::note);
   }
   if (!bounds.empty()) {
     report(bounds.from_ns, saturating_add(bounds.to_ns, -1), packets);
-    return {};
+    return notes;
   }
   int64_t until = source_.last_ns;
   if (to < end_) {
@@ -109,25 +115,28 @@ Result<> SegmentRunReader::report_lost(uint64_t from, uint64_t to) {
     if (following) until = later_by_slack(following->first_ns);
   }
   report(earlier_by_slack(last_seen_ns_), until, 0);
-  return {};
+  return true;
 }
 
 void SegmentRunReader::end_block() {
   const BlockHeader& header = block_->header;
   const bool whole =
       delivered_ == header.packets && !block_->torn && (walker_ || at_ == header.used_bytes);
+  IndexEntry entry;
+  entry.kind = header.kind;
+  entry.first_ns = header.first_ns;
+  entry.last_ns = header.last_ns;
+  const TimeWindow bounds = block_bounds(entry);
   if (!whole) {
     // What is left of it begins where the last packet was, give or take; a compact block knows best.
-    IndexEntry entry;
-    entry.kind = header.kind;
-    entry.first_ns = header.first_ns;
-    entry.last_ns = header.last_ns;
-    const TimeWindow bounds = block_bounds(entry);
     const int64_t start =
         delivered_ > 0 ? std::max(bounds.from_ns, earlier_by_slack(last_seen_ns_)) : bounds.from_ns;
-    report(start, saturating_add(bounds.to_ns, -1),
+    report(doubtful_ ? bounds.from_ns : start, saturating_add(bounds.to_ns, -1),
            header.packets - std::min(delivered_, header.packets));
+  } else if (doubtful_) {
+    report(bounds.from_ns, saturating_add(bounds.to_ns, -1), 0);
   }
+  doubtful_ = false;
   last_seen_ns_ = std::max(last_seen_ns_, header.last_ns);
   block_.reset();
   walker_.reset();
@@ -195,8 +204,8 @@ std::optional<packet::PacketView> SegmentRunReader::next_compact() {
   return view;
 }
 
-void SegmentRunReader::use_table(std::vector<packet::Interface> table) {
-  if (table == table_) return;
+void SegmentRunReader::use_table(Table table) {
+  if (!std::exchange(table_lost_, false) && table == table_) return;
   table_ = std::move(table);
   positions_.assign(table_.size(), std::nullopt);
   indexes_.clear();
@@ -209,8 +218,32 @@ uint32_t SegmentRunReader::use(const packet::Interface& interface) {
   return static_cast<uint32_t>(used_.size() - 1);
 }
 
+void SegmentRunReader::lose_table() {
+  behind_.reset();
+  if (std::exchange(table_lost_, true)) return;
+  before_ = std::move(table_);
+  table_.clear();
+  positions_.clear();
+  indexes_.clear();
+}
+
+const SegmentRunReader::Table& SegmentRunReader::table_behind() {
+  if (!behind_) behind_ = source_.table_behind ? source_.table_behind(offset_) : Table();
+  return *behind_;
+}
+
+const packet::Interface* SegmentRunReader::around(const std::function<const packet::Interface*(const Table&)>& find) {
+  const auto *const before = find(before_), *const behind = find(table_behind());
+  const bool sure = before != nullptr && behind != nullptr && *before == *behind;
+  doubtful_ = doubtful_ || !sure;
+  if (sure || behind == nullptr) return before;
+  return before == nullptr ? behind : nullptr;
+}
+
 uint32_t SegmentRunReader::compact_interface(uint32_t position) {
   if (position >= table_.size()) {
+    const auto place = [&](const Table& table) { return position < table.size() ? &table[position] : nullptr; };
+    if (const auto* const known = table_lost_ ? around(place) : nullptr) return use(*known);
     // Its table is lost; the packet is not.
     packet::Interface unknown;
     unknown.index = position;
@@ -225,19 +258,21 @@ uint32_t SegmentRunReader::compact_interface(uint32_t position) {
 uint32_t SegmentRunReader::kernel_interface(uint32_t index, uint16_t hardware_type) {
   const auto known = indexes_.find(index);
   if (known != indexes_.end()) return known->second;
-  const auto listed = std::find_if(table_.begin(), table_.end(),
-                                   [&](const auto& interface) { return interface.index == index; });
-  uint32_t position;
-  if (listed != table_.end()) {
-    position = use(*listed);
-  } else {
-    // It came and went between two looks at the interfaces.
-    packet::Interface unlisted;
+  const auto listed = [&](const Table& table) -> const packet::Interface* {
+    const auto at = std::find_if(table.begin(), table.end(), [&](const auto& one) { return one.index == index; });
+    return at == table.end() ? nullptr : &*at;
+  };
+  packet::Interface unlisted;
+  const packet::Interface* interface = table_lost_ ? around(listed) : listed(table_);
+  if (interface == nullptr) {
+    // Its table is lost, or it came and went between two looks at the interfaces.
     unlisted.index = index;
     unlisted.name = fmt::format("if{}", index);
     unlisted.link_type = packet::link_type_of_hardware(hardware_type);
-    position = use(unlisted);
+    interface = &unlisted;
   }
+  const uint32_t position = use(*interface);
+  if (table_lost_) return position;  // each block tells that
   indexes_.emplace(index, position);
   return position;
 }

@@ -93,19 +93,22 @@ Result<> scan_blocks(BlockWindow& file, uint64_t file_bytes, SegmentContents& co
   const uint64_t epoch = contents.header.epoch;
   const uint64_t file_end = round_up(file_bytes, kPageBytes);
   uint64_t offset = kPageBytes;
-  bool lost = false;
+  uint64_t lost_at = 0;  // 0: nothing
   uint32_t sequence = 0;
   while (offset < file_end) {
     TRY_ASSIGN(const auto header, load_header(file, epoch, offset, file_end));
     if (!header || header->sequence < sequence) {
-      lost = true;
+      if (lost_at == 0) lost_at = offset;
       TRY_ASSIGN(offset, find_block(file, epoch, offset, file_end));
       continue;
     }
     sequence = header->sequence + 1;
     if (header->kind != static_cast<uint16_t>(BlockKind::index)) {
-      if (std::exchange(lost, false))
+      if (lost_at != 0) {
         contents.damage.push_back(lost_between(contents.blocks, *header));
+        contents.lost_pages.push_back(static_cast<uint32_t>(lost_at / kPageBytes));
+        lost_at = 0;
+      }
       contents.blocks.push_back(entry_of(*header, offset));
     }
     offset = round_up(offset + header->used_bytes, kPageBytes);

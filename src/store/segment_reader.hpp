@@ -24,6 +24,7 @@ struct SegmentContents {
   int64_t sealed_ns = 0;
   uint64_t end = kPageBytes;  ///< of the last block (the index block's where there is one)
   std::vector<Gap> damage;    ///< blocks that stood between others and cannot be read
+  std::vector<uint32_t> lost_pages;  ///< where each of them begins
 };
 /// The start of damage in front of all packets of a segment: what came before it is elsewhere.
 inline constexpr int64_t kStartNotKnown = std::numeric_limits<int64_t>::min();

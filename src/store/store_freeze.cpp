@@ -12,7 +12,6 @@
 #include "lookback/store/file_names.hpp"
 #include "store/disk_usage.hpp"
 #include "store/freeze_record.hpp"
-#include "store/run_reader.hpp"
 #include "store/store_impl.hpp"
 
 namespace lookback::store {
@@ -276,50 +275,6 @@ void StoreImpl::expire_locked() {
     log_info("freeze {} has passed its time and is released", id);
     release_locked(id);
   }
-}
-
-Result<std::unique_ptr<RunReader>> StoreImpl::read_run(const std::string& freeze_id,
-                                                       size_t run_index) const {
-  FrozenRun run;
-  uint64_t epoch = 0;
-  uint64_t sequence = 0;
-  std::optional<uint32_t> table_page;
-  {
-    const std::lock_guard state(state_);
-    const auto it = freezes_.find(freeze_id);
-    if (it == freezes_.end() || !alive(it->second.freeze))
-      return fail(ErrorKind::not_found, "there is no freeze {}", freeze_id);
-    if (run_index >= it->second.freeze.runs.size())
-      return fail(ErrorKind::not_found, "freeze {} has no run {}", freeze_id, run_index);
-    run = it->second.freeze.runs[run_index];
-    sequence = *file_names::segment_sequence(run.segment);
-    const auto segment = catalog_.segments.find(sequence);
-    if (run.given_up || segment == catalog_.segments.end())
-      return fail(ErrorKind::not_found, "run {} of freeze {} was given up", run_index, freeze_id);
-    if (!segment->second.readable)
-      return fail(ErrorKind::corrupt, "run {} of freeze {}: the segment's header is damaged",
-                  run_index, freeze_id);
-    epoch = segment->second.epoch;
-    for (const uint32_t page : segment->second.table_pages) {
-      if (uint64_t{page} * kPageBytes < run.offset) table_page = page;
-    }
-  }
-  auto file = BlockWindow::open(freeze_path(freeze_id) / run.segment, kRunReadAhead);
-  if (!file)
-    return tl::make_unexpected(
-        file.error().in(fmt::format("run {} of freeze {}", run_index, freeze_id)));
-  RunSource source{std::move(*file), epoch,       run.offset, run.bytes,
-                   run.first_ns,     run.last_ns, {},         {}};
-  source.on_damage = [ledger = damage_, sequence](const Gap& gap) { ledger->add(sequence, gap); };
-  if (table_page) {
-    auto note = load_note(source.file, epoch, uint64_t{*table_page} * kPageBytes);
-    if (note && note->interfaces)
-      source.interfaces = std::move(*note->interfaces);
-    else
-      source.on_damage(
-          {run.first_ns, run.first_ns + 1, 0, to_string(GapReason::damaged_segment)});
-  }
-  return std::unique_ptr<RunReader>(std::make_unique<SegmentRunReader>(std::move(source)));
 }
 
 }  // namespace lookback::store

@@ -75,6 +75,7 @@ Result<> read_into(const fs::path& path, const Segment* previous, Segment& segme
       const int64_t start_ns = segment.complete_ns.value_or(before_ns);
       segment.add_gap({std::min(start_ns, entry.first_ns), saturating_add(entry.last_ns, 1), 0,
                        to_string(GapReason::damaged_segment)});
+      segment.table_pages.push_back(entry.page);
       continue;
     }
     for (const Gap& gap : note->gaps) segment.add_gap(gap);
@@ -85,6 +86,9 @@ Result<> read_into(const fs::path& path, const Segment* previous, Segment& segme
     }
     if (note->interfaces) segment.table_pages.push_back(entry.page);
   }
+  // A lost block may have been a table.
+  segment.table_pages.insert(segment.table_pages.end(), contents.lost_pages.begin(), contents.lost_pages.end());
+  std::sort(segment.table_pages.begin(), segment.table_pages.end());
   if (contents.sealed) {
     segment.ended_ns = contents.sealed_ns;
     return {};

@@ -74,7 +74,6 @@ void read_everything(int fd) {
                    bytes,
                    0,
                    0,
-                   {},
                    {}};
   SegmentRunReader reader(std::move(source));
   uint64_t sum = 0;

@@ -155,7 +155,7 @@ class RunReader {
   [[nodiscard]] virtual Result<std::optional<packet::PacketView>> next() = 0;
   /// Grows while the run is read; what is in it stays as it is.
   [[nodiscard]] virtual const std::vector<packet::Interface>& interfaces() const = 0;
-  /// Blocks that are lost, wholly or from some packet on.
+  /// Blocks that are lost, wholly or from some packet on, or whose interfaces may have other names.
   [[nodiscard]] virtual uint64_t damaged_blocks() const = 0;
   /// The time they covered and the packets lost with them; complete once next() has come to the
   /// end.

@@ -203,6 +203,9 @@ class Worst {
     clock_.now_ns += kSecond;
     const int64_t begun = clock_.now_ns;
     auto store = open_store(small_store(dir_.path()), clock_);
+    std::string name = "eth-" + std::to_string(begun);
+    const auto name_interface = [&] { store->set_interfaces({{7, name, 1, "", 1500}}); };
+    name_interface();
     for (int step = 0; step < seconds * 10; ++step) {
       clock_.now_ns += kSecond / 10;
       for (int64_t i = pick(0, 3); i > 0; --i) {
@@ -211,11 +214,16 @@ class Worst {
         sent_.push_back(time_ns);
         waiting_.push_back(marked_packet(3, number, static_cast<size_t>(pick(60, 4000)), time_ns));
       }
-      if (pick(0, 4) == 0 && !waiting_.empty())
-        append(*store, std::exchange(waiting_, {}), pick(0, 1) != 0);
+      if (pick(0, 4) == 0 && !waiting_.empty()) {
+        const bool as_kernel = pick(0, 1) != 0;
+        for (TestPacket& packet : waiting_) packet.interface = as_kernel ? 7 : 0;
+        names_.resize(sent_.size(), name);
+        append(*store, std::exchange(waiting_, {}), as_kernel);
+      }
       if (pick(0, 25) == 0) REQUIRE(store->seal());
       if (pick(0, 25) == 0) {
-        store->set_interfaces({{7, "eth" + std::to_string(step), 1, "", 1500}});
+        name = "eth" + std::to_string(step);
+        name_interface();
         store->tick();
       }
       if (pick(0, 25) == 0) store->add_clock_sample({clock_.now_ns, 0, 1000, 0});
@@ -228,6 +236,7 @@ class Worst {
     fs::remove_all(dir_.path());
     fs::copy(left.path(), dir_.path(), fs::copy_options::recursive);
     waiting_.clear();
+    names_.resize(sent_.size());
   }
 
   void damage() {
@@ -260,7 +269,7 @@ class Worst {
     }
   }
 
-  /// The packets that neither the freeze nor its gaps have.
+  /// The packets that neither the freeze nor its gaps have. One of another interface is none of them.
   int untold(Store& store, TimeWindow window) {
     const Freeze freeze = freeze_of(store, window);
     std::map<uint16_t, int> found;
@@ -272,7 +281,7 @@ class Worst {
       for (const TestPacket& packet : read.packets) {
         uint16_t number = 0;
         std::memcpy(&number, packet.data.data() + sizeof number, sizeof number);
-        ++found[number];
+        if (read.interfaces.at(packet.interface).name == names_.at(number)) ++found[number];
       }
     }
     const auto gaps = store.find_freeze(freeze.id)->gaps;
@@ -295,6 +304,7 @@ class Worst {
   TemporaryDirectory dir_;
   FakeClock clock_;
   std::vector<int64_t> sent_;  // by number
+  std::vector<std::string> names_;  // of the interfaces of what was appended, likewise
   int lost_ = 0;
 
  private:

@@ -107,7 +107,6 @@ class Scratch {
                      bytes,
                      kStart,
                      kStart,
-                     {},
                      {}};
     SegmentRunReader reader(std::move(source));
     return read_all(reader);
@@ -309,7 +308,8 @@ TEST_CASE("a damaged block header costs that block, and the others stand") {
   const auto read = file.read();
   REQUIRE(read);
   CHECK(read->packets.size() == 60);
-  CHECK(read->damaged_blocks == 1);
+  // Without an index, what was lost may have been another table: the two blocks behind are in doubt.
+  CHECK(read->damaged_blocks == (sealed ? 1 : 3));
   check_subsequence(read->packets, sample.packets);
   BlockWindow window = file.window();
   const auto contents = read_segment(window);
