@@ -15,6 +15,41 @@ HERE = pathlib.Path(__file__).resolve().parent
 COUNTS = re.compile(r"(\d+) packets? captured, (\d+) packets? received by filter")
 
 
+class Tcpdump:
+    """A tcpdump that has begun to listen, and ends without losing anything."""
+
+    def __init__(self, process, what):
+        self.process, self.what = process, what
+        wait_for(lambda: "listening on" in process.text(), what)
+
+    def _counts(self):
+        """What tcpdump has written and what the kernel has handed over to it, by its own word."""
+        seen = len(COUNTS.findall(self.process.text()))
+        self.process.signal(signal.SIGUSR1)
+        wait_for(lambda: len(COUNTS.findall(self.process.text())) > seen, f"the counts of {self.what}")
+        return COUNTS.findall(self.process.text())[-1]
+
+    def _drain(self):
+        """What waits in tcpdump's open block is lost when tcpdump is told to end. All is written where both counts agree; packets that came before
+        its filter was attached are counted once only, so counts that have stopped moving for longer than a block stays open will do."""
+        before, still_since = None, time.monotonic()
+
+        def drained():
+            nonlocal before, still_since
+            counts = self._counts()
+            if counts != before:
+                before, still_since = counts, time.monotonic()
+            return counts[0] == counts[1] or time.monotonic() - still_since > 2.5
+        wait_for(drained, f"{self.what} to write what it has", timeout=60, interval=0.2)
+
+    def stop(self):
+        self._drain()
+        self.process.signal(signal.SIGINT)
+        self.process.popen.wait(30)
+        dropped = re.search(r"(\d+) packets dropped by kernel", self.process.text())
+        assert dropped and int(dropped[1]) == 0, f"the oracle itself lost packets: {self.process.text()}"
+
+
 class Oracle:
     """tcpdump on one interface of one node."""
 
@@ -30,35 +65,10 @@ class Oracle:
             command += ["-Q", expression.removesuffix("bound")]
         elif expression:
             command.append(expression)
-        self.process = node.spawn(*command, log=f"{self.file}.log")
-        wait_for(lambda: "listening on" in self.process.text(), f"tcpdump on {node.name} {interface}")
-
-    def _counts(self):
-        """What tcpdump has written and what the kernel has handed over to it, by its own word."""
-        seen = len(COUNTS.findall(self.process.text()))
-        self.process.signal(signal.SIGUSR1)
-        wait_for(lambda: len(COUNTS.findall(self.process.text())) > seen, f"the counts of tcpdump on {self.node.name} {self.interface}")
-        return COUNTS.findall(self.process.text())[-1]
-
-    def _drain(self):
-        """What waits in tcpdump's open block is lost when tcpdump is told to end. All is written where both counts agree; packets that came before
-        its filter was attached are counted once only, so counts that have stopped moving for longer than a block stays open will do."""
-        before, still_since = None, time.monotonic()
-
-        def drained():
-            nonlocal before, still_since
-            counts = self._counts()
-            if counts != before:
-                before, still_since = counts, time.monotonic()
-            return counts[0] == counts[1] or time.monotonic() - still_since > 2.5
-        wait_for(drained, f"tcpdump on {self.node.name} {self.interface} to write what it has", timeout=60, interval=0.2)
+        self.tcpdump = Tcpdump(node.spawn(*command, log=f"{self.file}.log"), f"tcpdump on {node.name} {interface}")
 
     def stop(self):
-        self._drain()
-        self.process.signal(signal.SIGINT)
-        self.process.popen.wait(30)
-        dropped = re.search(r"(\d+) packets dropped by kernel", self.process.text())
-        assert dropped and int(dropped[1]) == 0, f"the oracle itself lost packets: {self.process.text()}"
+        self.tcpdump.stop()
         self.packets = capfile.read(self.file)[1]
 
     def filtered(self, expression):

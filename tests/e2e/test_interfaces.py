@@ -1,10 +1,10 @@
 """Interfaces as they are asked for: promiscuous mode as tcpdump has it, and names that are any bytes."""
 import json
-import signal
 
 import pytest
 
 from lab import Process, run, wait_for
+from oracle import Tcpdump
 from standalone import Standalone
 
 ICMP = ["tshark", "-T", "fields", "-e", "icmp.type", "-Y", "icmp", "-r"]
@@ -24,10 +24,9 @@ def tcpdump_counts(lab, *options):
     process = Process(["tcpdump", "-i", "br-data", "-n", "-U", "--immediate-mode", "-Z", "root", "-w", file, *options, "icmp"],
                       f"{file}.log", lab.switch)
     lab.processes.append(process)
-    wait_for(lambda: "listening on" in process.text(), "tcpdump")
+    tcpdump = Tcpdump(process, "tcpdump on the bridge")
     ping_across(lab)
-    process.signal(signal.SIGINT)
-    process.popen.wait(30)
+    tcpdump.stop()
     return len(run(*ICMP, file).stdout.split())
 
 
