@@ -9,7 +9,6 @@
 
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "lookback/archive/member.hpp"
@@ -20,6 +19,7 @@
 #include "unit/capture/support/network_namespace.hpp"
 #include "unit/node/support/fake_ring.hpp"
 #include "unit/node/support/fixtures.hpp"
+#include "unit/support/damage.hpp"
 #include "unit/support/temporary_directory.hpp"
 
 namespace lookback::node {
@@ -256,9 +256,7 @@ TEST_CASE("what is found damaged while members are read is told by the freeze fr
     // The only block of packets: header page and note in front of it.
     for (const auto& item : std::filesystem::directory_iterator(directory.path() / "freezes" / "f")) {
       if (item.path().extension() != ".lbs") continue;
-      std::fstream file(item.path(), std::ios::in | std::ios::out | std::ios::binary);
-      file.seekp(2 * 4096 + 20);
-      file.put('x');
+      test::flip(item.path(), 2 * 4096 + 20);
     }
     CHECK(api.raw("GET", "/api/v1/freezes/f/members/0").status == 204);
   }

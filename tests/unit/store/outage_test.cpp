@@ -12,6 +12,7 @@
 #include "lookback/base/gap_reason.hpp"
 #include "lookback/store/segment_format.hpp"
 #include "unit/store/support/store_fixture.hpp"
+#include "unit/support/damage.hpp"
 
 using namespace lookback;
 using namespace lookback::store;
@@ -262,10 +263,7 @@ class Worst {
       int64_t at = headers[static_cast<size_t>(pick(0, static_cast<int64_t>(headers.size()) - 1))] +
                    pick(0, 63);
       if (pick(0, 3) == 0) at = pick(0, size / 512 - 1) * 512 + 511;
-      file.seekg(at);
-      const char was = static_cast<char>(file.get());
-      file.seekp(at);
-      file.put(static_cast<char>(was ^ 4));
+      test::flip(path, static_cast<uint64_t>(at), 4);
     }
   }
 
@@ -368,13 +366,9 @@ TEST_CASE("a damaged block of a sealed segment is told with its own time and num
   }
   REQUIRE(store->seal());
   const Freeze freeze = freeze_of(*store, {start, start + 10 * kSecond});
-  {
-    // The epoch in the header of the block in the middle: header page, note and one block of a page
-    // before it.
-    std::fstream file(segment_file(dir.path(), 1), std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(3 * 4096 + 20);
-    file.put('x');
-  }
+  // The epoch in the header of the block in the middle: header page, note and one block of a page
+  // before it.
+  test::flip(segment_file(dir.path(), 1), 3 * 4096 + 20);
   const ReadResult read = read_freeze(*store, freeze);
   CHECK(read.packets.size() == 8);
   CHECK(read.damage ==

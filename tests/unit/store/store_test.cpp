@@ -1,10 +1,10 @@
 // The store as its users see it: recording, reading back, notes, restarts.
 #include <catch2/catch.hpp>
-#include <fstream>
 #include <thread>
 
 #include "lookback/store/file_names.hpp"
 #include "unit/store/support/store_fixture.hpp"
+#include "unit/support/damage.hpp"
 
 using namespace lookback;
 using namespace lookback::store;
@@ -353,11 +353,7 @@ TEST_CASE("a segment whose header is damaged costs only itself") {
     REQUIRE(store->seal());
   }
   store.reset();
-  {
-    std::fstream file(segment_file(dir.path(), 2), std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(20);
-    file.put('x');
-  }
+  test::flip(segment_file(dir.path(), 2), 20);
   store = open_store(options, clock);
   CHECK(store->status().damaged_segments == 1);
   const auto freeze = store->freeze(everything("a"));
@@ -383,13 +379,8 @@ TEST_CASE("damage found while reading becomes a gap of the freeze") {
   const auto freeze = store->freeze(request);
   REQUIRE(freeze);
   CHECK(freeze->gaps.empty());
-  {
-    std::fstream file(segment_file(dir.path(), 1), std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(4 * kPageBytes + 2 * kSectorBytes -
-               kTagBytes);  // the last block; header page, note and two blocks of a page before it
-    file.put('x');
-    file.put('y');
-  }
+  // The tag of the last block; header page, note and two blocks of a page before it.
+  test::flip(segment_file(dir.path(), 1), 4 * kPageBytes + 2 * kSectorBytes - kTagBytes);
   for (int i = 0; i < 2; ++i) {
     const ReadResult read = read_freeze(*store, *freeze);
     CHECK(read.packets.size() == 10);

@@ -1,9 +1,9 @@
 // The table of interfaces that packets are named by, and what is known where it is lost.
 #include <catch2/catch.hpp>
-#include <fstream>
 
 #include "store/block_codec.hpp"
 #include "unit/store/support/store_fixture.hpp"
+#include "unit/support/damage.hpp"
 
 namespace lookback::store {
 
@@ -47,11 +47,7 @@ struct Recorded {
 
   /// A bit of the header of the first block, which is the note with the table.
   void lose_table(uint64_t segment) const {
-    std::fstream file(segment_file(dir.path(), segment), std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(kPageBytes + 20);
-    const int byte = file.get();
-    file.seekp(kPageBytes + 20);
-    file.put(static_cast<char>(byte ^ 1));
+    test::flip(segment_file(dir.path(), segment), kPageBytes + 20);
   }
 
   struct Named {
