@@ -23,7 +23,7 @@ void add_daemon_options(Command& command, DaemonSettings& settings) {
                fmt::format("Where the data lies; by default {}", settings.data_dir));
   command
       .text("--token-file", "FILE", settings.token_file,
-            "A file with the token of this daemon; by default one is made, which clients on this machine find")
+            "A file with the token of this daemon. By default the daemon makes one, and clients on this machine find it")
       .origin = &settings.token_file_origin;
   command.text("--tls-cert", "FILE", settings.tls_cert,
                "The API's certificate chain (PEM); with --tls-key it speaks https");

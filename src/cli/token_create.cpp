@@ -63,7 +63,7 @@ Command create_command() {
   token.setting = true;
   token.origin = &options->token_file_origin;
   command.text("-o,--output", "FILE", options->output,
-               "Where to write it, readable by its owner only; by default - for standard output");
+               "Where to write it; a new file is readable by its owner only; by default - for standard output");
   command.examples = {
       {"lookback token create --role node --node web-1 -o web-1.token", "For a node; copy the file to it."},
       {"sudo lookback capture --node web-1 --hub https://hub.example:7400 --token-file web-1.token", "Use it there."},

@@ -107,7 +107,7 @@ struct Plan {
   uint32_t members = 0;
   uint64_t frames_skipped = 0;
   packet::NetworkFilter networks;
-  /// Those by which the nodes chose what is in the snapshot: of what they kept unread, exports without networks tell.
+  /// The networks that the snapshot was made with. An export without networks of its own counts the packets that nodes kept unread.
   packet::NetworkFilter recorded_networks;
   Format format = Format::pcapng;
   bool microseconds = false;

@@ -71,8 +71,8 @@ std::vector<std::string> ProcessFilter::warnings() const {
   std::vector<std::string> lines;
   const auto say = [&](uint64_t packets, std::string_view what) {
     if (packets == 0) return;
-    lines.push_back(fmt::format("{} packets of {} are left out: the kernel sent or answered them, or another process did, or theirs "
-                                "is not known",
+    lines.push_back(fmt::format("{} packets of {} are left out: they belong to the kernel, to another process, or to a process "
+                                "that is not known",
                                 packets, what));
   };
   say(icmp_, "ICMP");

@@ -1,6 +1,5 @@
 #include "server_core.hpp"
 
-
 #include <algorithm>
 #include <boost/asio/ip/address_v6.hpp>
 #include <chrono>

@@ -140,7 +140,7 @@ Result<> StoreImpl::check_disk() const {
       fmt::format("the disk of {} cannot hold a storage of {}: {} are missing; free them or lower --storage-size to {} at most", options_.directory.string(),
                   format_size(options_.quota_bytes), format_size(options_.quota_bytes - possible), format_size(possible));
   if (!begun || space.total_bytes < options_.quota_bytes) return fail(ErrorKind::no_space, "{}", lack);
-  log_warning("{}. Packets that find no room until then are lost, and told as a gap", lack);
+  log_warning("{}. Recording goes on; packets that find no room are lost, and snapshots show a gap", lack);
   return {};
 }
 

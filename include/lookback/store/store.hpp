@@ -166,8 +166,9 @@ class Store {
  public:
   /// Takes the directory's lock, reads what is there (after a crash: everything up to the last
   /// whole block), drops freezes past their time. Kind no_space where the disk cannot hold the
-  /// quota (where only others' files are in the way of a storage that holds packets, a warning), conflict where another process records there, invalid for sizes that make no sense.
-  /// `clock` outlives the store. Regular files of others directly in the directory count into the
+  /// quota, conflict where another process records there, invalid for sizes that make no sense.
+  /// A storage that holds packets already is opened with a warning where others' files fill the
+  /// disk. `clock` outlives the store. Regular files of others directly in the directory count into the
   /// quota.
   [[nodiscard]] static Result<std::unique_ptr<Store>> open(StoreOptions options,
                                                            const Clock& clock);

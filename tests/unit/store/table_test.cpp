@@ -87,7 +87,7 @@ TEST_CASE("interfaces keep their names when a table is lost that those around it
   CHECK(recorded.read().names == Names(6, "eth0"));
 }
 
-TEST_CASE("where a table is known on one side only, it names interfaces, and the doubt is told") {
+TEST_CASE("where a table is known on one side only, it names interfaces, and a gap shows the doubt") {
   const auto [segments, segment] = GENERATE(std::pair(3, 1), std::pair(3, 3));
   Recorded recorded(segments);
   recorded.lose_table(static_cast<uint64_t>(segment));
@@ -96,7 +96,7 @@ TEST_CASE("where a table is known on one side only, it names interfaces, and the
   CHECK(told(read.gaps, recorded.times[static_cast<size_t>(segment) - 1]));
 }
 
-TEST_CASE("packets whose only table is lost are there without its names, and the loss is told") {
+TEST_CASE("packets whose only table is lost are there without its names, and a gap shows it") {
   Recorded recorded(1);
   recorded.lose_table(1);
   const auto read = recorded.read();
