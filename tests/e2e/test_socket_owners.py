@@ -157,50 +157,37 @@ def test_a_program_whose_file_is_gone(node, tmp_path):
 ECHOES = "icmp.type == 8 or icmp.type == 0 or icmpv6.type == 128 or icmpv6.type == 129"
 
 
-def pings(node, count, *targets):
-    """Pings of all targets at once: the process of each."""
+def record_pings(node, ping_sockets, count, *targets):
+    """A snapshot "pings" of pings of all targets at once, by ping sockets or by raw ones: the process of each."""
+    if not shutil.which("ping"):
+        pytest.skip("ping is not installed")
+    node.run("sysctl", "-qw", f"net.ipv4.ping_group_range={'0 2147483647' if ping_sockets else '1 0'}")
+    node.start_capture(interface="lo")
+    node.lab.wait_for_nodes()
     started = [(target, node.spawn("ping", "-c", count, "-i", "0.2", target, log=node.lab.directory / f"ping-{number}.log"))
                for number, target in enumerate(targets)]
     for _, process in started:
         assert process.popen.wait(60) == 0, process.text()
+    node.lab.client("snapshot", "create", "pings", "--last", "1m", "--wait", check=False)
     return {target: process.pid for target, process in started}
-
-
-def allow_ping_sockets(node, allowed):
-    node.run("sysctl", "-qw", f"net.ipv4.ping_group_range={'0 2147483647' if allowed else '1 0'}")
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("ping_sockets", [True, False])
 def test_echoes_belong_to_who_asks(node, tmp_path, ping_sockets):
-    if not shutil.which("ping"):
-        pytest.skip("ping is not installed")
-    lab = node.lab
-    allow_ping_sockets(node, ping_sockets)
-    node.start_capture(interface="lo")
-    lab.wait_for_nodes()
-    known = pings(node, 3, "127.0.0.1", "::1")
-    lab.client("snapshot", "create", "ping", "--last", "1m", "--wait", check=False)
-    file = tmp_path / "ping.pcapng"
-    lab.client("snapshot", "pcap", "ping", "-o", file, "--process", "ping", check=False)
+    known = record_pings(node, ping_sockets, 3, "127.0.0.1", "::1")
+    file = tmp_path / "pings.pcapng"
+    node.lab.client("snapshot", "pcap", "pings", "-o", file, "--process", "ping", check=False)
     rows = run("tshark", "-n", "-r", file, "-Y", ECHOES, "-T", "fields", "-e", "ip.src", "-e", "ipv6.src").stdout.split()
     assert collections.Counter(rows) == {"127.0.0.1": 6, "::1": 6}
     for target, pid in known.items():
-        lab.client("snapshot", "pcap", "ping", "-o", file, "--pid", pid, check=False)
+        node.lab.client("snapshot", "pcap", "pings", "-o", file, "--pid", pid, check=False)
         rows = run("tshark", "-n", "-r", file, "-T", "fields", "-e", "ip.src", "-e", "ipv6.src").stdout.split()
         assert rows == [target] * 6
 
 
 @pytest.mark.timeout(180)
 def test_echoes_of_several_raw_sockets_belong_to_none(node, tmp_path):
-    if not shutil.which("ping"):
-        pytest.skip("ping is not installed")
-    lab = node.lab
-    allow_ping_sockets(node, False)
-    node.start_capture(interface="lo")
-    lab.wait_for_nodes()
-    pings(node, 8, "127.0.0.1", "127.0.0.2")
-    lab.client("snapshot", "create", "pings", "--last", "1m", "--wait", check=False)
-    file = tmp_path / "pings.pcapng"
-    done = lab.client("snapshot", "pcap", "pings", "-o", file, "--process", "ping", check=False)
+    record_pings(node, False, 8, "127.0.0.1", "127.0.0.2")
+    done = node.lab.client("snapshot", "pcap", "pings", "-o", tmp_path / "pings.pcapng", "--process", "ping", check=False)
     assert "packets of ICMP are left out" in done.stderr and "could be one of several" in done.stderr, done.stderr

@@ -163,6 +163,13 @@ void fill(const fs::path& path) {
   ::close(fd);
 }
 
+/// A block of 50 kB; a second later. False where there is no room for it.
+bool append_one(Store& store, FakeClock& clock) {
+  TestBlock made = compact_block({marked_packet(1, 1, 50'000, clock.now_ns)});
+  clock.now_ns += kNsPerSecond;
+  return store.append_block(made.block, made.info).has_value();
+}
+
 }  // namespace
 
 TEST_CASE("a disk that others fill costs packets, not what is recorded") {
@@ -236,10 +243,7 @@ TEST_CASE("a disk that cannot hold the storage is refused with the way out") {
   options.quota_bytes = 32 << 20;
   {
     auto store = open_store(options, clock);
-    for (int i = 0; i < 400; ++i) {
-      TestBlock made = compact_block({marked_packet(1, 1, 50'000, clock.now_ns)});
-      REQUIRE(store->append_block(made.block, made.info));
-    }
+    for (int i = 0; i < 400; ++i) REQUIRE(append_one(*store, clock));
   }
   CHECK(Store::open(options, clock));
 }
@@ -253,24 +257,19 @@ TEST_CASE("a storage on a disk that others filled since is opened as it is") {
   FakeClock clock;
   StoreOptions options = small_store(disk.path());
   options.quota_bytes = 32 << 20;
-  const auto append = [&](Store& store) {
-    TestBlock made = compact_block({marked_packet(1, 1, 50'000, clock.now_ns)});
-    clock.now_ns += kNsPerSecond;
-    return store.append_block(made.block, made.info).has_value();
-  };
   {
     const auto store = open_store(options, clock);
-    for (int i = 0; i < 20; ++i) REQUIRE(append(*store));
+    for (int i = 0; i < 20; ++i) REQUIRE(append_one(*store, clock));
   }
   const fs::path other = disk.root() / "other";
   fill(other);
   {
     const auto store = open_store(options, clock);
     CHECK(store->status().packets == 20);
-    CHECK_FALSE(append(*store));
+    CHECK_FALSE(append_one(*store, clock));
     CHECK(store->status().packets == 20);
     fs::remove(other);
-    CHECK(append(*store));
+    CHECK(append_one(*store, clock));
     CHECK(store->status().packets == 21);
   }
   fill(other);
