@@ -10,6 +10,7 @@ import sys
 import time
 
 import numbered
+from fault_schedule import TAKES
 from lab import HUB_ADDRESS, run, wait_for
 from oracle import Oracle
 from test_snapshot import rfc3339
@@ -235,17 +236,30 @@ class Cluster:
     # --- the course of it all
 
     def run(self, steps):
-        """Carries out the steps, each at its time or as soon after it as the machine lets us, and heals what is healed by time."""
-        pending = [(step.at, step) for step in steps]
+        """Carries out the steps, each at its time or as soon after it as the machine lets us, and heals what is healed by time.
+
+        On a machine that is late, a fault may begin before the one that had its resource was healed. That one is healed first.
+        """
+        steps, heals = list(steps), {}  # heals: by (target, resource), when and how
         began = time.monotonic()
-        while pending:
-            pending.sort(key=lambda item: item[0])
-            at, what = pending.pop(0)
-            time.sleep(max(0.0, began + at - time.monotonic()))
-            if callable(what):
-                what()
-            elif heal := self.begin(what):
-                pending.append((time.monotonic() - began + what.lasts, heal))
+        while steps or heals:
+            due = min(heals, key=lambda resource: heals[resource][0], default=None)
+            if not steps or (due and heals[due][0] <= steps[0].at):
+                at, heal = heals.pop(due)
+                self._sleep_until(began + at)
+                heal()
+                continue
+            step = steps.pop(0)
+            self._sleep_until(began + step.at)
+            resource = step.target, TAKES[step.fault]
+            if resource in heals:
+                heals.pop(resource)[1]()
+            if heal := self.begin(step):
+                heals[resource] = time.monotonic() - began + step.lasts, heal
+
+    @staticmethod
+    def _sleep_until(moment):
+        time.sleep(max(0.0, moment - time.monotonic()))
 
     def wait_until_healed(self):
         for node in self.nodes.values():

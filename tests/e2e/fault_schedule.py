@@ -29,6 +29,8 @@ FAULTS = (
     Fault("export", ("client",), None, None, 4),
 )
 
+TAKES = {fault.name: fault.takes for fault in FAULTS}
+
 # `dice` seeds what the fault itself decides: which window, which segment, which bytes.
 Step = collections.namedtuple("Step", "at fault target lasts dice")
 
