@@ -1,6 +1,7 @@
 // The manifest from JSON: nothing in it is believed before it was held against the rules of lookback-archive(5).
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <limits>
 #include <set>
 
@@ -8,8 +9,11 @@
 #include "archive/member_entry.hpp"
 #include "lookback/archive/frame.hpp"
 #include "lookback/archive/limits.hpp"
+#include "lookback/archive/node_json.hpp"
 #include "lookback/archive/tar.hpp"
 #include "lookback/base/json_fields.hpp"
+#include "lookback/base/json_list.hpp"
+#include "lookback/base/json_time.hpp"
 #include "lookback/base/names.hpp"
 
 namespace lookback::archive {
@@ -28,120 +32,28 @@ Result<std::string> get_text(const Json& object, std::string_view key, size_t li
   return text;
 }
 
-Result<std::string> get_text_or_empty(const Json& object, std::string_view key, size_t limit) {
-  if (!object.contains(key)) return std::string();
-  return get_text(object, key, limit);
-}
-
-Result<int64_t> get_time(const Json& object, std::string_view key) {
-  TRY_ASSIGN(const std::string text, json_get<std::string>(object, key));
-  auto time = parse_rfc3339(text);
-  if (!time) return fail(ErrorKind::corrupt, "'{}' is not a time", key);
-  return *time;
-}
-
-Result<TimeWindow> window_from_json(const Json& json) {
-  TimeWindow window;
-  TRY_ASSIGN(window.from_ns, get_time(json, "from"));
-  TRY_ASSIGN(window.to_ns, get_time(json, "to"));
-  if (window.to_ns < window.from_ns) return fail(ErrorKind::corrupt, "a window ends before it starts");
-  return window;
-}
-
-Result<Gap> gap_from_json(const Json& json) {
-  Gap gap;
-  TRY_ASSIGN(gap.start_ns, get_time(json, "start"));
-  TRY_ASSIGN(gap.end_ns, get_time(json, "end"));
-  TRY_ASSIGN(gap.packets, json_get<uint64_t>(json, "packets"));
-  TRY_ASSIGN(gap.reason, get_text(json, "reason", kMaxReason));
-  return gap;
-}
-
-Result<ClockSample> clock_from_json(const Json& json) {
-  ClockSample sample;
-  TRY_ASSIGN(sample.time_ns, get_time(json, "time"));
-  TRY_ASSIGN(sample.offset_ns, json_get<int64_t>(json, "offset_ns"));
-  TRY_ASSIGN(sample.error_ns, json_get<int64_t>(json, "error_ns"));
-  TRY_ASSIGN(sample.step_ns, json_get_or<int64_t>(json, "step_ns", 0));
-  // Stamps are corrected by these: a century either way is beyond any clock, and sums with a time cannot overflow.
-  constexpr int64_t kCentury = 100LL * 366 * 86400 * kNsPerSecond;
-  if (sample.error_ns < 0 || sample.error_ns > kCentury || sample.offset_ns > kCentury || sample.offset_ns < -kCentury)
-    return fail(ErrorKind::corrupt, "a clock sample is absurd");
-  return sample;
-}
-
-Result<InterfaceEntry> interface_from_json(const Json& json) {
-  InterfaceEntry interface;
-  TRY_ASSIGN(interface.name, get_text(json, "name", kMaxInterfaceName));
-  TRY_ASSIGN(interface.link_type, json_get<uint16_t>(json, "link_type"));
-  TRY_ASSIGN(interface.mac, json_get_or<std::string>(json, "mac", ""));
-  if (interface.mac.size() > kMaxText) return fail(ErrorKind::corrupt, "'mac' is longer than {} bytes", kMaxText);
-  TRY_ASSIGN(interface.same_name, json_get_or<uint32_t>(json, "same_name", 0));
-  TRY_ASSIGN(interface.description, get_text_or_empty(json, "description", kMaxInterfaceText));
-  TRY_ASSIGN(interface.filter, get_text_or_empty(json, "filter", kMaxInterfaceText));
-  TRY_ASSIGN(interface.os, get_text_or_empty(json, "os", kMaxInterfaceText));
-  TRY_ASSIGN(interface.options, get_text_or_empty(json, "options", 2 * kMaxInterfaceText));
-  if (json.contains("dropped")) {
-    TRY_ASSIGN(interface.dropped, json_get<uint64_t>(json, "dropped"));
-  }
-  return interface;
-}
-
-Result<ExcludedEntry> excluded_from_json(const Json& json) {
-  ExcludedEntry excluded;
-  TRY_ASSIGN(excluded.connection, get_text(json, "connection"));
-  TRY_ASSIGN(excluded.from_ns, get_time(json, "from"));
-  TRY_ASSIGN(excluded.to_ns, get_time(json, "to"));
-  return excluded;
-}
-
-template <class T, class Read>
-Result<> read_array(const Json& object, const char* key, size_t limit, std::vector<T>& out, Read read) {
-  const auto array = object.find(key);
-  if (array == object.end() || !array->is_array()) return fail(ErrorKind::corrupt, "'{}' is missing or not an array", key);
-  if (array->size() > limit)
-    return fail(ErrorKind::corrupt, "'{}' has {} elements, {} are allowed", key, array->size(), limit);
-  out.reserve(array->size());
-  for (const Json& element : *array) {
-    Result<T> value = read(element);
-    if (!value) return tl::make_unexpected(value.error().in(fmt::format("'{}'", key)));
-    out.push_back(std::move(*value));
-  }
+Result<> check_arrays(const Json& object, std::initializer_list<const char*> keys) {
+  for (const char* key : keys)
+    if (!object.contains(key) || !object.at(key).is_array()) return fail(ErrorKind::corrupt, "'{}' is missing or not an array", key);
   return {};
 }
 
-Result<NodeEntry> node_from_json(const Json& json) {
-  NodeEntry node;
-  TRY_ASSIGN(node.name, get_text(json, "name"));
+Result<std::string> network_from_json(const Json& network) {
+  if (!network.is_string() || network.get_ref<const std::string&>().size() > kMaxText)
+    return fail(ErrorKind::corrupt, "not a string of at most {} bytes", kMaxText);
+  return network.get<std::string>();
+}
+
+/// The node as a manifest has it, with all that it must tell.
+Result<NodeEntry> whole_node_from_json(const Json& json) {
+  if (!json.is_object()) return fail(ErrorKind::corrupt, "not an object");
+  for (const char* key : {"version", "status", "reason", "packets", "bytes"})
+    if (!json.contains(key)) return fail(ErrorKind::corrupt, "'{}' is missing", key);
+  TRY(check_arrays(json, {"gaps", "clock", "interfaces"}));
+  TRY_ASSIGN(NodeEntry node, node_from_json(json));
   if (auto named = check_node_name(node.name); !named) return fail(ErrorKind::corrupt, "{}", named.error().message);
-  TRY_ASSIGN(node.version, get_text(json, "version"));
-  TRY_ASSIGN(node.status, get_text(json, "status"));
   if (node.status != "complete" && node.status != "partial" && node.status != "failed")
     return fail(ErrorKind::corrupt, "a node of status '{}'", node.status);
-  TRY_ASSIGN(node.reason, get_text(json, "reason", kMaxReason));
-  if (const auto coverage = json.find("coverage"); coverage != json.end() && !coverage->is_null()) {
-    TRY_ASSIGN(node.coverage, window_from_json(*coverage));
-  }
-  TRY_ASSIGN(node.packets, json_get<uint64_t>(json, "packets"));
-  TRY_ASSIGN(node.bytes, json_get<uint64_t>(json, "bytes"));
-  TRY(read_array(json, "gaps", kMaxNodeGaps, node.gaps, gap_from_json));
-  TRY(read_array(json, "clock", kMaxNodeClock, node.clock, clock_from_json));
-  TRY(read_array(json, "interfaces", kMaxNodeInterfaces, node.interfaces, interface_from_json));
-  TRY_ASSIGN(node.origin, get_text_or_empty(json, "origin", kMaxInterfaceText));
-  TRY_ASSIGN(node.losses_counted, json_get_or<bool>(json, "losses_counted", true));
-  if (json.contains("excluded"))
-    TRY(read_array(json, "excluded", kMaxNodeExcluded, node.excluded, excluded_from_json));
-  if (const auto layers = json.find("layers"); layers != json.end()) {
-    if (!layers->is_object() || layers->size() > kMaxNodeLayers)
-      return fail(ErrorKind::corrupt, "'layers' is not an object of at most {} layers", kMaxNodeLayers);
-    for (const auto& [name, value] : layers->items()) {
-      if (name.size() > kMaxText) return fail(ErrorKind::corrupt, "the name of a layer is longer than {} bytes", kMaxText);
-      LayerEntry layer{name, "", ""};
-      TRY_ASSIGN(layer.state, get_text(value, "state"));
-      TRY_ASSIGN(layer.reason, get_text(value, "reason", kMaxReason));
-      node.layers.push_back(std::move(layer));
-    }
-  }
   return node;
 }
 
@@ -203,16 +115,12 @@ class Reader {
     } else if (key == "created_by") {
       TRY_ASSIGN(manifest_.created_by, get_text(object, key));
     } else if (key == "created") {
-      TRY_ASSIGN(manifest_.created_ns, get_time(object, key));
+      TRY_ASSIGN(manifest_.created_ns, json_time(object, key));
     } else if (key == "window") {
       TRY_ASSIGN(manifest_.window, window_from_json(value));
     } else if (key == "ip_filter") {
-      const auto read_network = [](const Json& network) -> Result<std::string> {
-        if (!network.is_string() || network.get_ref<const std::string&>().size() > kMaxText)
-          return fail(ErrorKind::corrupt, "not a string of at most {} bytes", kMaxText);
-        return network.get<std::string>();
-      };
-      TRY(read_array(object, "ip_filter", kMaxNetworks, manifest_.ip_filter, read_network));
+      TRY(check_arrays(object, {"ip_filter"}));
+      TRY_ASSIGN(manifest_.ip_filter, list_from_json(object, "ip_filter", kMaxNetworks, network_from_json));
     } else if (key == "tags") {
       if (!value.is_object() || value.size() > kMaxTags)
         return fail(ErrorKind::corrupt, "'tags' is not an object of at most {} texts", kMaxTags);
@@ -230,7 +138,7 @@ class Reader {
   Result<> node(const Json& json) {
     const size_t number = manifest_.nodes.size() + 1;
     if (number > kMaxNodes) return fail(ErrorKind::corrupt, "more than {} nodes", kMaxNodes);
-    auto node = node_from_json(json);
+    auto node = whole_node_from_json(json);
     if (!node) return tl::make_unexpected(node.error().in(fmt::format("node {}", number)));
     if (!node_names_.insert(node->name).second) return fail(ErrorKind::corrupt, "the node '{}' stands there twice", node->name);
     manifest_.nodes.push_back(std::move(*node));

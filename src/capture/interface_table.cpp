@@ -1,6 +1,6 @@
 #include "capture/interface_table.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <linux/if.h>
 #include <linux/if_arp.h>
 #include <linux/netlink.h>

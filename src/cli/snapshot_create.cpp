@@ -21,7 +21,7 @@ namespace lookback::cli {
 
 namespace {
 
-/// A hub that restarts takes its snapshots up again; so long is it waited for.
+/// How long a hub may be away: one that restarts goes on with its snapshots.
 constexpr auto kHubPatience = std::chrono::seconds(60);
 
 struct Options {
@@ -69,35 +69,47 @@ Result<Json> request_of(const Options& options) {
   return request;
 }
 
-bool ended(const Json& snapshot) {
-  const std::string state = text_of(snapshot, "state");
-  return state == "completed" || state == "failed";
+/// A snapshot as the hub told it, and what is read of that.
+struct Told {
+  Json json;
+  archive::Snapshot snapshot;
+};
+
+Result<Told> read_told(Json json) {
+  auto snapshot = archive::snapshot_from_json(json);
+  if (!snapshot) return tl::make_unexpected(snapshot.error().in("the hub's answer is not about a snapshot"));
+  // It goes into commands that people copy.
+  if (const auto named = check_snapshot_name(snapshot->name); !named)
+    return fail(ErrorKind::corrupt, "the hub's answer is not about a snapshot: {}", named.error().message);
+  return Told{std::move(json), std::move(*snapshot)};
 }
 
-std::string nodes_done(const Json& snapshot) {
-  const Json& nodes = list_of(snapshot, "nodes");
-  const auto done = std::count_if(nodes.begin(), nodes.end(), [](const Json& node) {
-    const std::string status = text_of(node, "status");
+bool ended(const archive::Snapshot& snapshot) {
+  return snapshot.state != archive::SnapshotState::pending && snapshot.state != archive::SnapshotState::in_progress;
+}
+
+std::string nodes_done(const archive::Snapshot& snapshot) {
+  const auto done = std::count_if(snapshot.nodes.begin(), snapshot.nodes.end(), [](const archive::SnapshotNode& node) {
+    const std::string& status = node.entry.status;
     return status == "complete" || status == "partial" || status == "failed";
   });
-  return fmt::format("{} of {} nodes", done, nodes.size());
+  return fmt::format("{} of {} nodes", done, snapshot.nodes.size());
 }
 
 /// The last state of the snapshot, or an earlier one where somebody pressed Ctrl-C.
-Result<Json> wait_for_end(HubClient& hub, Json snapshot, const Interrupt& interrupt) {
-  const std::string name = text_of(snapshot, "name");
+Result<Told> wait_for_end(HubClient& hub, Told told, const Interrupt& interrupt) {
+  const std::string name = told.snapshot.name;
   TRY_ASSIGN(const std::string path, snapshot_path(name));
   Progress progress;
   auto answered = std::chrono::steady_clock::now();
   // Small snapshots end at once; a long one is asked after four times a second.
-  for (int pause_ms = 20; !ended(snapshot); pause_ms = std::min(pause_ms * 2, 250)) {
-    const Json& state = member_of(snapshot, "progress");
-    progress.update(static_cast<uint64_t>(number_of(state, "bytes_done")),
-                    static_cast<uint64_t>(number_of(state, "bytes_total")), nodes_done(snapshot));
+  for (int pause_ms = 20; !ended(told.snapshot); pause_ms = std::min(pause_ms * 2, 250)) {
+    const archive::SnapshotProgress& state = told.snapshot.progress;
+    progress.update(state.bytes_done, state.bytes_total, nodes_done(told.snapshot));
     if (!interrupt.sleep_ms(pause_ms)) break;
     auto answer = hub.get(path);
     if (answer) {
-      snapshot = std::move(*answer);
+      TRY_ASSIGN(told, read_told(std::move(*answer)));
       answered = std::chrono::steady_clock::now();
     } else if (answer.error().kind == ErrorKind::not_found) {
       return fail(ErrorKind::failed, "snapshot {} was cancelled or deleted by somebody else", name);
@@ -106,50 +118,40 @@ Result<Json> wait_for_end(HubClient& hub, Json snapshot, const Interrupt& interr
       return tl::make_unexpected(answer.error());
     }
   }
-  return snapshot;
+  return told;
 }
 
-Result<int> show_started(const Options& options, const Json& snapshot) {
-  const std::string name = text_of(snapshot, "name");
-  if (options.output == "json") {
-    TRY(print(pretty(snapshot)));
-  } else if (options.output == "name") {
-    TRY(print_line(name));
-  } else {
-    TRY(print_line(fmt::format(
-        "snapshot {} is being made: {} to {}, {}; 'lookback snapshot show {}' tells how far it "
-        "is",
-        name, time_of(snapshot, "from"), time_of(snapshot, "to"), nodes_done(snapshot), name)));
+Result<> print_for_programs(const Options& options, const Told& told) {
+  if (options.output == "json") return print(pretty(told.json));
+  if (options.output == "name") return print_line(told.snapshot.name);
+  return {};
+}
+
+Result<int> show_started(const Options& options, const Told& told) {
+  const archive::Snapshot& snapshot = told.snapshot;
+  TRY(print_for_programs(options, told));
+  if (options.output == "table") {
+    TRY(print_line(fmt::format("snapshot {} is being made: {}, {}; 'lookback snapshot show {}' tells how far it is", snapshot.name,
+                               window_in_seconds(snapshot.window), nodes_done(snapshot), snapshot.name)));
   }
-  const Json& nodes = list_of(snapshot, "nodes");
-  const bool lacking = std::any_of(nodes.begin(), nodes.end(), [](const Json& node) {
-    const std::string status = text_of(node, "status");
-    return status == "failed" || status == "partial";
+  const bool lacking = std::any_of(snapshot.nodes.begin(), snapshot.nodes.end(), [](const archive::SnapshotNode& node) {
+    return node.entry.status == "failed" || node.entry.status == "partial";
   });
   if (!lacking) return kExitDone;
   report_incomplete(snapshot);
   return kExitIncomplete;
 }
 
-Result<int> show_ended(const Options& options, const Json& snapshot) {
-  const std::string name = text_of(snapshot, "name");
-  if (options.output == "json") {
-    TRY(print(pretty(snapshot)));
-  } else if (options.output == "name") {
-    TRY(print_line(name));
-  }
-  if (text_of(snapshot, "state") == "failed") {
-    return fail(ErrorKind::failed, "snapshot {} failed: {}", name, text_of(snapshot, "reason"));
-  }
-  const bool complete = truth_of(snapshot, "complete", true);
+Result<int> show_ended(const Options& options, const Told& told) {
+  const archive::Snapshot& snapshot = told.snapshot;
+  TRY(print_for_programs(options, told));
+  if (snapshot.state != archive::SnapshotState::completed)
+    return fail(ErrorKind::failed, "snapshot {} {}: {}", snapshot.name, name_of(snapshot.state), snapshot.reason);
   if (options.output == "table") {
-    TRY(print_line(fmt::format("snapshot {}: {} of {}, {}{}", name,
-                          counted(static_cast<uint64_t>(number_of(snapshot, "packets")), "packet"),
-                          counted(list_of(snapshot, "nodes").size(), "node"),
-                          format_size(static_cast<uint64_t>(number_of(snapshot, "size_bytes"))),
-                          complete ? "" : ", not complete")));
+    TRY(print_line(fmt::format("snapshot {}: {} of {}, {}{}", snapshot.name, counted(snapshot.packets, "packet"), counted(snapshot.nodes.size(), "node"),
+                               format_size(snapshot.size_bytes), snapshot.complete ? "" : ", not complete")));
   }
-  if (complete) return kExitDone;
+  if (snapshot.complete) return kExitDone;
   report_incomplete(snapshot);
   return kExitIncomplete;
 }
@@ -160,25 +162,17 @@ Result<int> run(const Options& options) {
   HubClient::Options client;
   client.total_timeout_ms = client.stall_timeout_ms = options.deadline_ns / 1'000'000 + 30'000;
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub, client));
-  TRY_ASSIGN(const Json started, hub.post("/api/v1/snapshots", request));
-  // It goes into commands that people copy.
-  if (const auto named = check_snapshot_name(text_of(started, "name")); !named)
-    return fail(ErrorKind::corrupt, "the hub's answer is not about a snapshot: {}",
-                named.error().message);
+  TRY_ASSIGN(Json answer, hub.post("/api/v1/snapshots", request));
+  TRY_ASSIGN(Told started, read_told(std::move(answer)));
   if (!options.wait) return show_started(options, started);
 
   const Interrupt interrupt;
-  TRY_ASSIGN(const Json snapshot, wait_for_end(hub, started, interrupt));
-  if (!ended(snapshot)) {
-    const std::string name = text_of(snapshot, "name");
-    report_note(
-        fmt::format("detached; snapshot {} goes on: 'lookback snapshot show {}' tells how far it "
-                    "is, 'lookback snapshot "
-                    "cancel {}' ends it",
-                    name, name, name));
-    return interrupt.exit_status();
-  }
-  return show_ended(options, snapshot);
+  TRY_ASSIGN(const Told told, wait_for_end(hub, std::move(started), interrupt));
+  if (ended(told.snapshot)) return show_ended(options, told);
+  const std::string& name = told.snapshot.name;
+  report_note(fmt::format("detached; snapshot {} goes on: 'lookback snapshot show {}' tells how far it is, 'lookback snapshot cancel {}' ends it", name, name,
+                          name));
+  return interrupt.exit_status();
 }
 
 }  // namespace

@@ -8,9 +8,10 @@
 #include "cli/commands.hpp"
 #include "cli/exit_status.hpp"
 #include "cli/hub_client.hpp"
-#include "cli/json_text.hpp"
+#include "cli/snapshot_view.hpp"
 #include "cli/terminal.hpp"
 #include "lookback/base/fd.hpp"
+#include "lookback/base/json.hpp"
 #include "lookback/base/size.hpp"
 #include "lookback/base/text.hpp"
 
@@ -24,11 +25,9 @@ struct Options {
   bool yes = false;
 };
 
-Result<bool> confirmed(const Json& snapshot) {
-  const std::string question =
-      fmt::format("Delete snapshot {} ({}, {} to {})? [y/N] ", text_of(snapshot, "name"),
-                  format_size(static_cast<uint64_t>(number_of(snapshot, "size_bytes"))),
-                  time_of(snapshot, "from"), time_of(snapshot, "to"));
+Result<bool> confirmed(const archive::Snapshot& snapshot) {
+  const std::string question = fmt::format("Delete snapshot {} ({}, {})? [y/N] ", snapshot.name,
+                                           format_size(snapshot.size_bytes), window_in_seconds(snapshot.window));
   TRY(write_all(STDERR_FILENO, as_bytes(printable(question))));
   std::string answer;
   if (!std::getline(std::cin, answer)) return false;
@@ -44,7 +43,8 @@ Result<int> run(const Options& options) {
   }
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
   if (!options.yes) {
-    TRY_ASSIGN(const Json snapshot, hub.get(path));
+    TRY_ASSIGN(const Json json, hub.get(path));
+    TRY_ASSIGN(const archive::Snapshot snapshot, archive::snapshot_from_json(json));
     TRY_ASSIGN(const bool yes, confirmed(snapshot));
     if (!yes) return fail(ErrorKind::failed, "snapshot {} was not deleted", options.name);
   }

@@ -16,6 +16,7 @@
 #include "cli/interrupt.hpp"
 #include "cli/json_text.hpp"
 #include "cli/progress.hpp"
+#include "cli/snapshot_view.hpp"
 #include "lookback/archive/archive.hpp"
 #include "lookback/base/clock.hpp"
 #include "lookback/base/file.hpp"
@@ -81,14 +82,14 @@ Result<> check_free(HubClient& hub, const std::string& name) {
   return tl::make_unexpected(found.error());
 }
 
-Result<Json> upload(HubClient& hub, const fs::path& archive, const std::string& name,
-                    const Interrupt& interrupt) {
+Result<archive::Snapshot> upload(HubClient& hub, const fs::path& archive, const std::string& name,
+                                 const Interrupt& interrupt) {
   TRY_ASSIGN(const std::string path, snapshot_path(name, "/import"));
   TRY_ASSIGN(const Fd fd, open_file(archive, O_RDONLY));
   TRY_ASSIGN(const uint64_t size, file_size(fd.get()));
   uint64_t done = 0;
   Progress progress;
-  return hub.upload(
+  auto answer = hub.upload(
       fmt::format("{}?file={}", path, http::url_encode(archive.filename().string())),
       [&](std::span<std::byte> buffer) -> Result<size_t> {
         TRY_ASSIGN(const size_t read, pread_some(fd.get(), buffer, done));
@@ -97,6 +98,8 @@ Result<Json> upload(HubClient& hub, const fs::path& archive, const std::string& 
         return read;
       },
       &interrupt.flag());
+  if (!answer) return tl::make_unexpected(answer.error());
+  return archive::snapshot_from_json(*answer);
 }
 
 Result<exporter::ImportReport> convert(const Options& options, const fs::path& archive,
@@ -159,10 +162,8 @@ Result<int> import_archive(const Options& options) {
   const Interrupt interrupt;
   const auto snapshot = upload(hub, options.files.front(), name, interrupt);
   if (!snapshot) return ended_early(snapshot.error(), interrupt);
-  TRY(print_line(fmt::format("snapshot {}: {} of {}, {}", text_of(*snapshot, "name"),
-                        counted(static_cast<uint64_t>(number_of(*snapshot, "packets")), "packet"),
-                        counted(list_of(*snapshot, "nodes").size(), "node"),
-                        format_size(static_cast<uint64_t>(number_of(*snapshot, "size_bytes"))))));
+  TRY(print_line(fmt::format("snapshot {}: {} of {}, {}", snapshot->name, counted(snapshot->packets, "packet"),
+                             counted(snapshot->nodes.size(), "node"), format_size(snapshot->size_bytes))));
   return kExitDone;
 }
 

@@ -30,7 +30,12 @@ Result<int> run(const Options& options) {
     report_note(
         "there are no snapshots yet: 'lookback snapshot create NAME --last 5m --wait' makes one");
   } else {
-    TRY(print(snapshots_table(snapshots)));
+    std::vector<archive::Snapshot> read;
+    for (const Json& snapshot : snapshots) {
+      TRY_ASSIGN(archive::Snapshot one, archive::snapshot_from_json(snapshot));
+      read.push_back(std::move(one));
+    }
+    TRY(print(snapshots_table(read)));
   }
   return kExitDone;
 }

@@ -19,10 +19,11 @@ struct Options {
   std::string output = "table";
 };
 
+/// The snapshot as JSON: a hub may be newer, and tell programs more than is read here.
 Result<Json> find(const Options& options) {
   if (means_file(options.snapshot)) {
     TRY_ASSIGN(const auto reader, archive::ArchiveReader::open(options.snapshot));
-    return object_of(reader->manifest(), reader->file_bytes());
+    return archive::snapshot_to_json(snapshot_of_file(reader->manifest(), reader->file_bytes()), archive::NodeDetail::full);
   }
   TRY_ASSIGN(const std::string path, snapshot_path(options.snapshot));
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
@@ -30,8 +31,13 @@ Result<Json> find(const Options& options) {
 }
 
 Result<int> run(const Options& options) {
-  TRY_ASSIGN(const Json snapshot, find(options));
-  TRY(print(options.output == "json" ? pretty(snapshot) : snapshot_page(snapshot)));
+  TRY_ASSIGN(const Json json, find(options));
+  if (options.output == "json") {
+    TRY(print(pretty(json)));
+    return kExitDone;
+  }
+  TRY_ASSIGN(const archive::Snapshot snapshot, archive::snapshot_from_json(json));
+  TRY(print(snapshot_page(snapshot)));
   return kExitDone;
 }
 

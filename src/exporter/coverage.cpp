@@ -16,10 +16,10 @@ std::string describe(const archive::NodeEntry& node, std::string_view what) {
 
 }  // namespace
 
-std::vector<archive::Gap> gaps_inside(const archive::NodeEntry& node,
+std::vector<Gap> gaps_inside(const archive::NodeEntry& node,
                                       const std::vector<TimeWindow>& accepted) {
-  std::vector<archive::Gap> inside;
-  for (const archive::Gap& gap : node.gaps) {
+  std::vector<Gap> inside;
+  for (const Gap& gap : node.gaps) {
     const bool touches =
         std::any_of(accepted.begin(), accepted.end(), [&](const TimeWindow& window) {
           return window.overlaps(gap.start_ns, std::max(gap.start_ns, gap.end_ns - 1));
@@ -37,7 +37,7 @@ std::vector<std::string> missing_from(const archive::NodeEntry& node, const Cloc
   } else if (node.status != "complete") {
     lines.push_back(describe(node, "has only a part of the window"));
   }
-  std::vector<archive::Gap> gaps = gaps_inside(node, clock.to_node(hub_window));
+  std::vector<Gap> gaps = gaps_inside(node, clock.to_node(hub_window));
   const size_t others = std::erase_if(gaps, [](const auto& gap) { return !costs_packets(gap.reason); });
   if (others != 0)
     lines.push_back(fmt::format("node {} lacks some of what its processes did: {}", node.name,
@@ -45,7 +45,7 @@ std::vector<std::string> missing_from(const archive::NodeEntry& node, const Cloc
   if (!gaps.empty()) {
     uint64_t packets = 0;
     bool counted = true;
-    for (const archive::Gap& gap : gaps) {
+    for (const Gap& gap : gaps) {
       packets += gap.packets;
       if (gap.packets == 0) counted = false;
     }

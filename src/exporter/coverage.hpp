@@ -10,7 +10,7 @@
 namespace lookback::exporter {
 
 /// Gaps of a node that touch the node times of `accepted`.
-[[nodiscard]] std::vector<archive::Gap> gaps_inside(const archive::NodeEntry& node,
+[[nodiscard]] std::vector<Gap> gaps_inside(const archive::NodeEntry& node,
                                                     const std::vector<TimeWindow>& accepted);
 
 /// One line for each reason why the packets of this node are not all there; none where they are.

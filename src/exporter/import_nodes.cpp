@@ -183,7 +183,7 @@ uint64_t ImportNodes::member_bytes() const {
   return std::clamp<uint64_t>(kMembersTogether / std::max<size_t>(open_builders_, 1), kMemberFrameBytes, kMemberBytes);
 }
 
-void ImportNodes::add_gap(Node& node, archive::Gap gap) {
+void ImportNodes::add_gap(Node& node, Gap gap) {
   gap.end_ns = std::max(gap.end_ns, gap.start_ns + 1);  // never an empty interval
   auto& gaps = node.entry.gaps;
   node.entry.status = "partial";
@@ -192,7 +192,7 @@ void ImportNodes::add_gap(Node& node, archive::Gap gap) {
     gaps.push_back(std::move(gap));
     return;
   }
-  archive::Gap& last = gaps.back();  // so many gaps are told in one
+  Gap& last = gaps.back();  // so many gaps are told in one
   last.start_ns = std::min(last.start_ns, gap.start_ns);
   last.end_ns = std::max(last.end_ns, gap.end_ns);
   last.packets += std::min(gap.packets, std::numeric_limits<uint64_t>::max() - last.packets);

@@ -93,7 +93,7 @@ class ImportNodes {
   Result<> open_builder(Node& node);
   Result<> close_builders();
   Result<> write_member(Node& node);
-  static void add_gap(Node& node, archive::Gap gap);
+  static void add_gap(Node& node, Gap gap);
   void add_statistics(Node& node);
   [[nodiscard]] uint64_t member_bytes() const;
 

@@ -224,7 +224,7 @@ Result<ImportReport> import_into(archive::ArchiveWriter& writer, const InputSet&
   manifest.complete = std::all_of(manifest.nodes.begin(), manifest.nodes.end(), [](const auto& node) { return node.status == "complete"; });
   for (const archive::NodeEntry& node : manifest.nodes) {
     uint64_t lost = 0;
-    for (const archive::Gap& gap : node.gaps) lost += std::min(gap.packets, UINT64_MAX - lost);
+    for (const Gap& gap : node.gaps) lost += std::min(gap.packets, UINT64_MAX - lost);
     if (lost > 0) report.warnings.push_back(fmt::format("node {}: its captures count {} lost packets", node.name, lost));
   }
   for (const auto& [what, count] : import.nodes().left_out()) report.warnings.push_back(fmt::format("left out: {} {}", count, what));

@@ -72,7 +72,7 @@ Result<> choose_nodes(const archive::Manifest& manifest, const ExportOptions& op
   for (const archive::NodeEntry& node : manifest.nodes) {
     if (!matches_any(options.nodes, node.name)) continue;
     PlannedNode& planned = plan.nodes.emplace_back(node, plan.window);
-    for (const archive::Gap& gap : gaps_inside(node, planned.accepted)) {
+    for (const Gap& gap : gaps_inside(node, planned.accepted)) {
       planned.gaps.push_back({gap, plan.written_time(planned, gap.end_ns)});
     }
     std::sort(planned.gaps.begin(), planned.gaps.end(),
@@ -316,7 +316,7 @@ std::string link_type_name(uint16_t link_type) {
   }
 }
 
-std::string describe_gap(const Plan& plan, const PlannedNode& node, const archive::Gap& gap) {
+std::string describe_gap(const Plan& plan, const PlannedNode& node, const Gap& gap) {
   const std::string what =
       !costs_packets(gap.reason) ? "has no packets missing"
       : gap.packets == 0         ? "lost an unknown number of packets"

@@ -24,7 +24,7 @@ namespace lookback::exporter {
 
 /// A time in which a node lost packets, inside the exported window.
 struct PlannedGap {
-  archive::Gap gap;        ///< as the manifest has it, node time
+  Gap gap;        ///< as the manifest has it, node time
   int64_t written_end_ns;  ///< its end in the stamps that are written
 };
 
@@ -136,6 +136,6 @@ struct Plan {
 [[nodiscard]] std::string link_type_name(uint16_t link_type);
 /// "lost 12 packets between T and T: reason", stamps as they are written.
 [[nodiscard]] std::string describe_gap(const Plan& plan, const PlannedNode& node,
-                                       const archive::Gap& gap);
+                                       const Gap& gap);
 
 }  // namespace lookback::exporter

@@ -137,7 +137,7 @@ Result<> spool(http::Request& request, ApiContext& context, const ImportFolder& 
   return {};
 }
 
-Result<std::string> import_archive(http::Request& request, ApiContext& context) {
+Result<archive::Snapshot> import_archive(http::Request& request, ApiContext& context) {
   const std::string name = request.query_value("name").value_or(request.parameters.at("name"));
   TRY_ASSIGN(const auto claim, context.snapshots.claim(name));
   const ImportFolder folder(context, random_hex(8));
@@ -164,9 +164,9 @@ void mount_archive_routes(http::Server& server, ApiContext& context) {
   server.add("GET", "/api/v1/snapshots/{name}/archive",
              [&context](http::Request& request) { return download(request, context); });
   server.add_upload("POST", "/api/v1/snapshots/{name}/import", [&context](http::Request& request) {
-    auto imported = import_archive(request, context);
+    const auto imported = import_archive(request, context);
     if (!imported) return http::Response::problem(imported.error());
-    return http::Response::json(std::move(*imported), 201);
+    return http::Response::json(archive::snapshot_to_text(*imported, archive::NodeDetail::full), 201);
   }, {.body_types = {"application/octet-stream", "application/zstd"}});
 }
 

@@ -36,11 +36,11 @@ http::Response boundaries(const ApiContext& context) {
     if (status.newest_ns) newest = std::max(newest.value_or(*status.newest_ns), *status.newest_ns);
     list.push_back({{"name", node.name},
                     {"state", to_string(node.state)},
-                    {"oldest", time_json(status.oldest_ns)},
-                    {"newest", time_json(status.newest_ns)}});
+                    {"oldest", time_to_json(status.oldest_ns)},
+                    {"newest", time_to_json(status.newest_ns)}});
   }
   return http::Response::json(to_text(
-      {{"oldest", time_json(oldest)}, {"newest", time_json(newest)}, {"nodes", std::move(list)}}));
+      {{"oldest", time_to_json(oldest)}, {"newest", time_to_json(newest)}, {"nodes", std::move(list)}}));
 }
 
 }  // namespace

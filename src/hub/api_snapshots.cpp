@@ -19,7 +19,7 @@ http::Response create(http::Request& request, ApiContext& context) {
   const auto order = SnapshotOrder::parse(*body);
   if (!order) return http::Response::problem(order.error());
   auto created = context.snapshots.create(*order, now_ns);
-  if (created) return http::Response::json(std::move(*created), 202);
+  if (created) return http::Response::json(archive::snapshot_to_text(*created, archive::NodeDetail::full), 202);
   // It is not the hub that cannot be reached.
   if (created.error().kind == ErrorKind::unreachable)
     return http::Response::problem(created.error(), 503);
@@ -43,8 +43,15 @@ http::Response list(const http::Request& request, ApiContext& context) {
       return http::Response::problem(
           {ErrorKind::invalid, fmt::format("'limit' is a number from 1 to {}", kMostPage)});
   }
-  return http::Response::json(
-      context.snapshots.list(request.query_value("cursor").value_or(""), limit));
+  const auto page = context.snapshots.list(request.query_value("cursor").value_or(""), limit);
+  std::string text = "{\"snapshots\":[";
+  for (const archive::Snapshot& snapshot : page.snapshots) {
+    if (text.back() != '[') text += ',';
+    text += archive::snapshot_to_text(snapshot, archive::NodeDetail::brief);
+    text.pop_back();  // the line's end
+  }
+  text += "],\"next\":" + dump_json(page.next ? Json(*page.next) : Json(nullptr)) + "}\n";
+  return http::Response::json(std::move(text));
 }
 
 Result<> feed(const http::BodyWriter& write, ApiContext& context) {
@@ -85,9 +92,9 @@ void mount_snapshot_routes(http::Server& server, ApiContext& context) {
   server.add("GET", "/api/v1/snapshots",
              [&context](http::Request& request) { return list(request, context); });
   server.add("GET", "/api/v1/snapshots/{name}", [&context](http::Request& request) {
-    auto text = context.snapshots.show(request.parameters.at("name"));
-    if (!text) return http::Response::problem(text.error());
-    return http::Response::json(std::move(*text));
+    const auto snapshot = context.snapshots.show(request.parameters.at("name"));
+    if (!snapshot) return http::Response::problem(snapshot.error());
+    return http::Response::json(archive::snapshot_to_text(*snapshot, archive::NodeDetail::full));
   });
   server.add("POST", "/api/v1/snapshots/{name}/verify", [&context](http::Request& request) {
     const std::string& name = request.parameters.at("name");

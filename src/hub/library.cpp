@@ -9,7 +9,6 @@
 #include "lookback/base/file.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/base/names.hpp"
-#include "snapshot_view.hpp"
 
 namespace lookback::hub {
 
@@ -31,7 +30,7 @@ Result<FileMark> mark_of(const std::filesystem::path& path) {
 }
 
 /// What an earlier look wrote, as long as the archive is still the same file.
-Result<Json> read_head(const std::filesystem::path& path, const FileMark& mark) {
+Result<archive::Snapshot> read_head(const std::filesystem::path& path, const FileMark& mark) {
   TRY_ASSIGN(const std::string text, read_file(path, kMaxHead));
   TRY_ASSIGN(Json head, parse_json(text, path.string()));
   TRY_ASSIGN(const uint64_t size, json_get<uint64_t>(head, "size"));
@@ -41,33 +40,37 @@ Result<Json> read_head(const std::filesystem::path& path, const FileMark& mark) 
   if (size != mark.size || inode != mark.inode || mtime != mark.mtime_ns || object == head.end() ||
       !object->is_object())
     return fail(ErrorKind::corrupt, "it is of another file");
-  return std::move(*object);
+  return archive::snapshot_from_json(*object);
 }
 
-std::string damaged_text(const Library::Entry& entry) {
-  SnapshotFacts facts;
-  facts.name = entry.name;
-  facts.state = "failed";
-  facts.reason = entry.reason;
-  facts.created_ns = facts.finished_ns = entry.finished_ns;
-  facts.size_bytes = entry.size_bytes;
-  return to_text(snapshot_object(facts, Json::array(), {}));
+archive::Snapshot damaged_snapshot(const Library::Entry& entry) {
+  archive::Snapshot snapshot;
+  snapshot.name = entry.name;
+  snapshot.state = archive::SnapshotState::failed;
+  snapshot.reason = entry.reason;
+  snapshot.created_ns = snapshot.finished_ns = entry.finished_ns;
+  snapshot.size_bytes = entry.size_bytes;
+  return snapshot;
 }
 
 }  // namespace
 
 /// The brief of an intact archive, from its head or else from its manifest.
-Result<Json> Library::look(const std::string& name, int64_t finished_ns, bool use_head) const {
+Result<archive::Snapshot> Library::look(const std::string& name, int64_t finished_ns, bool use_head) const {
   const auto path = paths_.archive(name);
   TRY_ASSIGN(const FileMark mark, mark_of(path));
   if (use_head) {
-    if (auto object = read_head(paths_.head(name), mark)) return object;
+    if (auto snapshot = read_head(paths_.head(name), mark)) return snapshot;
   }
   TRY_ASSIGN(const auto reader, archive::ArchiveReader::open(path));
-  Json brief = published_object(reader->manifest(), name, mark.size,
-                                finished_ns == 0 ? mark.mtime_ns : finished_ns);
-  const Json head = {
-      {"size", mark.size}, {"inode", mark.inode}, {"mtime_ns", mark.mtime_ns}, {"brief", brief}};
+  archive::Snapshot brief = archive::snapshot_of(reader->manifest(), archive::NodeDetail::brief);
+  brief.name = name;
+  brief.size_bytes = mark.size;
+  brief.finished_ns = finished_ns == 0 ? mark.mtime_ns : finished_ns;
+  const Json head = {{"size", mark.size},
+                     {"inode", mark.inode},
+                     {"mtime_ns", mark.mtime_ns},
+                     {"brief", archive::snapshot_to_json(brief, archive::NodeDetail::brief)}};
   // Only a cache: without it the next start reads the manifest again.
   if (const auto saved = write_file_atomically(paths_.head(name), to_text(head)); !saved)
     log_warning("{}", saved.error().message);
@@ -82,33 +85,36 @@ std::shared_ptr<const Library::Entry> Library::load(const std::string& name, int
     entry->size_bytes = mark->size;
     entry->finished_ns = mark->mtime_ns;
   }
-  const auto object = look(name, finished_ns, use_head);
-  if (!object) {
-    log_warning("snapshot {} is damaged: {}", name, object.error().message);
+  const auto snapshot = look(name, finished_ns, use_head);
+  if (!snapshot) {
+    log_warning("snapshot {} is damaged: {}", name, snapshot.error().message);
     entry->damaged = true;
-    entry->reason = object.error().message;
+    entry->reason = snapshot.error().message;
     return entry;
   }
-  entry->id = json_get_or<std::string>(*object, "id", "").value_or("");
-  entry->complete = json_get_or<bool>(*object, "complete", false).value_or(false);
-  if (const auto finished = json_time(*object, "finished")) entry->finished_ns = *finished;
+  entry->id = snapshot->id;
+  entry->complete = snapshot->complete;
+  if (snapshot->finished_ns != 0) entry->finished_ns = snapshot->finished_ns;
   return entry;
 }
 
-Result<std::string> Library::brief(const std::string& name) {
+Result<archive::Snapshot> Library::brief(const std::string& name) {
   const auto entry = find(name);
   if (!entry) return fail(ErrorKind::not_found, "there is no snapshot {}", name);
-  if (entry->damaged) return damaged_text(*entry);
-  TRY_ASSIGN(const Json object, look(name, entry->finished_ns, true));
-  return to_text(object);
+  if (entry->damaged) return damaged_snapshot(*entry);
+  return look(name, entry->finished_ns, true);
 }
 
-Result<std::string> Library::full(const std::string& name) {
+Result<archive::Snapshot> Library::full(const std::string& name) {
   const auto entry = find(name);
   if (!entry) return fail(ErrorKind::not_found, "there is no snapshot {}", name);
-  if (entry->damaged) return damaged_text(*entry);
+  if (entry->damaged) return damaged_snapshot(*entry);
   TRY_ASSIGN(const auto reader, open(name));
-  return published_text(reader->manifest(), name, entry->size_bytes, entry->finished_ns);
+  archive::Snapshot snapshot = archive::snapshot_of(reader->manifest(), archive::NodeDetail::full);
+  snapshot.name = name;
+  snapshot.size_bytes = entry->size_bytes;
+  snapshot.finished_ns = entry->finished_ns;
+  return snapshot;
 }
 
 void Library::put(std::shared_ptr<const Entry> entry) {

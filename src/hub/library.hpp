@@ -14,7 +14,7 @@
 
 #include "hub_paths.hpp"
 #include "lookback/archive/reader.hpp"
-#include "lookback/base/json.hpp"
+#include "lookback/archive/snapshot.hpp"
 
 namespace lookback::hub {
 
@@ -40,16 +40,15 @@ class Library {
   [[nodiscard]] bool contains(const std::string& name) const;
   [[nodiscard]] std::optional<Entry> find(const std::string& name) const;
   [[nodiscard]] std::vector<std::shared_ptr<const Entry>> entries() const;  ///< by name
-  /// The snapshot object for a list, and the whole one, as JSON texts. not_found where it has gone
-  /// meanwhile.
-  [[nodiscard]] Result<std::string> brief(const std::string& name);
-  [[nodiscard]] Result<std::string> full(const std::string& name);
+  /// The snapshot for a list (NodeDetail::brief), and the whole one. not_found where it has gone meanwhile.
+  [[nodiscard]] Result<archive::Snapshot> brief(const std::string& name);
+  [[nodiscard]] Result<archive::Snapshot> full(const std::string& name);
   [[nodiscard]] uint64_t total_bytes() const;
   /// A reader of the archive; several exports of one snapshot share it while one of them lives.
   [[nodiscard]] Result<std::shared_ptr<archive::ArchiveReader>> open(const std::string& name);
 
  private:
-  [[nodiscard]] Result<Json> look(const std::string& name, int64_t finished_ns, bool use_head) const;
+  [[nodiscard]] Result<archive::Snapshot> look(const std::string& name, int64_t finished_ns, bool use_head) const;
   [[nodiscard]] std::shared_ptr<const Entry> load(const std::string& name, int64_t finished_ns,
                                                   bool use_head) const;
   void put(std::shared_ptr<const Entry> entry);

@@ -7,21 +7,21 @@ namespace lookback::hub {
 
 namespace {
 
-bool earlier(const archive::Gap& a, const archive::Gap& b) {
+bool earlier(const Gap& a, const Gap& b) {
   return a.start_ns < b.start_ns;
 }
 
-bool covers(const archive::Gap& known, const archive::Gap& gap) {
+bool covers(const Gap& known, const Gap& gap) {
   return known.reason == gap.reason && known.start_ns <= gap.start_ns &&
          known.end_ns >= gap.end_ns && known.packets >= gap.packets;
 }
 
-bool is_told(const std::vector<archive::Gap>& known, const archive::Gap& gap) {
+bool is_told(const std::vector<Gap>& known, const Gap& gap) {
   return std::any_of(known.begin(), known.end(),
-                     [&](const archive::Gap& one) { return covers(one, gap); });
+                     [&](const Gap& one) { return covers(one, gap); });
 }
 
-void join(archive::Gap& gap, const archive::Gap& next) {
+void join(Gap& gap, const Gap& next) {
   gap.start_ns = std::min(gap.start_ns, next.start_ns);
   gap.end_ns = std::max(gap.end_ns, next.end_ns);
   if (gap.reason != next.reason) gap.reason = to_string(GapReason::several);
@@ -29,9 +29,9 @@ void join(archive::Gap& gap, const archive::Gap& next) {
 }
 
 /// Where a member's packets lie in the window; the whole of it where the node does not say.
-archive::Gap gap_of(const LostMember& lost, const TimeWindow& window, bool counted) {
+Gap gap_of(const LostMember& lost, const TimeWindow& window, bool counted) {
   const FrozenMember& member = lost.member;
-  archive::Gap gap{window.from_ns, window.to_ns, 0, to_string(lost.reason)};
+  Gap gap{window.from_ns, window.to_ns, 0, to_string(lost.reason)};
   if (member.os_events) gap.reason = to_string(GapReason::os_events);
   if (!member.stamps || member.stamps->empty()) return gap;
   const TimeWindow& stamps = *member.stamps;
@@ -45,14 +45,14 @@ archive::Gap gap_of(const LostMember& lost, const TimeWindow& window, bool count
 
 }  // namespace
 
-void add_gaps(std::vector<archive::Gap>& gaps, const std::vector<archive::Gap>& more) {
-  std::vector<archive::Gap> news;
-  for (const archive::Gap& gap : more)
+void add_gaps(std::vector<Gap>& gaps, const std::vector<Gap>& more) {
+  std::vector<Gap> news;
+  for (const Gap& gap : more)
     if (!is_told(gaps, gap)) news.push_back(gap);
   gaps.insert(gaps.end(), news.begin(), news.end());
   std::stable_sort(gaps.begin(), gaps.end(), earlier);
   while (gaps.size() > kMaxGaps) {
-    std::vector<archive::Gap> joined;
+    std::vector<Gap> joined;
     for (size_t i = 0; i < gaps.size(); ++i) {
       if (i % 2 == 0)
         joined.push_back(gaps[i]);
@@ -63,17 +63,17 @@ void add_gaps(std::vector<archive::Gap>& gaps, const std::vector<archive::Gap>& 
   }
 }
 
-void add_lost(std::vector<archive::Gap>& gaps, const std::vector<LostMember>& lost,
+void add_lost(std::vector<Gap>& gaps, const std::vector<LostMember>& lost,
               const TimeWindow& window, bool counted) {
-  std::map<std::string, std::vector<archive::Gap>> by_reason;
+  std::map<std::string, std::vector<Gap>> by_reason;
   for (const LostMember& one : lost) {
-    const archive::Gap gap = gap_of(one, window, counted);
+    const Gap gap = gap_of(one, window, counted);
     if (!is_told(gaps, gap)) by_reason[gap.reason].push_back(gap);
   }
   for (auto& [reason, some] : by_reason) {
     std::stable_sort(some.begin(), some.end(), earlier);
-    std::vector<archive::Gap> joined;
-    for (const archive::Gap& gap : some) {
+    std::vector<Gap> joined;
+    for (const Gap& gap : some) {
       if (!joined.empty() && gap.start_ns <= joined.back().end_ns)
         join(joined.back(), gap);
       else

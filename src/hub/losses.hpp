@@ -16,11 +16,11 @@ struct LostMember {
 
 /// Adds what `gaps` does not tell yet. They are in order of time then, and no more than a manifest
 /// takes.
-void add_gaps(std::vector<archive::Gap>& gaps, const std::vector<archive::Gap>& more);
+void add_gaps(std::vector<Gap>& gaps, const std::vector<Gap>& more);
 
 /// The same for members; what touches, of one reason, is one gap. `window`: the node's. `counted`:
 /// the members have all packets of their time, so that their figures are the number lost.
-void add_lost(std::vector<archive::Gap>& gaps, const std::vector<LostMember>& lost,
+void add_lost(std::vector<Gap>& gaps, const std::vector<LostMember>& lost,
               const TimeWindow& window, bool counted);
 
 }  // namespace lookback::hub

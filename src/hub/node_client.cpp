@@ -103,11 +103,7 @@ Result<> read_freeze(std::string_view body, const std::string& expected_id, Node
   TRY_ASSIGN(const std::optional<int64_t> oldest, json_time_or_none(json, "oldest"));
   TRY_ASSIGN(read.window, window_of(json));
   read.entry.coverage = coverage_of(read.window, oldest);
-  TRY_ASSIGN(read.entry.gaps, gaps_from_json(json));
-  TRY_ASSIGN(read.entry.clock, clock_samples_from_json(json));
-  TRY_ASSIGN(read.entry.interfaces, interfaces_from_json(json));
-  TRY_ASSIGN(read.entry.layers, layers_from_json(json));
-  TRY_ASSIGN(read.entry.excluded, excluded_from_json(json));
+  TRY(archive::read_evidence(json, read.entry, kMaxGaps));
   read.members = std::move(members);
   TRY_ASSIGN(const uint64_t estimate, json_get<uint64_t>(json, "content_bytes"));
   TRY(check_sums(read.members, estimate));
@@ -149,8 +145,8 @@ Result<> NodeClient::freeze(const FreezeOrder& order, NodeRecord& node,
   const Json request = {{"id", order.id},
                         {"owner", order.owner},
                         {"hub", order.hub_id},
-                        {"from", time_json(order.window.from_ns)},
-                        {"to", time_json(order.window.to_ns)},
+                        {"from", time_to_json(order.window.from_ns)},
+                        {"to", time_to_json(order.window.to_ns)},
                         {"ttl_ns", kFreezeTimeToLive},
                         {"networks", order.networks}};
   std::vector<std::byte> body;

@@ -64,8 +64,8 @@ Result<std::optional<ClockReport>> clock_from(const Json& json) {
 }
 
 Json status_json(const NodeStatus& status) {
-  return {{"oldest", time_json(status.oldest_ns)},
-          {"newest", time_json(status.newest_ns)},
+  return {{"oldest", time_to_json(status.oldest_ns)},
+          {"newest", time_to_json(status.newest_ns)},
           {"packets", status.packets},
           {"rate",
            {{"packets_per_second", status.packets_per_second},
@@ -80,7 +80,7 @@ Json clock_json(const std::optional<ClockReport>& clock) {
   if (!clock) return nullptr;
   return {{"offset_ns", clock->offset_ns},
           {"error_ns", clock->error_ns},
-          {"measured", time_json(clock->measured_ns)}};
+          {"measured", time_to_json(clock->measured_ns)}};
 }
 
 /// The host of a URL, without brackets.
@@ -301,7 +301,7 @@ void NodeRegistry::save_if_due(bool now_at_once) {
                     {"address", node.place.address},
                     {"version", node.version},
                     {"incarnation", node.incarnation},
-                    {"last_seen", time_json(node.last_seen_ns)},
+                    {"last_seen", time_to_json(node.last_seen_ns)},
                     {"status", status_json(node.status)},
                     {"clock", clock_json(node.clock)}});
   }
@@ -321,9 +321,9 @@ Json node_json(const NodeInfo& node) {
           {"url", node.place.url},
           {"version", node.version},
           {"state", to_string(node.state)},
-          {"last_seen", time_json(node.last_seen_ns)},
-          {"oldest", time_json(node.status.oldest_ns)},
-          {"newest", time_json(node.status.newest_ns)},
+          {"last_seen", time_to_json(node.last_seen_ns)},
+          {"oldest", time_to_json(node.status.oldest_ns)},
+          {"newest", time_to_json(node.status.newest_ns)},
           {"packets", node.status.packets},
           {"packets_per_second", node.status.packets_per_second},
           {"bytes_per_second", node.status.bytes_per_second},

@@ -30,7 +30,7 @@ uint64_t most_content(uint64_t quota_bytes) {
 }  // namespace
 
 Result<> SnapshotJob::prepare() {
-  record_.state = "pending";
+  record_.state = State::pending;
   TRY(make_directories(env_.paths.job(name_), 0700));
   // Known before the first freeze is made, so that a hub killed in between releases what it made.
   if (auto saved = save(); !saved) {
@@ -52,14 +52,14 @@ Result<> SnapshotJob::prepare() {
   }
   if (ready) {
     const std::lock_guard lock(mutex_);
-    record_.state = "in_progress";
+    record_.state = State::in_progress;
     ready = save();
   }
   if (!ready) {
     release_freezes();
     remove_files();
     if (const auto left = unreleased(); !left.empty()) ready.error().message += "; " + unreleased_text(left);
-    set_state(State::gone);
+    set_state(State::cancelled);
     return ready;
   }
   {

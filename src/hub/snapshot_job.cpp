@@ -24,29 +24,12 @@ constexpr int64_t kReleasePatience = 3 * kNsPerSecond;
 
 }  // namespace
 
-std::string_view to_string(SnapshotJob::State state) {
-  switch (state) {
-    case SnapshotJob::State::pending:
-      return "pending";
-    case SnapshotJob::State::in_progress:
-      return "in_progress";
-    case SnapshotJob::State::completed:
-      return "completed";
-    case SnapshotJob::State::failed:
-      return "failed";
-    case SnapshotJob::State::gone:
-      return "failed";
-  }
-  return "failed";
-}
-
 SnapshotJob::SnapshotJob(JobEnvironment& environment, SnapshotRecord record)
     : env_(environment), name_(record.name), id_(record.id), record_(std::move(record)) {
-  if (record_.state == "failed") {
-    state_ = State::failed;
+  state_ = record_.state;
+  if (state_ == State::failed) {
     error_ = Error{ErrorKind::failed, record_.reason};
-  } else if (record_.state == "in_progress") {
-    state_ = State::in_progress;
+  } else if (state_ == State::in_progress) {
     for (const NodeRecord& node : record_.nodes)
       transfers_.push_back(std::make_unique<NodeTransfer>(node, id_, record_.deadline_ns));
   }
@@ -120,7 +103,7 @@ void SnapshotJob::suspend() {
 Result<> SnapshotJob::cancel() {
   {
     const std::lock_guard lock(mutex_);
-    if (state_ == State::completed || state_ == State::failed || state_ == State::gone ||
+    if (state_ == State::completed || state_ == State::failed || state_ == State::cancelled ||
         committing_)
       return fail(ErrorKind::conflict, "snapshot {} has ended already; delete it instead", name_);
     cancelled_ = true;
@@ -203,7 +186,7 @@ void SnapshotJob::run() {
     release_freezes();
     remove_files();
     log_info("snapshot {} was cancelled", name_);
-    return set_state(State::gone);
+    return set_state(State::cancelled);
   }
   if (suspended_) return;  // the files stay as they are
   Error error;
@@ -383,7 +366,7 @@ void SnapshotJob::fail_with(const Error& error) {
   SnapshotRecord& record = record_;
   {
     const std::lock_guard lock(mutex_);
-    record.state = "failed";
+    record.state = State::failed;
     record.reason = error.message;
     record.finished_ns = env_.clock.realtime_ns();
   }

@@ -3,7 +3,7 @@
 //
 //   pending ──freezes made──► in_progress ──commit──► completed (the library's from then on)
 //      │                          │   └──disk full, I/O error──► failed (job.json stays)
-//      └──nothing froze, no room──┴──cancel──► gone
+//      └──nothing froze, no room──┴──cancel──► cancelled
 //
 // suspend() ends the threads and keeps everything for the next start of the hub.
 
@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "hub_paths.hpp"
+#include "lookback/archive/snapshot.hpp"
 #include "lookback/base/clock.hpp"
 #include "member_store.hpp"
 #include "node_registry.hpp"
@@ -58,7 +59,7 @@ struct JobEnvironment {
 
 class SnapshotJob final : public MemberSink {
  public:
-  enum class State { pending, in_progress, completed, failed, gone };
+  using State = archive::SnapshotState;
 
   SnapshotJob(JobEnvironment& environment, SnapshotRecord record);
   ~SnapshotJob() override;
@@ -83,8 +84,7 @@ class SnapshotJob final : public MemberSink {
   /// Once it has ended.
   [[nodiscard]] std::vector<Unreleased> unreleased() const;
   [[nodiscard]] uint64_t bytes_reserved() const;
-  /// The object of the API; without gaps and clock samples for lists.
-  [[nodiscard]] Json object(bool full) const;
+  [[nodiscard]] archive::Snapshot snapshot() const;
 
   // MemberSink
   Result<> store(const NodeRecord& node, uint32_t index,
@@ -114,7 +114,7 @@ class SnapshotJob final : public MemberSink {
   void close_store();
   void set_state(State state);
   [[nodiscard]] archive::NodeEntry final_entry(size_t node) const;
-  [[nodiscard]] std::vector<archive::Gap> final_gaps(size_t node) const;
+  [[nodiscard]] std::vector<Gap> final_gaps(size_t node) const;
   [[nodiscard]] bool cancelled() const { return cancelled_; }
 
   JobEnvironment& env_;
@@ -137,7 +137,5 @@ class SnapshotJob final : public MemberSink {
   std::vector<Unreleased> unreleased_;
   bool committing_ = false;
 };
-
-[[nodiscard]] std::string_view to_string(SnapshotJob::State state);
 
 }  // namespace lookback::hub

@@ -52,14 +52,14 @@ Result<NodeRecord> SnapshotJob::ask_again(const NodeRecord& node, bool patient) 
   }
 }
 
-std::vector<archive::Gap> SnapshotJob::final_gaps(size_t i) const {
+std::vector<Gap> SnapshotJob::final_gaps(size_t i) const {
   const NodeRecord& node = record_.nodes[i];
   if (!node.frozen) {
     // Nothing is known of its clock: its time is the hub's.
     return {{record_.window.from_ns, record_.window.to_ns, 0, to_string(GapReason::not_frozen)}};
   }
   const TimeWindow window = node.window.empty() ? record_.window : node.window;
-  std::vector<archive::Gap> gaps = node.entry.gaps;
+  std::vector<Gap> gaps = node.entry.gaps;
   if (i < confirmed_.size() && confirmed_[i]) {
     if (const auto& told = *confirmed_[i])
       add_gaps(gaps, told->entry.gaps);

@@ -10,6 +10,7 @@
 
 #include "lookback/archive/limits.hpp"
 #include "lookback/archive/manifest.hpp"
+#include "lookback/archive/snapshot.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/result.hpp"
 #include "lookback/base/time.hpp"
@@ -50,7 +51,7 @@ struct NodeRecord {
 
 struct SnapshotRecord {
   std::string name, id;
-  std::string state;   ///< "pending", "in_progress", "failed"
+  archive::SnapshotState state = archive::SnapshotState::pending;  ///< pending, in_progress or failed
   std::string reason;  ///< why failed
   TimeWindow window;   ///< hub time
   int64_t created_ns = 0, finished_ns = 0;
@@ -63,22 +64,10 @@ struct SnapshotRecord {
   [[nodiscard]] static Result<SnapshotRecord> from_json(std::string_view text);
 };
 
-/// Gaps, clock samples and interfaces of a node, in the manifest's form and its API's.
-[[nodiscard]] Json gaps_json(const std::vector<archive::Gap>& gaps);
-[[nodiscard]] Json clock_samples_json(const std::vector<archive::ClockSample>& samples);
-[[nodiscard]] Json coverage_json(const std::optional<TimeWindow>& coverage);
 /// What a node or job.json says of these; kind corrupt for anything that a manifest could not hold.
-[[nodiscard]] Result<std::vector<archive::Gap>> gaps_from_json(const Json& object);
-[[nodiscard]] Result<std::vector<archive::ClockSample>> clock_samples_from_json(const Json& object);
-[[nodiscard]] Result<std::vector<archive::InterfaceEntry>> interfaces_from_json(const Json& object);
 [[nodiscard]] Result<std::vector<FrozenMember>> members_from_json(const Json& object);
-[[nodiscard]] Json excluded_json(const std::vector<archive::ExcludedEntry>& excluded);
-/// Nothing where it is missing: an earlier version does not tell it.
-[[nodiscard]] Result<std::vector<archive::ExcludedEntry>> excluded_from_json(const Json& object);
 /// One of them, behind the others.
 [[nodiscard]] Result<> add_member(const Json& json, std::vector<FrozenMember>& members);
-[[nodiscard]] Json layers_json(const std::vector<archive::LayerEntry>& layers);
-[[nodiscard]] Result<std::vector<archive::LayerEntry>> layers_from_json(const Json& object);
 /// A manifest with this node alone can be written and read: nothing that the node said can spoil
 /// the archive's own.
 [[nodiscard]] Result<> check_node_entry(const archive::NodeEntry& entry);

@@ -17,13 +17,13 @@ constexpr unsigned kTransferSlots = 8, kKeptSlots = 3;
 constexpr size_t kMostJobs = 32;
 constexpr int64_t kProgressInterval = kNsPerSecond;
 /// A page of a list has a little more than this at most: one object more.
-constexpr size_t kMaxPageBytes = 4 << 20;
+constexpr size_t kMostPageNodes = 10'000;
 constexpr uint64_t kMaxJobFile = 1ULL << 30;
 
 bool is_over(const SnapshotJob& job) {
   const auto state = job.state();
   return !job.running() &&
-         (state == SnapshotJob::State::completed || state == SnapshotJob::State::gone);
+         (state == SnapshotJob::State::completed || state == SnapshotJob::State::cancelled);
 }
 
 }  // namespace
@@ -88,15 +88,15 @@ void SnapshotService::resume_one(const std::string& folder,
   if (!record) {
     SnapshotRecord damaged;
     damaged.name = folder;
-    damaged.state = "failed";
+    damaged.state = SnapshotJob::State::failed;
     damaged.reason = fmt::format("{} cannot be read: {}", paths_.job_file(folder).string(),
                                  record.error().message);
     log_error("snapshot {}: {}", folder, damaged.reason);
     record = std::move(damaged);
   }
   const auto published = library_.find(folder);
-  if (published && published->id != record->id && record->state == "in_progress") {
-    record->state = "failed";
+  if (published && published->id != record->id && record->state == SnapshotJob::State::in_progress) {
+    record->state = SnapshotJob::State::failed;
     record->reason = "another archive has taken its name";
   }
   auto job = std::make_shared<SnapshotJob>(env_, std::move(*record));
@@ -126,13 +126,12 @@ Result<> SnapshotService::check_free(const std::string& name) const {
   return {};
 }
 
-Result<std::string> SnapshotService::create(const SnapshotOrder& order, int64_t now_ns) {
+Result<archive::Snapshot> SnapshotService::create(const SnapshotOrder& order, int64_t now_ns) {
   SnapshotRecord record;
   TRY_ASSIGN(record.name, expand_snapshot_name(order.name, now_ns));
   TRY_ASSIGN(record.window, order.window(now_ns));
   TRY_ASSIGN(const std::vector<NodeInfo> selected, order.select(nodes_.nodes()));
   record.id = random_hex(16);
-  record.state = "pending";
   record.created_ns = now_ns;
   record.deadline_ns = order.deadline_ns;
   record.networks = order.networks;
@@ -170,7 +169,7 @@ Result<std::string> SnapshotService::create(const SnapshotOrder& order, int64_t 
     return tl::make_unexpected(ready.error());
   }
   log_info("snapshot {} is being made of {} nodes", job->name(), selected.size());
-  return to_text(job->object(true));
+  return job->snapshot();
 }
 
 void SnapshotService::forget(const std::shared_ptr<SnapshotJob>& job) {
@@ -271,15 +270,15 @@ void SnapshotService::give_back(const std::string& name) {
 // --- looking
 
 
-Result<std::string> SnapshotService::show(const std::string& name) const {
+Result<archive::Snapshot> SnapshotService::show(const std::string& name) const {
   const auto job = find_job(name);
   if (job && job->state() != SnapshotJob::State::completed &&
-      job->state() != SnapshotJob::State::gone)
-    return to_text(job->object(true));
+      job->state() != SnapshotJob::State::cancelled)
+    return job->snapshot();
   return library_.full(name);
 }
 
-std::string SnapshotService::list(const std::string& after, size_t limit) const {
+SnapshotService::Page SnapshotService::list(const std::string& after, size_t limit) const {
   // Jobs first: one that is published in between shows up twice rather than not at all, and the
   // second time is left out.
   std::map<std::string, std::shared_ptr<SnapshotJob>> names;  // nullptr: the library's
@@ -287,27 +286,25 @@ std::string SnapshotService::list(const std::string& after, size_t limit) const 
     const std::lock_guard lock(mutex_);
     for (auto it = jobs_.upper_bound(after); it != jobs_.end(); ++it) {
       const auto state = it->second->state();
-      if (state != SnapshotJob::State::completed && state != SnapshotJob::State::gone)
+      if (state != SnapshotJob::State::completed && state != SnapshotJob::State::cancelled)
         names.emplace(it->first, it->second);
     }
   }
   for (const auto& entry : library_.entries()) {
     if (entry->name > after) names.emplace(entry->name, nullptr);
   }
-  std::string out = "{\"snapshots\":[";
-  size_t listed = 0;
-  Json next = nullptr;
+  Page page;
+  size_t nodes = 0;
   for (const auto& [name, job] : names) {
-    if (listed >= limit || out.size() > kMaxPageBytes) break;
-    next = name;
-    auto text = job ? Result<std::string>(to_text(job->object(false))) : library_.brief(name);
-    if (!text) continue;  // gone meanwhile
-    if (listed++ > 0) out += ',';
-    out.append(*text, 0, text->size() - 1);  // without the line's end
+    if (page.snapshots.size() >= limit || nodes > kMostPageNodes) break;
+    page.next = name;
+    auto snapshot = job ? Result<archive::Snapshot>(job->snapshot()) : library_.brief(name);
+    if (!snapshot) continue;  // gone meanwhile
+    nodes += snapshot->nodes.size();
+    page.snapshots.push_back(std::move(*snapshot));
   }
-  if (names.empty() || next == names.rbegin()->first) next = nullptr;
-  out += "],\"next\":" + dump_json(next) + "}\n";
-  return out;
+  if (names.empty() || page.next == names.rbegin()->first) page.next.reset();
+  return page;
 }
 
 std::map<std::string, size_t> SnapshotService::counts() const {
@@ -334,11 +331,8 @@ void SnapshotService::on_changed(const SnapshotJob& job) {
     if (!is_new_state && now - it->second.at_ns < kProgressInterval) return;
     it->second = {state, now};
   }
-  Json object = job.object(false);
-  object.erase("nodes");
-  std::string text = to_text(object);
-  text.pop_back();
-  events_.publish(is_new_state ? "snapshot" : "progress", std::move(text));
+  events_.publish(is_new_state ? "snapshot" : "progress",
+                  dump_json(archive::snapshot_facts_to_json(job.snapshot())));
 }
 
 void SnapshotService::announce(const std::string& type, const std::string& name,

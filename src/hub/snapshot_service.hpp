@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -27,12 +28,15 @@ class SnapshotService {
 
   /// Goes on with what an earlier run left.
   void resume();
-  /// Returns the object when all freezes are made. `now_ns`: hub time when the order came in.
-  [[nodiscard]] Result<std::string> create(const SnapshotOrder& order, int64_t now_ns);
-  [[nodiscard]] Result<std::string> show(const std::string& name) const;  ///< JSON text
-  /// Those behind the name `after`, by name: at most `limit`, and about 4 MiB. `next` is the name to
-  /// go on behind, null at the end. JSON text.
-  [[nodiscard]] std::string list(const std::string& after, size_t limit) const;
+  /// Returns when all freezes are made. `now_ns`: hub time when the order came in.
+  [[nodiscard]] Result<archive::Snapshot> create(const SnapshotOrder& order, int64_t now_ns);
+  [[nodiscard]] Result<archive::Snapshot> show(const std::string& name) const;
+  struct Page {
+    std::vector<archive::Snapshot> snapshots;  ///< by name
+    std::optional<std::string> next;           ///< the name to go on behind; nothing at the end
+  };
+  /// Those behind the name `after`: at most `limit`, and about 10,000 nodes.
+  [[nodiscard]] Page list(const std::string& after, size_t limit) const;
   /// Ends a snapshot under way and returns when nothing is left of it but what it says.
   [[nodiscard]] Result<std::vector<Unreleased>> cancel(const std::string& name);
   /// conflict while it is under way.

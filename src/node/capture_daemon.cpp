@@ -244,7 +244,7 @@ Result<> Daemon::start_heartbeat() {
     freezes_->settle(held, hub_id, live);
   };
   parts.on_clock = [this](const ClockOffset& offset) {
-    store::ClockSample sample;
+    ClockSample sample;
     sample.time_ns = offset.measured_ns;
     sample.offset_ns = offset.offset_ns;
     sample.error_ns = offset.error_ns;

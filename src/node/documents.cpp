@@ -2,27 +2,14 @@
 
 #include <cmath>
 
+#include "lookback/base/coverage_json.hpp"
 #include "lookback/base/json.hpp"
-#include "lookback/base/time.hpp"
+#include "lookback/base/json_time.hpp"
 #include "lookback/base/version.hpp"
 #include "node/event_member.hpp"
 
 namespace lookback::node {
 namespace {
-
-Json time_or_null(const std::optional<int64_t>& time_ns) {
-  return time_ns ? Json(format_time_ns(*time_ns)) : Json(nullptr);
-}
-
-Json gaps_document(const std::vector<store::Gap>& gaps) {
-  Json list = Json::array();
-  for (const auto& gap : gaps)
-    list.push_back({{"start", format_time_ns(gap.start_ns)},
-                    {"end", format_time_ns(gap.end_ns)},
-                    {"packets", gap.packets},
-                    {"reason", gap.reason}});
-  return list;
-}
 
 Json interfaces_document(const std::vector<packet::Interface>& interfaces) {
   Json list = Json::array();
@@ -39,8 +26,8 @@ Json excluded_document(const std::vector<ExcludedInterval>& excluded, TimeWindow
   Json list = Json::array();
   for (const auto& one : excluded)
     list.push_back({{"connection", to_string(one.connection)},
-                    {"from", format_time_ns(std::max(one.from_ns, window.from_ns))},
-                    {"to", format_time_ns(std::min(one.to_ns.value_or(window.to_ns), window.to_ns))}});
+                    {"from", time_to_json(std::max(one.from_ns, window.from_ns))},
+                    {"to", time_to_json(std::min(one.to_ns.value_or(window.to_ns), window.to_ns))}});
   return list;
 }
 
@@ -60,7 +47,7 @@ Json clock_document(const std::optional<HeartbeatStatus>& heartbeat) {
   if (!heartbeat || !heartbeat->clock) return nullptr;
   return {{"offset_ns", heartbeat->clock->offset_ns},
           {"error_ns", heartbeat->clock->error_ns},
-          {"measured", format_time_ns(heartbeat->clock->measured_ns)}};
+          {"measured", time_to_json(heartbeat->clock->measured_ns)}};
 }
 
 void add_retention(Json& document, const DaemonState& state) {
@@ -80,7 +67,7 @@ Json events_document(const observe::ObserverStatus& events) {
           {"missed", events.missed},
           {"processes", events.processes},
           {"sockets", events.sockets},
-          {"oldest", time_or_null(events.store.oldest_ns)},
+          {"oldest", time_to_json(events.store.oldest_ns)},
           {"used_bytes", events.store.used_bytes},
           {"quota_bytes", events.store.quota_bytes},
           {"borrowed_bytes", events.store.borrowed_bytes},
@@ -128,8 +115,8 @@ std::optional<int64_t> retention_ns(uint64_t quota_bytes, uint64_t frozen_bytes,
 }
 
 Json heartbeat_status_document(const DaemonState& state) {
-  Json document{{"oldest", time_or_null(state.store.oldest_ns)},
-                {"newest", time_or_null(state.store.newest_ns)},
+  Json document{{"oldest", time_to_json(state.store.oldest_ns)},
+                {"newest", time_to_json(state.store.newest_ns)},
                 {"packets", state.store.packets},
                 {"rate", rate_document(state.rates)},
                 {"drops", drops_document(state.totals)},
@@ -145,17 +132,16 @@ Json status_document(const DaemonState& state) {
   Json document = heartbeat_status_document(state);
   document["node"] = options.node;
   document["version"] = version();
-  document["started"] = format_time_ns(state.started_ns);
+  document["started"] = time_to_json(state.started_ns);
   document["hub"] = {{"url", options.hub_url},
                      {"registered", state.heartbeat && state.heartbeat->registered},
-                     {"last_heartbeat", state.heartbeat ? time_or_null(state.heartbeat->last_ns)
-                                                        : Json(nullptr)},
+                     {"last_heartbeat", state.heartbeat ? time_to_json(state.heartbeat->last_ns) : Json(nullptr)},
                      {"error", state.heartbeat ? state.heartbeat->error : ""}};
   document["segments"] = state.store.segments;
   document["damaged_segments"] = state.store.damaged_segments;
   document["interfaces"] = interfaces_document(state.interfaces);
   document["clock"] = clock_document(state.heartbeat);
-  document["gaps"] = gaps_document(state.gaps);
+  document["gaps"] = gaps_to_json(state.gaps);
   document["filter"] = options.filter;
   document["excluded"] = Json::array();
   for (const auto& connection : state.excluded) document["excluded"].push_back(to_string(connection));
@@ -177,20 +163,14 @@ Json status_document(const DaemonState& state) {
 
 Json freeze_document(const FrozenWindow& window, const std::vector<ExcludedInterval>& excluded) {
   const auto& freeze = window.freeze;
-  Json clock = Json::array();
-  for (const auto& sample : freeze.clock)
-    clock.push_back({{"time", format_time_ns(sample.time_ns)},
-                     {"offset_ns", sample.offset_ns},
-                     {"error_ns", sample.error_ns},
-                     {"step_ns", sample.step_ns}});
   Json members = Json::array();
   for (size_t i = 0; i < freeze.runs.size(); ++i) {
     const auto& run = freeze.runs[i];
     members.push_back({{"index", i},
                        {"packets", run.packets},
                        {"content_bytes", content_bound(run)},
-                       {"first", format_time_ns(run.first_ns)},
-                       {"last", format_time_ns(run.last_ns)},
+                       {"first", time_to_json(run.first_ns)},
+                       {"last", time_to_json(run.last_ns)},
                        {"state", run.given_up ? "given_up" : "available"}});
   }
   uint64_t event_bytes = 0, event_content = 0;
@@ -201,8 +181,8 @@ Json freeze_document(const FrozenWindow& window, const std::vector<ExcludedInter
                        {"kind", "os-events"},
                        {"packets", 0},
                        {"content_bytes", event_content_bound(segment)},
-                       {"first", format_time_ns(segment.first_ns)},
-                       {"last", format_time_ns(segment.last_ns)},
+                       {"first", time_to_json(segment.first_ns)},
+                       {"last", time_to_json(segment.last_ns)},
                        {"state", "available"}});
   }
   Json layers = Json::object();
@@ -211,15 +191,15 @@ Json freeze_document(const FrozenWindow& window, const std::vector<ExcludedInter
   return {{"id", freeze.id},
           {"owner", freeze.owner},
           {"hub", window.hub},
-          {"from", format_time_ns(freeze.window.from_ns)},
-          {"to", format_time_ns(freeze.window.to_ns)},
-          {"created", format_time_ns(freeze.created_ns)},
-          {"expires", format_time_ns(freeze.expires_ns)},
-          {"oldest", time_or_null(freeze.oldest_ns)},
+          {"from", time_to_json(freeze.window.from_ns)},
+          {"to", time_to_json(freeze.window.to_ns)},
+          {"created", time_to_json(freeze.created_ns)},
+          {"expires", time_to_json(freeze.expires_ns)},
+          {"oldest", time_to_json(freeze.oldest_ns)},
           {"complete", window.complete},
           {"reason", window.reason},
-          {"gaps", gaps_document(freeze.gaps)},
-          {"clock", std::move(clock)},
+          {"gaps", gaps_to_json(freeze.gaps)},
+          {"clock", clock_to_json(freeze.clock)},
           {"interfaces", interfaces_document(window.estimate.interfaces)},
           {"content_bytes", window.estimate.content_bytes + event_content},
           // A record and its line compressed are about as long.

@@ -27,7 +27,7 @@ struct DaemonState {
   std::optional<Error> failure;
   std::optional<HeartbeatStatus> heartbeat;  ///< nothing without a hub
   std::vector<packet::Interface> interfaces;
-  std::vector<store::Gap> gaps;
+  std::vector<Gap> gaps;
   uint64_t ring_bytes = 0;
   uint64_t freezes = 0;
   uint64_t gap_count = 0;

@@ -42,8 +42,8 @@ constexpr uint64_t kMemberOverhead = 3 << 20;
 constexpr uint64_t kEventGrowth = 4;
 constexpr size_t kKeptBuilders = 2;
 
-archive::ClockMap clock_map(const std::vector<store::ClockSample>& known) {
-  std::vector<archive::ClockSample> samples;
+archive::ClockMap clock_map(const std::vector<ClockSample>& known) {
+  std::vector<ClockSample> samples;
   samples.reserve(known.size());
   for (const auto& one : known) samples.push_back({one.time_ns, one.offset_ns, one.error_ns, one.step_ns});
   return archive::ClockMap(samples);
@@ -56,7 +56,7 @@ struct Outlook {
   TimeWindow window;  ///< in node time, were the clock always as it is now
 };
 
-Outlook look_at(const TimeWindow& hub, const std::vector<store::ClockSample>& history, int64_t now_ns) {
+Outlook look_at(const TimeWindow& hub, const std::vector<ClockSample>& history, int64_t now_ns) {
   const archive::ClockMap clock = clock_map(history);
   const auto& present = clock.piece_at(now_ns);
   return {archive::saturating_sub(hub.to_ns, clock.to_hub(now_ns)),
@@ -112,7 +112,7 @@ Result<> each_packet(store::RunReader& reader, const std::vector<TimeWindow>& wi
   }
 }
 
-std::string reason_of(const std::vector<store::Gap>& gaps, size_t given_up) {
+std::string reason_of(const std::vector<Gap>& gaps, size_t given_up) {
   std::string text;
   if (given_up != 0) text = fmt::format("{} runs were given up for newer freezes", given_up);
   std::vector<std::string> reasons;
@@ -164,7 +164,7 @@ Result<FreezeService::Created> FreezeService::create(const FreezeOrder& order) {
   request.id = order.id;
   request.owner = order.owner;
   request.window = looked_at().window;
-  request.translate = [&](const std::vector<store::ClockSample>& known) {
+  request.translate = [&](const std::vector<ClockSample>& known) {
     return clock_map(known).to_node_widened(order.window);
   };
   request.time_to_live_ns = order.time_to_live_ns;
@@ -319,7 +319,7 @@ FreezeEstimate FreezeService::estimate(const store::Freeze& freeze, const packet
   return estimate;
 }
 
-void FreezeService::note_damage(const std::string& id, const std::vector<store::Gap>& damage) {
+void FreezeService::note_damage(const std::string& id, const std::vector<Gap>& damage) {
   // Should the record not be written, the freeze knows of it all the same until the daemon ends.
   if (const auto noted = parts_.store->note_damage(id, damage); !noted)
     log_warning("freeze {}: {}", id, noted.error().message);

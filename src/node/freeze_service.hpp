@@ -99,7 +99,7 @@ class FreezeService {
  private:
   [[nodiscard]] FrozenWindow describe(store::Freeze freeze);
   [[nodiscard]] FreezeEstimate estimate(const store::Freeze& freeze, const packet::NetworkFilter& filter);
-  void note_damage(const std::string& id, const std::vector<store::Gap>& damage);
+  void note_damage(const std::string& id, const std::vector<Gap>& damage);
   void forget(const std::string& id);
 
   /// An empty builder; the memory of one that made a member before, where there is one.

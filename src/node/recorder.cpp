@@ -102,7 +102,7 @@ Result<> Recorder::barrier() {
   return done.get();
 }
 
-void Recorder::add_clock_sample(const store::ClockSample& sample) {
+void Recorder::add_clock_sample(const ClockSample& sample) {
   const std::lock_guard lock(clock_mutex_);
   note_clock_step();  // one that the sample already knows of goes before it
   last_clock_ = sample;
@@ -115,7 +115,7 @@ void Recorder::note_clock_step() {
   log_warning("the clock was set by {} ms", *step / 1'000'000);
   // The hub's clock went on meanwhile: what is known of the offset moves by the step. Where nothing is known, the error
   // says that the offset means nothing.
-  store::ClockSample sample = last_clock_.value_or(store::ClockSample{});
+  ClockSample sample = last_clock_.value_or(ClockSample{});
   // Packets that came between the step and this look are stamped by the new time already.
   sample.time_ns = clock_watch_.earliest_ns();
   if (last_clock_)

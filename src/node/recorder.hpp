@@ -68,7 +68,7 @@ class Recorder {
 
   /// Waits until everything that the kernel had handed over when it was called is in sealed segments.
   [[nodiscard]] Result<> barrier();
-  void add_clock_sample(const store::ClockSample& sample);
+  void add_clock_sample(const ClockSample& sample);
   [[nodiscard]] RecorderTotals totals() const;
   [[nodiscard]] Rates rates() const { return meter_.rates(); }
   /// True while the disk does not take what comes.
@@ -105,8 +105,8 @@ class Recorder {
   struct Tick {
     std::optional<int64_t> complete_ns;
   };
-  using Job = std::variant<WriteCompact, WriteWhole, std::vector<packet::Interface>, store::Gap,
-                           store::ClockSample, Seal, Tick>;
+  using Job = std::variant<WriteCompact, WriteWhole, std::vector<packet::Interface>, Gap,
+                           ClockSample, Seal, Tick>;
 
   Recorder(capture::Ring& ring, store::Store& store, const Clock& clock, RecorderOptions options,
            PageMemory memory, PageMemory spare_memory);
@@ -157,14 +157,14 @@ class Recorder {
   Buffer* current_ = nullptr;
   InterfacePositions positions_;
   bool all_named_ = false;
-  std::optional<store::Gap> drop_gap_;
+  std::optional<Gap> drop_gap_;
   std::optional<int64_t> all_taken_ns_;  ///< as by handed_over_at(), when the ring was last found empty
   int64_t drops_checked_ns_ = 0, drops_checked_monotonic_ns_ = 0, last_drop_monotonic_ns_ = 0;
   int64_t next_second_ns_ = 0, next_tick_ns_ = 0;
   std::optional<Error> ring_error_;
 
   // writer only
-  std::optional<store::Gap> disk_gap_;
+  std::optional<Gap> disk_gap_;
 
   std::mutex free_mutex_;
   std::condition_variable free_ready_;
@@ -173,7 +173,7 @@ class Recorder {
   void note_clock_step();  // with clock_mutex_ held
   std::mutex clock_mutex_;
   ClockWatch clock_watch_;
-  std::optional<store::ClockSample> last_clock_;
+  std::optional<ClockSample> last_clock_;
 
   mutable std::mutex barrier_mutex_;
   Promises barriers_;

@@ -178,7 +178,7 @@ void Recorder::repack(const capture::Block& block) {
   if (packets < block.packets) {
     log_warning("a block of the kernel's ring ends early: {} of {} packets could be read", packets,
                 block.packets);
-    push(store::Gap{block.first_ns - capture::kMaxStampDelayNs, block.last_ns + capture::kMaxStampDelayNs,
+    push(Gap{block.first_ns - capture::kMaxStampDelayNs, block.last_ns + capture::kMaxStampDelayNs,
                     block.packets - packets, to_string(GapReason::damaged_ring_block)});
     dropped_.fetch_add(block.packets - packets, std::memory_order_relaxed);
   }
@@ -260,7 +260,7 @@ void Recorder::check_drops() {
   if (drops.dropped != 0) {
     dropped_.fetch_add(drops.dropped, std::memory_order_relaxed);
     if (!drop_gap_)
-      drop_gap_ = store::Gap{drops_checked_ns_ - capture::kMaxStampDelayNs, now, 0, to_string(GapReason::ring_full)};
+      drop_gap_ = Gap{drops_checked_ns_ - capture::kMaxStampDelayNs, now, 0, to_string(GapReason::ring_full)};
     drop_gap_->packets += drops.dropped;
     drop_gap_->end_ns = std::max(drop_gap_->end_ns, now);
     last_drop_monotonic_ns_ = monotonic;

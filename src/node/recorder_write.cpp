@@ -29,8 +29,8 @@ void Recorder::write() {
                    },
                    [&](WriteWhole& work) { append(work.block.memory().subspan(work.skipped), work.info); },
                    [&](std::vector<packet::Interface>& table) { store_.set_interfaces(table); },
-                   [&](store::Gap& gap) { store_.add_gap(gap); },
-                   [&](store::ClockSample& sample) { store_.add_clock_sample(sample); },
+                   [&](Gap& gap) { store_.add_gap(gap); },
+                   [&](ClockSample& sample) { store_.add_clock_sample(sample); },
                    [&](Seal& seal) {
                      close_disk_gap();
                      if (seal.complete_ns) store_.set_complete_until(*seal.complete_ns);
@@ -70,7 +70,7 @@ void Recorder::append(std::span<std::byte> block, const store::BlockInfo& info) 
   const int64_t slack_ns = info.kind == store::BlockKind::kernel ? capture::kMaxStampDelayNs : 0;
   const int64_t start_ns = info.first_ns - slack_ns, end_ns = info.last_ns + slack_ns + 1;
   if (disk_gap_ && disk_gap_->reason != reason) close_disk_gap();
-  if (!disk_gap_) disk_gap_ = store::Gap{start_ns, end_ns, 0, reason};
+  if (!disk_gap_) disk_gap_ = Gap{start_ns, end_ns, 0, reason};
   disk_gap_->start_ns = std::min(disk_gap_->start_ns, start_ns);
   disk_gap_->end_ns = std::max(disk_gap_->end_ns, end_ns);
   disk_gap_->packets += info.packets;

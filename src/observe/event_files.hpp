@@ -1,7 +1,7 @@
 #pragma once
 // The files of an event store: how they are named, and what they cost.
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstdint>
 #include <string>

@@ -1,17 +1,18 @@
 #include "store/freeze_record.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "lookback/base/coverage_json.hpp"
 #include "lookback/base/fd.hpp"
 #include "lookback/base/hash.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/names.hpp"
 #include "lookback/store/file_names.hpp"
 #include "lookback/store/segment_format.hpp"
-#include "store/note.hpp"
 
 namespace lookback::store {
 
@@ -19,7 +20,7 @@ namespace {
 
 constexpr int kRecordVersion = 2;
 
-constexpr size_t kMostParts = 100'000;
+constexpr size_t kMostParts = 100'000, kMostOfRecord = 1'000'000;
 
 Json parts_to_json(const std::vector<std::vector<TimeWindow>>& parts) {
   Json array = Json::array();
@@ -121,14 +122,13 @@ Result<Freeze> freeze_from_json(std::string_view text) {
   if (const auto oldest = json.find("oldest_ns"); oldest != json.end() && !oldest->is_null()) {
     TRY_ASSIGN(freeze.oldest_ns, json_get<int64_t>(json, "oldest_ns"));
   }
-  const auto gaps = json.find("gaps"), clock = json.find("clock"), segments = json.find("segments"),
-             parts = json.find("parts");
-  if (parts == json.end() || gaps == json.end() || clock == json.end() || segments == json.end() ||
+  const auto segments = json.find("segments"), parts = json.find("parts");
+  if (parts == json.end() || !json.contains("gaps") || !json.contains("clock") || segments == json.end() ||
       !segments->is_array())
     return fail(ErrorKind::corrupt, "freeze.json is not whole");
   TRY_ASSIGN(freeze.parts, parts_from_json(*parts));
-  TRY_ASSIGN(freeze.gaps, gaps_from_json(*gaps));
-  TRY_ASSIGN(freeze.clock, clock_from_json(*clock));
+  TRY_ASSIGN(freeze.gaps, gaps_from_json(json, "gaps", kMostOfRecord));
+  TRY_ASSIGN(freeze.clock, clock_from_json(json, "clock", kMostOfRecord));
   for (const Json& segment : *segments) {
     TRY_ASSIGN(const auto file, json_get<std::string>(segment, "file"));
     TRY_ASSIGN(const bool given_up, json_get<bool>(segment, "given_up"));

@@ -1,8 +1,8 @@
 #pragma once
-// freeze.json: what a freeze is made of, so that it means the same after any restart. Version 1:
+// freeze.json: what a freeze is made of, so that it means the same after any restart. Version 2:
 //   {version, id, owner, extra (base64), from_ns, to_ns, created_ns, expires_ns, oldest_ns|null,
-//   gaps, clock,
-//    segments: [{file, given_up, runs: [[offset, bytes, packets, first_ns, last_ns], …]}, …]}
+//    parts: [[[from_ns, to_ns], …], …], gaps, clock,
+//    segments: [{file, given_up, runs: [[offset, bytes, packets, first_ns, last_ns, part], …]}, …]}
 
 #include <cstdint>
 #include <filesystem>

@@ -2,59 +2,17 @@
 
 #include <utility>
 
+#include "lookback/base/coverage_json.hpp"
 #include "lookback/base/json.hpp"
 
 namespace lookback::store {
 
-Json gaps_to_json(const std::vector<Gap>& gaps) {
-  Json array = Json::array();
-  for (const Gap& gap : gaps) {
-    array.push_back({{"start_ns", gap.start_ns},
-                     {"end_ns", gap.end_ns},
-                     {"packets", gap.packets},
-                     {"reason", gap.reason}});
-  }
-  return array;
-}
+namespace {
 
-Result<std::vector<Gap>> gaps_from_json(const Json& array) {
-  if (!array.is_array()) return fail(ErrorKind::corrupt, "gaps are not a list");
-  std::vector<Gap> gaps;
-  for (const Json& item : array) {
-    Gap gap;
-    TRY_ASSIGN(gap.start_ns, json_get<int64_t>(item, "start_ns"));
-    TRY_ASSIGN(gap.end_ns, json_get<int64_t>(item, "end_ns"));
-    TRY_ASSIGN(gap.packets, json_get<uint64_t>(item, "packets"));
-    TRY_ASSIGN(gap.reason, json_get<std::string>(item, "reason"));
-    gaps.push_back(std::move(gap));
-  }
-  return gaps;
-}
+/// No note tells of more.
+constexpr size_t kMostOfNote = 1'000'000;
 
-Json clock_to_json(const std::vector<ClockSample>& clock) {
-  Json array = Json::array();
-  for (const ClockSample& sample : clock) {
-    array.push_back({{"time_ns", sample.time_ns},
-                     {"offset_ns", sample.offset_ns},
-                     {"error_ns", sample.error_ns},
-                     {"step_ns", sample.step_ns}});
-  }
-  return array;
-}
-
-Result<std::vector<ClockSample>> clock_from_json(const Json& array) {
-  if (!array.is_array()) return fail(ErrorKind::corrupt, "clock samples are not a list");
-  std::vector<ClockSample> clock;
-  for (const Json& item : array) {
-    ClockSample sample;
-    TRY_ASSIGN(sample.time_ns, json_get<int64_t>(item, "time_ns"));
-    TRY_ASSIGN(sample.offset_ns, json_get<int64_t>(item, "offset_ns"));
-    TRY_ASSIGN(sample.error_ns, json_get<int64_t>(item, "error_ns"));
-    TRY_ASSIGN(sample.step_ns, json_get<int64_t>(item, "step_ns"));
-    clock.push_back(sample);
-  }
-  return clock;
-}
+}  // namespace
 
 std::string note_to_json(const Note& note) {
   Json json = Json::object();
@@ -91,12 +49,8 @@ Result<Note> note_from_json(std::string_view text) {
       note.interfaces->push_back(std::move(interface));
     }
   }
-  if (const auto gaps = json.find("gaps"); gaps != json.end()) {
-    TRY_ASSIGN(note.gaps, gaps_from_json(*gaps));
-  }
-  if (const auto clock = json.find("clock"); clock != json.end()) {
-    TRY_ASSIGN(note.clock, clock_from_json(*clock));
-  }
+  TRY_ASSIGN(note.gaps, gaps_from_json(json, "gaps", kMostOfNote));
+  TRY_ASSIGN(note.clock, clock_from_json(json, "clock", kMostOfNote));
   if (json.contains("complete_ns")) {
     TRY_ASSIGN(note.complete_ns, json_get<int64_t>(json, "complete_ns"));
   }

@@ -1,7 +1,6 @@
 #pragma once
-// The JSON of note blocks, and of the same things inside freeze.json.
+// The JSON of note blocks.
 
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,10 +24,5 @@ struct Note {
 
 [[nodiscard]] std::string note_to_json(const Note& note);
 [[nodiscard]] Result<Note> note_from_json(std::string_view text);
-
-[[nodiscard]] nlohmann::json gaps_to_json(const std::vector<Gap>& gaps);
-[[nodiscard]] Result<std::vector<Gap>> gaps_from_json(const nlohmann::json& array);
-[[nodiscard]] nlohmann::json clock_to_json(const std::vector<ClockSample>& clock);
-[[nodiscard]] Result<std::vector<ClockSample>> clock_from_json(const nlohmann::json& array);
 
 }  // namespace lookback::store

@@ -16,7 +16,7 @@ SNAPSHOT = {
     "content_bytes": 8192, "packets": 1234567, "tags": {"ticket": "42"}, "networks": ["10.0.0.0/8"], "location": "local",
     "nodes": [{"name": "n1", "status": "complete", "reason": "", "packets": 1234567, "bytes": 8192, "gaps": [],
                "coverage": {"from": "2026-03-01T12:00:00.000000000Z", "to": "2026-03-01T12:05:00.000000000Z"},
-               "clock": [{"offset_ns": 1250000, "error_ns": 80000}], "members_total": 1, "members_done": 1}],
+               "clock": [{"time": "2026-03-01T12:04:59.000000000Z", "offset_ns": 1250000, "error_ns": 80000}], "members_total": 1, "members_done": 1}],
     "progress": {"members_total": 1, "members_done": 1, "bytes_total": 2048, "bytes_done": 2048, "bytes_per_second": 0},
 }
 RUNNING = {**SNAPSHOT, "state": "in_progress", "progress": {"bytes_total": 1 << 30, "bytes_done": 1 << 29},

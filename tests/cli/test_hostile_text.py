@@ -14,10 +14,9 @@ EVIL = "a" + "".join(HIDDEN) + "[2Jz"
 PAGE = "/api/v1/snapshots/s"
 
 HOSTILE = {
-    **SNAPSHOT, "id": EVIL, "reason": EVIL, "from": EVIL, "to": EVIL, "created": EVIL, "tags": {EVIL: EVIL}, "networks": [EVIL],
-    "location": EVIL, "complete": False, "state": EVIL,
-    "nodes": [{"name": EVIL, "status": "partial", "reason": EVIL, "packets": 1, "bytes": 1, "clock": [], "coverage": {"from": EVIL, "to": EVIL},
-               "gaps": [{"start": EVIL, "end": EVIL, "packets": 0, "reason": EVIL}]}],
+    **SNAPSHOT, "id": EVIL, "reason": EVIL, "tags": {EVIL: EVIL}, "networks": [EVIL], "location": EVIL, "complete": False, "state": EVIL,
+    "nodes": [{"name": EVIL, "status": "partial", "reason": EVIL, "packets": 1, "bytes": 1, "clock": [], "version": EVIL,
+               "gaps": [{"start": SNAPSHOT["from"], "end": SNAPSHOT["to"], "packets": 0, "reason": EVIL}]}],
 }
 FLOW = {"start": EVIL, "end": EVIL, "node": EVIL, "interface": EVIL, "protocol": EVIL, "state": EVIL, "packets": 1, "bytes": 1, "retransmits": 0,
         "client": {"ip": EVIL, "port": 1, "process": EVIL, "container": EVIL}, "server": {"ip": EVIL, "port": 2, "process": EVIL, "container": EVIL}}
@@ -56,6 +55,16 @@ def test_no_output_steers_a_terminal(hostile, words):
     done = hostile(*words)
     assert is_clean(done.stdout) and is_clean(done.stderr), done
     assert done.stdout or done.stderr
+
+
+@pytest.mark.parametrize("change", [{"from": EVIL}, {"created": EVIL}, {"nodes": [{"name": EVIL, "coverage": {"from": EVIL, "to": EVIL}}]},
+                                    {"nodes": [{"name": EVIL, "gaps": [{"start": EVIL, "end": EVIL, "reason": EVIL}]}]}], ids=repr)
+def test_times_that_are_none_are_an_error(hostile, hub, change):
+    hub.routes[f"GET {PAGE}"] = Answer({**HOSTILE, **change})
+    for words in (["snapshot", "show", "s"], ["snapshot", "delete", "s", "--yes"]):
+        done = hostile(*words)
+        assert is_clean(done.stdout) and is_clean(done.stderr), done
+    assert hostile("snapshot", "show", "s").returncode == 1
 
 
 def test_the_status_of_a_daemon_is_cleaned_too(hostile, hub):

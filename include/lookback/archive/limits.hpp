@@ -3,10 +3,12 @@
 
 #include <cstddef>
 
+#include "lookback/base/coverage.hpp"
+
 namespace lookback::archive {
 
 inline constexpr size_t kMaxText = 1024;             ///< bytes of a name, version or other short text
-inline constexpr size_t kMaxReason = 4096;           ///< bytes of a reason, or of a tag's value
+using lookback::kMaxReason;                          ///< of a tag's value as well
 inline constexpr size_t kMaxInterfaceName = 65'535;  ///< bytes, as a pcapng option may have
 inline constexpr size_t kMaxInterfaceText = 65'536;  ///< bytes of what a capture file says of an interface or of itself
 inline constexpr size_t kMaxNodeGaps = 100'000, kMaxNodeClock = 100'000, kMaxNodeInterfaces = 65'536,

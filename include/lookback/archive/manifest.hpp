@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lookback/base/coverage.hpp"
 #include "lookback/base/result.hpp"
 #include "lookback/base/time.hpp"
 
@@ -15,18 +16,8 @@ namespace lookback::archive {
 
 inline constexpr int kManifestVersion = 1;
 
-struct Gap {
-  int64_t start_ns = 0, end_ns = 0;  ///< node time
-  uint64_t packets = 0;              ///< 0: not known how many
-  std::string reason;
-  friend bool operator==(const Gap&, const Gap&) = default;
-};
-
-/// offset = node clock − hub clock at node time `time_ns`, known to ± error_ns.
-struct ClockSample {
-  int64_t time_ns = 0, offset_ns = 0, error_ns = 0, step_ns = 0;
-  friend bool operator==(const ClockSample&, const ClockSample&) = default;
-};
+using lookback::ClockSample;
+using lookback::Gap;
 
 struct InterfaceEntry {
   std::string name;

@@ -1,7 +1,7 @@
 #pragma once
 // The daemons' log: one line an event on standard error, "TIME LEVEL message". Thread-safe, never throws.
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string_view>
 

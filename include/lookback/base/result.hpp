@@ -3,7 +3,7 @@
 // HTTP status, its message is one line that says what failed, on what, and where possible what to do next.
 // Broken invariants do not travel this way: they abort (LOOKBACK_CHECK), in release builds too.
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string>
 #include <tl/expected.hpp>

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "lookback/base/clock.hpp"
-#include "lookback/base/gap_reason.hpp"
+#include "lookback/base/coverage.hpp"
 #include "lookback/base/result.hpp"
 #include "lookback/base/time.hpp"
 #include "lookback/packet/packet.hpp"
@@ -65,30 +65,8 @@ struct BlockInfo {
 /// CompactBlock, which cares for itself.
 [[nodiscard]] uint32_t block_reserve(uint32_t block_bytes);
 
-/// An interval in which packets were lost, [start, end).
-struct Gap {
-  int64_t start_ns = 0, end_ns = 0;
-  uint64_t packets = 0;  ///< 0: not known how many
-  std::string reason;    ///< the name of a GapReason
-  /// An empty gap counts as the moment where it starts.
-  [[nodiscard]] bool touches(TimeWindow window) const {
-    return window.overlaps(start_ns, end_ns > start_ns ? end_ns - 1 : start_ns);
-  }
-  /// Whether it tells all that the other one does.
-  [[nodiscard]] bool covers(const Gap& other) const {
-    return start_ns <= other.start_ns && end_ns >= other.end_ns && packets >= other.packets &&
-           reason == other.reason;
-  }
-  friend bool operator==(const Gap&, const Gap&) = default;
-};
-
-/// The node's clock against the hub's: offset = node − hub.
-struct ClockSample {
-  int64_t time_ns = 0;  ///< node time of the measurement
-  int64_t offset_ns = 0;
-  int64_t error_ns = 0;  ///< half the round trip and the drift since
-  int64_t step_ns = 0;   ///< not 0: the node's clock jumped by this much here
-};
+using lookback::ClockSample;
+using lookback::Gap;
 
 struct StoreStatus {
   uint64_t quota_bytes = 0, used_bytes = 0, frozen_bytes = 0;

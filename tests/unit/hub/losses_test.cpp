@@ -15,7 +15,7 @@ using namespace lookback::hub::test;
 
 namespace {
 
-using Gaps = std::vector<archive::Gap>;
+using Gaps = std::vector<Gap>;
 
 const archive::NodeEntry& entry_of(const archive::ArchiveReader& reader, const std::string& name) {
   const auto* entry = reader.manifest().find_node(name);
@@ -104,7 +104,7 @@ TEST_CASE("members that did not come are gaps with their time and number") {
     REQUIRE(node.gaps.size() == last - first + 1);
     for (size_t i = first; i <= last; ++i)
       CHECK(node.gaps[i - first] ==
-            archive::Gap{members.first(i), members.end(i), 100, to_string(reason)});
+            Gap{members.first(i), members.end(i), 100, to_string(reason)});
   };
   only("quota", GapReason::freeze_quota, 1, 1);
   only("broken", GapReason::damaged_member, 2, 2);

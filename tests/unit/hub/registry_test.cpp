@@ -226,7 +226,7 @@ TEST_CASE("a snapshot's record survives its file") {
   SnapshotRecord record;
   record.name = "x";
   record.id = "0123";
-  record.state = "in_progress";
+  record.state = archive::SnapshotState::in_progress;
   record.window = {1'000, 2'000};
   record.created_ns = 3'000;
   record.deadline_ns = 5;
