@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "exporter/tcp_tracker.hpp"
+#include "lookback/archive/member_kind.hpp"
 
 namespace lookback::exporter {
 
@@ -113,7 +114,7 @@ Attribution::Attribution(const Plan& plan, const archive::ArchiveReader& archive
     : plan_(plan) {
   std::unordered_map<std::string_view, std::vector<const archive::MemberEntry*>> members;
   for (const archive::MemberEntry& member : archive.manifest().members) {
-    if (const auto node = node_of_events(member); !node.empty()) members[node].push_back(&member);
+    if (archive::kind_of(member) == archive::MemberKind::os_events) members[member.node].push_back(&member);
   }
   for (const PlannedNode& node : plan.nodes) {
     names_.push_back(node.entry->name);

@@ -4,8 +4,9 @@
 #include <limits>
 #include <set>
 
-#include "lookback/base/gap_reason.hpp"
 #include "exporter/interface_texts.hpp"
+#include "lookback/archive/member_kind.hpp"
+#include "lookback/base/gap_reason.hpp"
 #include "lookback/base/names.hpp"
 #include "lookback/base/text.hpp"
 
@@ -257,7 +258,7 @@ void ImportNodes::mark_partial(const std::string& reason) {
 
 Result<> ImportNodes::write_member(Node& node) {
   const archive::MemberContent member = node.builder->finish();
-  const std::string path = fmt::format("nodes/{}/packets/{:08}.pcapng", node.entry.name, node.members);
+  const std::string path = archive::member_path(archive::MemberKind::packets, node.entry.name, node.members);
   TRY(writer_.append(path, node.entry.name, member));
   ++node.members;
   return {};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "lookback/archive/member_kind.hpp"
 #include "lookback/packet/section_walker.hpp"
 
 namespace lookback::exporter {
@@ -29,9 +30,8 @@ Result<> MemberBounds::check(const archive::FrameEntry& declared,
 }
 
 bool holds_packets(const archive::MemberEntry& member) {
-  const std::string_view name = member.name;
-  return !member.node.empty() && name.ends_with(".pcapng") &&
-         name.starts_with(fmt::format("nodes/{}/packets/", member.node));
+  const auto kind = archive::kind_of(member);
+  return kind && archive::info_of(*kind).has_packets;
 }
 
 archive::ContentVisitor bounds_visitor() {

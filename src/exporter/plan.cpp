@@ -4,6 +4,7 @@
 #include <set>
 
 #include "exporter/coverage.hpp"
+#include "lookback/archive/member_kind.hpp"
 #include "lookback/base/gap_reason.hpp"
 #include "lookback/base/names.hpp"
 #include "lookback/base/text.hpp"
@@ -220,7 +221,7 @@ Result<> choose_processes(const archive::Manifest& manifest, const ExportOptions
   plan.digests = true;
   std::set<std::string_view> with_events;
   for (const archive::MemberEntry& member : manifest.members) {
-    if (const auto node = node_of_events(member); !node.empty()) with_events.insert(node);
+    if (archive::kind_of(member) == archive::MemberKind::os_events) with_events.insert(member.node);
   }
   size_t without = 0;
   for (const PlannedNode& node : plan.nodes) {
@@ -280,16 +281,6 @@ Result<> choose_frames(const archive::Manifest& manifest, const std::string& fil
 }
 
 }  // namespace
-
-std::string_view node_of_events(const archive::MemberEntry& member) {
-  constexpr std::string_view kBefore = "nodes/", kBehind = "/os-events/", kEnding = ".ndjson";
-  std::string_view name = member.name;
-  if (!name.starts_with(kBefore) || !name.ends_with(kEnding)) return {};
-  name.remove_prefix(kBefore.size());
-  const size_t end = name.find('/');
-  if (end == std::string_view::npos || !name.substr(end).starts_with(kBehind)) return {};
-  return name.substr(0, end);
-}
 
 std::string link_type_name(uint16_t link_type) {
   switch (link_type) {

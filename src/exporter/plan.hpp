@@ -130,8 +130,6 @@ struct Plan {
                                      const ExportOptions& options,
                                      const std::atomic<bool>* cancelled = nullptr);
 
-/// The node whose OS events a member holds; empty: it holds none.
-[[nodiscard]] std::string_view node_of_events(const archive::MemberEntry& member);
 /// "Ethernet", "raw IP", "link type 42".
 [[nodiscard]] std::string link_type_name(uint16_t link_type);
 /// "lost 12 packets between T and T: reason", stamps as they are written.

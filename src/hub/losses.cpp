@@ -32,7 +32,7 @@ void join(Gap& gap, const Gap& next) {
 Gap gap_of(const LostMember& lost, const TimeWindow& window, bool counted) {
   const FrozenMember& member = lost.member;
   Gap gap{window.from_ns, window.to_ns, 0, to_string(lost.reason)};
-  if (member.os_events) gap.reason = to_string(GapReason::os_events);
+  if (!archive::info_of(member.kind).has_packets) gap.reason = to_string(GapReason::os_events);
   if (!member.stamps || member.stamps->empty()) return gap;
   const TimeWindow& stamps = *member.stamps;
   const bool inside = stamps.from_ns >= window.from_ns && stamps.to_ns <= window.to_ns;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "lookback/archive/member_kind.hpp"
 #include "lookback/base/file.hpp"
 #include "lookback/base/log.hpp"
 
@@ -67,12 +68,11 @@ Result<std::string> MemberStore::member_name(const NodeRecord& node, uint32_t in
   const std::string& name = node.entry.name;
   const auto it = std::find_if(node.members.begin(), node.members.end(),
                                [&](const FrozenMember& one) { return one.index == index; });
-  if (it == node.members.end() || !it->os_events)
-    return fmt::format("nodes/{}/packets/{:08}.pcapng", name, index);
-  if (member.packets != 0) return fail(ErrorKind::corrupt, "events that are said to be packets");
-  const auto before = std::count_if(node.members.begin(), it,
-                                    [](const FrozenMember& one) { return one.os_events; });
-  return fmt::format("nodes/{}/os-events/{:08}.ndjson", name, before);
+  const archive::MemberKind kind = it == node.members.end() ? archive::MemberKind::packets : it->kind;
+  if (archive::info_of(kind).has_packets) return archive::member_path(kind, name, index);
+  if (member.packets != 0) return fail(ErrorKind::corrupt, "a member of kind {} that is said to have packets", archive::info_of(kind).name);
+  const auto before = std::count_if(node.members.begin(), it, [&](const FrozenMember& one) { return one.kind == kind; });
+  return archive::member_path(kind, name, static_cast<uint64_t>(before));
 }
 
 Result<std::unique_ptr<MemberStore>> MemberStore::open(const std::filesystem::path& folder,

@@ -14,11 +14,10 @@ namespace {
 constexpr size_t kMaxMembers = 1'000'000;
 /// Of a node in our own job.json: so many members, with all that is told of each.
 constexpr size_t kMaxNodeValues = 8 * kMaxMembers;
-constexpr uint32_t kMaxMemberIndex = 99'999'999;  // eight digits in the archive
 
 Json member_to_json(const FrozenMember& member) {
   Json json = {{"index", member.index},
-               {"kind", member.os_events ? "os-events" : "packets"},
+               {"kind", archive::info_of(member.kind).name},
                {"packets", member.packets},
                {"content_bytes", member.content_bytes},
                {"state", member.given_up ? "given_up" : "available"}};
@@ -69,14 +68,14 @@ Result<> add_member(const Json& json, std::vector<FrozenMember>& members) {
     return fail(ErrorKind::corrupt, "a member of state '{}'", state.substr(0, 32));
   member.given_up = state == "given_up";
   TRY_ASSIGN(const std::string kind, json_get_or<std::string>(json, "kind", "packets"));
-  if (kind != "packets" && kind != "os-events")
-    return fail(ErrorKind::corrupt, "a member of kind '{}'", kind.substr(0, 32));
-  member.os_events = kind == "os-events";
+  const auto known = archive::member_kind(kind);
+  if (!known) return fail(ErrorKind::corrupt, "a member of kind '{}'", kind.substr(0, 32));
+  member.kind = *known;
   TRY_ASSIGN(const auto first, json_time_or_none(json, "first"));
   TRY_ASSIGN(const auto last, json_time_or_none(json, "last"));
   if (first && last && *last < INT64_MAX) member.stamps = TimeWindow{*first, *last + 1};
-  if (member.index > kMaxMemberIndex)
-    return fail(ErrorKind::corrupt, "member {} is beyond {}", member.index, kMaxMemberIndex);
+  if (member.index > archive::kMaxMemberIndex)
+    return fail(ErrorKind::corrupt, "member {} is beyond {}", member.index, archive::kMaxMemberIndex);
   if (member.content_bytes > archive::kMaxMemberContent)
     return fail(ErrorKind::corrupt, "member {} has {} bytes, {} are allowed", member.index,
                 member.content_bytes, archive::kMaxMemberContent);

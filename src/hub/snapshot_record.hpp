@@ -10,6 +10,7 @@
 
 #include "lookback/archive/limits.hpp"
 #include "lookback/archive/manifest.hpp"
+#include "lookback/archive/member_kind.hpp"
 #include "lookback/archive/snapshot.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/result.hpp"
@@ -25,7 +26,7 @@ struct FrozenMember {
   uint32_t index = 0;
   uint64_t packets = 0, content_bytes = 0;
   bool given_up = false;
-  bool os_events = false;  ///< of events, not of packets
+  archive::MemberKind kind = archive::MemberKind::packets;
   std::optional<TimeWindow> stamps;  ///< what they lie in, node time; nothing: anywhere in the window
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lookback/archive/member_kind.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/exporter/member_bounds.hpp"
 
@@ -194,7 +195,7 @@ bool NodeTransfer::transfer_member(size_t position, MemberSink& sink, TransferSl
       }
       exporter::MemberBounds bounds;
       archive::FrameVisitor visit;
-      if (!node_.members[position].os_events)
+      if (archive::info_of(node_.members[position].kind).has_packets)
         visit = [&](const archive::FrameEntry& frame, std::span<const std::byte> content) {
           return bounds.check(frame, content);
         };

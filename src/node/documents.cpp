@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "lookback/archive/member_kind.hpp"
 #include "lookback/base/coverage_json.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/json_time.hpp"
@@ -167,6 +168,7 @@ Json freeze_document(const FrozenWindow& window, const std::vector<ExcludedInter
   for (size_t i = 0; i < freeze.runs.size(); ++i) {
     const auto& run = freeze.runs[i];
     members.push_back({{"index", i},
+                       {"kind", archive::info_of(archive::MemberKind::packets).name},
                        {"packets", run.packets},
                        {"content_bytes", content_bound(run)},
                        {"first", time_to_json(run.first_ns)},
@@ -178,7 +180,7 @@ Json freeze_document(const FrozenWindow& window, const std::vector<ExcludedInter
     event_bytes += segment.bytes;
     event_content += event_content_bound(segment);
     members.push_back({{"index", event_member_index(segment)},
-                       {"kind", "os-events"},
+                       {"kind", archive::info_of(archive::MemberKind::os_events).name},
                        {"packets", 0},
                        {"content_bytes", event_content_bound(segment)},
                        {"first", time_to_json(segment.first_ns)},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lookback/archive/member_kind.hpp"
 #include "lookback/base/fd.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/observe/event_segment.hpp"
@@ -9,7 +10,6 @@
 namespace lookback::node {
 namespace {
 
-constexpr uint32_t kEventMembers = 40'000'000;
 constexpr size_t kFrameBytes = 1 << 20;
 /// Lines against records: about three to one by the field names, more where text has to be escaped.
 constexpr uint64_t kMostGrowth = 5;
@@ -51,7 +51,8 @@ class Builder {
 }  // namespace
 
 uint32_t event_member_index(const observe::FrozenSegment& segment) {
-  return kFirstEventMember + static_cast<uint32_t>(segment.sequence % kEventMembers);
+  constexpr auto kKind = archive::MemberKind::os_events;
+  return archive::info_of(kKind).first_index + static_cast<uint32_t>(segment.sequence % archive::most_members(kKind));
 }
 
 uint64_t event_content_bound(const observe::FrozenSegment& segment) {

@@ -12,9 +12,7 @@
 
 namespace lookback::node {
 
-/// Members of events are counted from here, by their segments' sequence numbers; packets' are
-/// below.
-inline constexpr uint32_t kFirstEventMember = 50'000'000;
+/// By its sequence number, so that it stays the same however often a freeze is described.
 [[nodiscard]] uint32_t event_member_index(const observe::FrozenSegment& segment);
 /// The content that it makes as lines, with room to spare.
 [[nodiscard]] uint64_t event_content_bound(const observe::FrozenSegment& segment);

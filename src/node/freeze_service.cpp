@@ -7,6 +7,7 @@
 
 #include "lookback/archive/clock_map.hpp"
 #include "lookback/archive/frame.hpp"
+#include "lookback/archive/member_kind.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/base/names.hpp"
@@ -41,6 +42,10 @@ constexpr uint64_t kMemberOverhead = 3 << 20;
 /// Of a segment of events: its places, and the sockets and processes that live.
 constexpr uint64_t kEventGrowth = 4;
 constexpr size_t kKeptBuilders = 2;
+
+bool is_of_events(size_t index) {
+  return index <= archive::kMaxMemberIndex && archive::kind_of_index(static_cast<uint32_t>(index)) == archive::MemberKind::os_events;
+}
 
 archive::ClockMap clock_map(const std::vector<ClockSample>& known) {
   std::vector<ClockSample> samples;
@@ -332,7 +337,7 @@ Result<uint64_t> FreezeService::member_memory(const std::string& id, size_t inde
     const uint64_t content = content_bound(freeze.runs[index]);
     return kMemberOverhead + content + content / 3;
   }
-  if (parts_.observer != nullptr && index >= kFirstEventMember) {
+  if (parts_.observer != nullptr && is_of_events(index)) {
     for (const auto& segment : parts_.observer->store().frozen(id))
       if (event_member_index(segment) == index) return kMemberOverhead + segment.bytes * kEventGrowth;
     return kMemberOverhead;  // it was given up, or was never there
@@ -342,7 +347,7 @@ Result<uint64_t> FreezeService::member_memory(const std::string& id, size_t inde
 
 Result<std::optional<archive::MemberContent>> FreezeService::any_member(const std::string& id,
                                                                         size_t index) {
-  if (index < kFirstEventMember || parts_.observer == nullptr) return member(id, index);
+  if (!is_of_events(index) || parts_.observer == nullptr) return member(id, index);
   TRY_ASSIGN(const auto freeze, parts_.store->find_freeze(id));
   for (const auto& segment : parts_.observer->store().frozen(id)) {
     if (event_member_index(segment) != index) continue;

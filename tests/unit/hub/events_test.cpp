@@ -72,7 +72,7 @@ TEST_CASE("events that hold packets are left out") {
   const Json done = client.wait("x");
   INFO(done.dump(2));
   CHECK(done.at("complete") == false);
-  CHECK(done.at("nodes").at(0).at("reason").get<std::string>().find("said to be packets") !=
+  CHECK(done.at("nodes").at(0).at("reason").get<std::string>().find("said to have packets") !=
         std::string::npos);
   CHECK(done.at("packets") == 50);
 }

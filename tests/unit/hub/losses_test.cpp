@@ -230,7 +230,7 @@ TEST_CASE("gaps of members: what touches is one, what is told is not told again"
   const auto member = [](int64_t from, int64_t to, uint64_t packets, bool os_events = false) {
     FrozenMember one;
     one.packets = packets;
-    one.os_events = os_events;
+    if (os_events) one.kind = archive::MemberKind::os_events;
     one.stamps = TimeWindow{from, to};
     return one;
   };

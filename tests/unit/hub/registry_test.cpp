@@ -243,7 +243,7 @@ TEST_CASE("a snapshot's record survives its file") {
   node.frozen = true;
   node.covers_window = true;
   node.compressed_bytes = 7;
-  node.members = {{0, 1, 2, false, false, {}}, {5, 6, 7, true, true, TimeWindow{8, 9}}};
+  node.members = {{0, 1, 2, false, archive::MemberKind::packets, {}}, {5, 6, 7, true, archive::MemberKind::os_events, TimeWindow{8, 9}}};
   node.window = {3, 11};
   record.nodes.push_back(node);
   const auto read = SnapshotRecord::from_json(record.to_json());

@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 
+#include "lookback/archive/member_kind.hpp"
 #include "lookback/base/fd.hpp"
 #include "lookback/observe/event_segment.hpp"
 #include "node/event_member.hpp"
@@ -81,6 +82,10 @@ TEST_CASE("a member of a damaged segment says that it is not whole") {
 }
 
 TEST_CASE("indexes of members: those of events are apart from those of packets, in order") {
-  CHECK(event_member_index({1, 0, 0, 0}) == kFirstEventMember + 1);
-  CHECK(event_member_index({39'999'999, 0, 0, 0}) <= 99'999'999);
+  CHECK(event_member_index({1, 0, 0, 0}) == event_member_index({0, 0, 0, 0}) + 1);
+  for (const uint64_t sequence : {uint64_t{0}, uint64_t{49'999'999}, uint64_t{50'000'000}, UINT64_MAX}) {
+    const uint32_t index = event_member_index({sequence, 0, 0, 0});
+    CHECK(index <= archive::kMaxMemberIndex);
+    CHECK(archive::kind_of_index(index) == archive::MemberKind::os_events);
+  }
 }
