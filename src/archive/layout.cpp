@@ -10,11 +10,11 @@ namespace lookback::archive {
 
 namespace {
 
-Result<std::vector<std::byte>> decode_frame_at(int fd, uint64_t offset, const SeekEntry& size, FrameDecoder& decoder) {
+Result<std::vector<std::byte>> decode_frame_at(const ByteSource& source, uint64_t offset, const SeekEntry& size, FrameDecoder& decoder) {
   if (size.content_bytes > kMaxFrameContent || size.compressed_bytes > max_compressed_bytes(size.content_bytes))
     return fail(ErrorKind::corrupt, "a frame of {} bytes for {} bytes content", size.compressed_bytes, size.content_bytes);
   std::vector<std::byte> frame(size.compressed_bytes), content(size.content_bytes);
-  TRY(pread_exact(fd, frame, offset));
+  TRY(source.read_at(frame, offset));
   TRY(decoder.decode(frame, content));
   return content;
 }
@@ -35,9 +35,9 @@ Result<uint64_t> first_entry_of_manifest(const std::vector<SeekEntry>& tail) {
 
 }  // namespace
 
-Result<FoundManifest> find_manifest(int fd, uint64_t file_bytes, const SeekTable& table) {
+Result<FoundManifest> find_manifest(const ByteSource& source, const SeekTable& table) {
   // The tail that can belong to it: header, contents, padding, end.
-  const uint64_t limit = max_manifest_bytes(file_bytes);
+  const uint64_t limit = max_manifest_bytes(source.size());
   const uint64_t window = std::min<uint64_t>(table.size(), limit / kManifestFrame + 4);
   TRY_ASSIGN(const std::vector<SeekEntry> tail, table.read(table.size() - window, static_cast<size_t>(window)));
   TRY_ASSIGN(const uint64_t first, first_entry_of_manifest(tail));
@@ -46,11 +46,11 @@ Result<FoundManifest> find_manifest(int fd, uint64_t file_bytes, const SeekTable
     bytes += tail[i].compressed_bytes;
     content += tail[i].content_bytes;
   }
-  if (bytes > table.offset() || content > limit) return fail(ErrorKind::corrupt, "its manifest is absurdly large");
+  if (bytes > table.offset() || content > limit) return fail(ErrorKind::corrupt, "its manifest is larger than any");
 
   FrameDecoder decoder;
   uint64_t offset = table.offset() - bytes;
-  TRY_ASSIGN(const auto header_bytes, decode_frame_at(fd, offset, tail[first], decoder));
+  TRY_ASSIGN(const auto header_bytes, decode_frame_at(source, offset, tail[first], decoder));
   TRY_ASSIGN(const TarHeader header, parse_tar_header(header_bytes));
   if (header.name != kManifestName) return fail(ErrorKind::corrupt, "its last member is {} and not {}", header.name, kManifestName);
   if (header.size > content) return fail(ErrorKind::corrupt, "its manifest is cut short");
@@ -61,7 +61,7 @@ Result<FoundManifest> find_manifest(int fd, uint64_t file_bytes, const SeekTable
   found.text.reserve(header.size);
   for (size_t i = first + 1; found.text.size() < header.size; ++i) {
     if (i + 1 >= tail.size()) return fail(ErrorKind::corrupt, "its manifest is cut short");
-    auto part = decode_frame_at(fd, offset, tail[i], decoder);
+    auto part = decode_frame_at(source, offset, tail[i], decoder);
     if (!part) return tl::make_unexpected(part.error().in(kManifestName));
     found.text += as_text(*part);
     offset += tail[i].compressed_bytes;

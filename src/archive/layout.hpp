@@ -6,8 +6,8 @@
 #include <string>
 
 #include "archive/seek_table.hpp"
+#include "lookback/archive/byte_source.hpp"
 #include "lookback/archive/manifest.hpp"
-#include "lookback/base/fd.hpp"
 #include "lookback/base/result.hpp"
 
 namespace lookback::archive {
@@ -28,7 +28,7 @@ struct FoundManifest {
   std::string text;
   uint64_t first_frame = 0;  ///< index of its header frame in the seek table
 };
-[[nodiscard]] Result<FoundManifest> find_manifest(int fd, uint64_t file_bytes, const SeekTable& table);
+[[nodiscard]] Result<FoundManifest> find_manifest(const ByteSource& source, const SeekTable& table);
 
 /// What a frame of the file is.
 enum class FrameRole { header, content, padding, end };

@@ -1,7 +1,6 @@
 #include "lookback/archive/reader.hpp"
 
 #include "archive/layout.hpp"
-#include "lookback/archive/archive_file.hpp"
 #include "lookback/base/hash.hpp"
 
 namespace lookback::archive {
@@ -13,19 +12,22 @@ constexpr uint64_t kMaxWholeMember = 256ULL << 20;
 }  // namespace
 
 Result<std::shared_ptr<ArchiveReader>> ArchiveReader::open(const std::filesystem::path& path) {
+  TRY_ASSIGN(auto source, open_file_source(path));
+  return open(std::move(source));
+}
+
+Result<std::shared_ptr<ArchiveReader>> ArchiveReader::open(std::shared_ptr<const ByteSource> source) {
   std::shared_ptr<ArchiveReader> reader(new ArchiveReader);
-  TRY_ASSIGN(reader->fd_, open_archive_file(path));
-  const int fd = reader->fd_.get();
-  TRY_ASSIGN(reader->file_bytes_, file_size(fd));
+  reader->source_ = std::move(source);
   const auto read = [&]() -> Result<> {
-    TRY_ASSIGN(const SeekTable table, SeekTable::open(fd, reader->file_bytes_));
-    TRY_ASSIGN(const FoundManifest found, find_manifest(fd, reader->file_bytes_, table));
+    TRY_ASSIGN(const SeekTable table, SeekTable::open(*reader->source_));
+    TRY_ASSIGN(const FoundManifest found, find_manifest(*reader->source_, table));
     TRY_ASSIGN(reader->manifest_, Manifest::from_json(found.text));
     return walk_layout(table, reader->manifest_, found.first_frame, found.text.size(),
                        [](const PlacedFrame&) -> Result<> { return {}; });
   }();
   if (!read) {
-    Error error = read.error().in(path.string());
+    Error error = read.error().in(reader->source_->name());
     if (error.kind == ErrorKind::corrupt) error.message += "; fetch it again from where it came";
     return tl::make_unexpected(std::move(error));
   }
@@ -40,7 +42,7 @@ Result<> ArchiveReader::read_frame(const MemberEntry& member, size_t index, Fram
   // from_json has bounded both sizes.
   compressed.resize(member.frames[index].compressed_bytes);
   out.resize(member.frames[index].content_bytes);
-  auto read = pread_exact(fd_.get(), compressed, offset);
+  auto read = source_->read_at(compressed, offset);
   if (read) read = decoder.decode(compressed, out);
   if (!read) return tl::make_unexpected(read.error().in(fmt::format("{}, frame {}", member.name, index + 1)));
   return {};

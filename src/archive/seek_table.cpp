@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "lookback/base/fd.hpp"
-
 namespace lookback::archive {
 
 namespace {
@@ -42,13 +40,14 @@ std::vector<std::byte> encode_seek_table(std::span<const FrameSizes> frames) {
   return table;
 }
 
-Result<SeekTable> SeekTable::open(int fd, uint64_t file_bytes) {
+Result<SeekTable> SeekTable::open(const ByteSource& source) {
+  const uint64_t file_bytes = source.size();
   const auto none = [] {
     return fail(ErrorKind::corrupt, "no seek table at its end: it is cut short, or something else than a Lookback archive");
   };
   if (file_bytes < kHeaderBytes + kFooterBytes) return none();
   std::vector<std::byte> footer(kFooterBytes);
-  TRY(pread_exact(fd, footer, file_bytes - kFooterBytes));
+  TRY(source.read_at(footer, file_bytes - kFooterBytes));
   const auto bytes = std::span(footer);
   if (get_u32(bytes.subspan(5)) != kFooterMagic) return none();
   const auto descriptor = std::to_integer<uint8_t>(footer[4]);
@@ -56,7 +55,7 @@ Result<SeekTable> SeekTable::open(int fd, uint64_t file_bytes) {
   if ((descriptor & (kReserved | 0x03)) != 0) return fail(ErrorKind::corrupt, "its seek table is of an unknown kind");
 
   SeekTable table;
-  table.fd_ = fd;
+  table.source_ = &source;
   table.entries_ = get_u32(bytes);
   table.checksums_ = (descriptor & kHasChecksums) != 0;
   const uint64_t length = table.entries_ * (table.checksums_ ? 12 : 8) + kFooterBytes;
@@ -64,7 +63,7 @@ Result<SeekTable> SeekTable::open(int fd, uint64_t file_bytes) {
     return fail(ErrorKind::corrupt, "its seek table is longer than the file");
   table.offset_ = file_bytes - length - kHeaderBytes;
   std::vector<std::byte> header(kHeaderBytes);
-  TRY(pread_exact(fd, header, table.offset_));
+  TRY(source.read_at(header, table.offset_));
   if (get_u32(header) != kTableMagic || get_u32(std::span(header).subspan(4)) != length)
     return fail(ErrorKind::corrupt, "its seek table does not start where its length says");
   return table;
@@ -74,7 +73,7 @@ Result<std::vector<SeekEntry>> SeekTable::read(uint64_t first, size_t count) con
   LOOKBACK_CHECK(first + count <= entries_);
   const size_t entry_bytes = checksums_ ? 12 : 8;
   std::vector<std::byte> bytes(count * entry_bytes);
-  TRY(pread_exact(fd_, bytes, offset_ + kHeaderBytes + first * entry_bytes));
+  TRY(source_->read_at(bytes, offset_ + kHeaderBytes + first * entry_bytes));
   std::vector<SeekEntry> entries(count);
   for (size_t i = 0; i < count; ++i) {
     const auto entry = std::span(bytes).subspan(i * entry_bytes, entry_bytes);

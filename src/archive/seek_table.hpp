@@ -15,6 +15,7 @@
 #include <span>
 #include <vector>
 
+#include "lookback/archive/byte_source.hpp"
 #include "lookback/base/result.hpp"
 
 namespace lookback::archive {
@@ -34,18 +35,18 @@ struct FrameSizes {
 /// The whole skippable frame. At most kMaxSeekEntries frames.
 [[nodiscard]] std::vector<std::byte> encode_seek_table(std::span<const FrameSizes> frames);
 
-/// The table at the end of a file. Reads entries in chunks; the file is not held.
+/// The table at the end of an archive, which outlives it. Reads entries in chunks.
 class SeekTable {
  public:
   /// Checks both magics, the lengths and the reserved bits. Kind corrupt: no such table at the end.
-  [[nodiscard]] static Result<SeekTable> open(int fd, uint64_t file_bytes);
+  [[nodiscard]] static Result<SeekTable> open(const ByteSource& source);
   [[nodiscard]] uint64_t size() const { return entries_; }
   /// Where the table starts: the end of the frames.
   [[nodiscard]] uint64_t offset() const { return offset_; }
   [[nodiscard]] Result<std::vector<SeekEntry>> read(uint64_t first, size_t count) const;
 
  private:
-  int fd_ = -1;
+  const ByteSource* source_ = nullptr;
   uint64_t offset_ = 0, entries_ = 0;
   bool checksums_ = false;
 };

@@ -1,8 +1,6 @@
 #include "lookback/archive/snapshot.hpp"
 
-#include <algorithm>
-#include <array>
-
+#include "lookback/base/enum_names.hpp"
 #include "lookback/base/json_list.hpp"
 #include "lookback/base/json_time.hpp"
 #include "lookback/base/saturating.hpp"
@@ -11,8 +9,8 @@ namespace lookback::archive {
 
 namespace {
 
-/// In the order of the enum.
-constexpr std::array<std::string_view, 6> kStates{"pending", "in_progress", "completed", "failed", "cancelled", "other"};
+constexpr EnumNames<SnapshotState, 6> kStates{{"pending", "in_progress", "completed", "failed", "cancelled", "other"}};
+constexpr EnumNames<Location, 3> kLocations{{"local", "file", "other"}};
 constexpr size_t kMaxNodes = 10'000;
 
 /// null where it is not known.
@@ -55,12 +53,19 @@ Result<std::string> text_from_json(const Json& json) {
 }  // namespace
 
 std::string_view name_of(SnapshotState state) {
-  return kStates.at(static_cast<size_t>(state));
+  return kStates.of(state);
 }
 
 SnapshotState snapshot_state(std::string_view name) {
-  const auto found = std::find(kStates.begin(), kStates.end(), name);
-  return found == kStates.end() ? SnapshotState::other : static_cast<SnapshotState>(found - kStates.begin());
+  return kStates.find(name).value_or(SnapshotState::other);
+}
+
+std::string_view name_of(Location location) {
+  return kLocations.of(location);
+}
+
+Location location_of(std::string_view name) {
+  return kLocations.find(name).value_or(Location::other);
 }
 
 Snapshot snapshot_of(const Manifest& manifest, NodeDetail detail) {
@@ -122,7 +127,7 @@ Json snapshot_facts_to_json(const Snapshot& snapshot) {
           {"packets", snapshot.packets},
           {"tags", snapshot.tags},
           {"networks", snapshot.networks},
-          {"location", snapshot.location},
+          {"location", name_of(snapshot.location)},
           {"progress",
            {{"members_total", progress.members_total},
             {"members_done", progress.members_done},
@@ -175,7 +180,8 @@ Result<Snapshot> snapshot_from_json(const Json& json) {
       TRY_ASSIGN(snapshot.tags[key], text_from_json(value));
     }
   }
-  TRY_ASSIGN(snapshot.location, json_get_or<std::string>(json, "location", ""));
+  TRY_ASSIGN(const std::string location, json_get_or<std::string>(json, "location", ""));
+  snapshot.location = location_of(location);
   TRY_ASSIGN(snapshot.progress, progress_from_json(json));
   TRY_ASSIGN(snapshot.nodes, list_from_json(json, "nodes", kMaxNodes, snapshot_node));
   return snapshot;

@@ -1,12 +1,9 @@
 #include "lookback/archive/verify.hpp"
 
-#include <fcntl.h>
-
 #include <algorithm>
 
 #include "archive/layout.hpp"
 #include "archive/member_entry.hpp"
-#include "lookback/archive/archive_file.hpp"
 #include "lookback/archive/frame.hpp"
 #include "lookback/archive/tar.hpp"
 #include "lookback/base/hash.hpp"
@@ -17,13 +14,13 @@ namespace {
 
 class Verifier {
  public:
-  Verifier(int fd, std::string_view manifest_text, const ContentVisitor& visit)
-      : fd_(fd), manifest_text_(manifest_text), visit_(visit) {}
+  Verifier(const ByteSource& source, std::string_view manifest_text, const ContentVisitor& visit)
+      : source_(source), manifest_text_(manifest_text), visit_(visit) {}
 
   Result<> check(const PlacedFrame& placed) {
     compressed_.resize(placed.size.compressed_bytes);
     content_.resize(placed.size.content_bytes);
-    TRY(pread_exact(fd_, compressed_, placed.archive_offset));
+    TRY(source_.read_at(compressed_, placed.archive_offset));
     TRY(decoder_.decode(compressed_, content_));
     if (placed.size.checksum) {
       uint32_t own = 0;  // the frame's last four bytes, RFC 8878 3.1.1
@@ -71,7 +68,7 @@ class Verifier {
     return {};
   }
 
-  int fd_;
+  const ByteSource& source_;
   std::string_view manifest_text_;
   const ContentVisitor& visit_;
   FrameDecoder decoder_;
@@ -79,14 +76,14 @@ class Verifier {
   std::vector<std::byte> compressed_, content_;
 };
 
-Result<VerifyReport> verify_file(int fd, const std::function<void(uint64_t, uint64_t)>& progress, const std::atomic<bool>* cancelled,
+Result<VerifyReport> verify_source(const ByteSource& source, const std::function<void(uint64_t, uint64_t)>& progress, const std::atomic<bool>* cancelled,
                                  const ContentVisitor& visit) {
   VerifyReport report;
-  TRY_ASSIGN(report.file_bytes, file_size(fd));
-  TRY_ASSIGN(const SeekTable table, SeekTable::open(fd, report.file_bytes));
-  TRY_ASSIGN(const FoundManifest found, find_manifest(fd, report.file_bytes, table));
+  report.file_bytes = source.size();
+  TRY_ASSIGN(const SeekTable table, SeekTable::open(source));
+  TRY_ASSIGN(const FoundManifest found, find_manifest(source, table));
   TRY_ASSIGN(const Manifest manifest, Manifest::from_json(found.text));
-  Verifier verifier(fd, found.text, visit);
+  Verifier verifier(source, found.text, visit);
   const auto check = [&](const PlacedFrame& frame) -> Result<> {
     if (cancelled != nullptr && *cancelled) return fail(ErrorKind::cancelled, "cancelled");
     TRY(verifier.check(frame));
@@ -104,10 +101,15 @@ Result<VerifyReport> verify_file(int fd, const std::function<void(uint64_t, uint
 
 Result<VerifyReport> verify_archive(const std::filesystem::path& path, const std::function<void(uint64_t, uint64_t)>& progress,
                                     const std::atomic<bool>* cancelled, const ContentVisitor& visit) {
-  TRY_ASSIGN(const Fd fd, open_archive_file(path));
-  ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
-  auto report = verify_file(fd.get(), progress, cancelled, visit);
-  if (!report) return tl::make_unexpected(report.error().in(path.string()));
+  TRY_ASSIGN(const auto source, open_file_source(path));
+  return verify_archive(*source, progress, cancelled, visit);
+}
+
+Result<VerifyReport> verify_archive(const ByteSource& source, const std::function<void(uint64_t, uint64_t)>& progress,
+                                    const std::atomic<bool>* cancelled, const ContentVisitor& visit) {
+  source.expect_sequential();
+  auto report = verify_source(source, progress, cancelled, visit);
+  if (!report) return tl::make_unexpected(report.error().in(source.name()));
   return report;
 }
 

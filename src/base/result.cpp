@@ -5,7 +5,16 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "lookback/base/enum_names.hpp"
+
 namespace lookback {
+
+namespace {
+
+constexpr EnumNames<ErrorKind, 10> kKinds{{"failed", "invalid", "not_found", "conflict", "corrupt", "no_space", "unreachable",
+                                           "unavailable", "unauthorized", "cancelled"}};
+
+}  // namespace
 
 Error errno_error(int error_number, std::string_view what) {
   ErrorKind kind = ErrorKind::failed;
@@ -22,18 +31,11 @@ Error errno_error(int error_number, std::string_view what) {
 }
 
 std::string_view to_string(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::failed: return "failed";
-    case ErrorKind::invalid: return "invalid";
-    case ErrorKind::not_found: return "not_found";
-    case ErrorKind::conflict: return "conflict";
-    case ErrorKind::corrupt: return "corrupt";
-    case ErrorKind::no_space: return "no_space";
-    case ErrorKind::unreachable: return "unreachable";
-    case ErrorKind::unauthorized: return "unauthorized";
-    case ErrorKind::cancelled: return "cancelled";
-  }
-  return "failed";
+  return kKinds.of(kind);
+}
+
+std::optional<ErrorKind> error_kind(std::string_view word) {
+  return kKinds.find(word);
 }
 
 void check_failed(const char* condition, const char* file, int line) {

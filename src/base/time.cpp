@@ -176,6 +176,10 @@ std::string format_time(int64_t time_ns) {
   return format_with(time_ns, digits);
 }
 
+std::string format_time_seconds(int64_t time_ns) {
+  return format_time(time_ns / kNsPerSecond * kNsPerSecond);
+}
+
 std::string format_time_ns(int64_t time_ns) { return format_with(time_ns, 9); }
 
 Result<int64_t> parse_rfc3339(std::string_view text) {

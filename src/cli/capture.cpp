@@ -15,6 +15,7 @@
 #include "lookback/base/size.hpp"
 #include "lookback/http/own_host.hpp"
 #include "lookback/http/roles.hpp"
+#include "lookback/http/url.hpp"
 #include "lookback/node/capture_daemon.hpp"
 
 namespace lookback::cli {
@@ -61,13 +62,14 @@ Result<int> show_status(const Options& options) {
 Result<std::string> token_of(const Options& options) {
   const DaemonSettings& daemon = options.daemon;
   TRY_ASSIGN(const TokenFile given, given_token(daemon.token_file, daemon.token_file_origin));
-  const auto host = http::url_host(options.hub);
+  const auto hub = http::parse_url(options.hub, "hub");
+  const auto host = hub ? http::authority_host(hub->host) : std::nullopt;
   if (given.token.empty() && !options.hub.empty() && host && !http::is_own_host(*host))
     return fail(ErrorKind::invalid,
                 "the hub {} is on another machine: make this node's token there (lookback token create --role node --node NAME), copy it here, and give it "
                 "with --token-file",
                 options.hub);
-  if (http::role_of(given.token) == http::TokenRole::client)
+  if (http::role_of(given.token) == http::Role::client)
     return fail(ErrorKind::invalid, "this is a token of clients, and a node needs its own: lookback token create --role node --node NAME, beside the hub");
   TRY_ASSIGN(DaemonToken token, daemon_token(daemon.token_file, daemon.token_file_origin, daemon.data_dir));
   return std::move(token.token);

@@ -20,6 +20,7 @@ namespace lookback::cli {
 [[nodiscard]] Command snapshot_delete_command();
 [[nodiscard]] Command snapshot_verify_command();
 [[nodiscard]] Command snapshot_import_command();
+[[nodiscard]] Command jobs_command();
 [[nodiscard]] Command token_command();
 /// Prints completion scripts for the tree that `root` returns.
 [[nodiscard]] Command completion_command();

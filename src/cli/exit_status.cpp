@@ -30,6 +30,7 @@ int exit_status(const Error& error) {
     case ErrorKind::unreachable:
       return kExitUnreachable;
     case ErrorKind::failed:
+    case ErrorKind::unavailable:
     case ErrorKind::conflict:
     case ErrorKind::corrupt:
     case ErrorKind::no_space:

@@ -8,6 +8,7 @@
 #include "cli/token.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/names.hpp"
+#include "lookback/http/url.hpp"
 
 namespace lookback::cli {
 
@@ -16,41 +17,10 @@ namespace {
 /// More is nothing that a hub has, and no hub may fill a client's memory.
 constexpr size_t kMostListed = 100'000;
 
-/// The error in a problem document (RFC 9457), or one made from the status alone.
-Error problem(const http::ClientResponse& response) {
-  ErrorKind kind = ErrorKind::failed;
-  switch (response.status) {
-    case 400:
-    case 413:
-    case 415:
-    case 421:
-      kind = ErrorKind::invalid;
-      break;
-    case 401:
-    case 403:
-      kind = ErrorKind::unauthorized;
-      break;
-    case 404:
-    case 410:
-      kind = ErrorKind::not_found;
-      break;
-    case 409:
-      kind = ErrorKind::conflict;
-      break;
-    case 422:
-      kind = ErrorKind::corrupt;
-      break;
-    case 507:
-      kind = ErrorKind::no_space;
-      break;
-    default:
-      break;
-  }
-  std::string message = fmt::format("HTTP status {}", response.status);
-  if (const auto document = parse_json(response.body, "problem"); document) {
-    message = json_get_or<std::string>(*document, "detail", message).value_or(message);
-  }
-  return {kind, message};
+Result<std::string> token_for(const HubSettings& settings, const std::string& url) {
+  TRY_ASSIGN(TokenFile token, given_token(settings.token_file, settings.token_file_origin));
+  if (!token.warning.empty()) report_note(token.warning);
+  return token.token.empty() ? machine_token_for(url) : std::move(token.token);
 }
 
 }  // namespace
@@ -71,20 +41,23 @@ void add_hub_options(Command& command, HubSettings& settings) {
 }
 
 Result<HubClient> HubClient::create(const HubSettings& settings, Options options) {
+  TRY(http::parse_url(settings.url, options.who));
   std::string url = settings.url;
   while (url.ends_with('/')) url.pop_back();
-  if (!url.starts_with("http://") && !url.starts_with("https://")) {
-    return fail(ErrorKind::invalid, "'{}' is no URL of a {}: write it like http://127.0.0.1:7400",
-                settings.url, options.who);
-  }
   http::ClientOptions client_options;
   client_options.base_url = url;
+  client_options.proxy = http::Proxy::environment;
   client_options.ca_file = settings.ca_file;
   client_options.total_timeout_ms = options.total_timeout_ms;
   client_options.stall_timeout_ms = options.stall_timeout_ms;
-  TRY_ASSIGN(TokenFile token, given_token(settings.token_file, settings.token_file_origin));
-  if (!token.warning.empty()) report_note(token.warning);
-  client_options.token = token.token.empty() ? machine_token_for(url) : std::move(token.token);
+  TRY_ASSIGN(std::string token, token_for(settings, url));
+  // A command that waits for long may outlive a token that is replaced.
+  client_options.token_source = [settings, url, token](bool refused) mutable -> Result<std::string> {
+    if (refused) {
+      TRY_ASSIGN(token, token_for(settings, url));
+    }
+    return token;
+  };
   TRY_ASSIGN(http::Client client, http::Client::create(std::move(client_options)));
   return HubClient(std::move(client), std::move(url), std::move(options));
 }
@@ -106,7 +79,7 @@ Result<http::ClientResponse> HubClient::exchange(const std::string& method, cons
                                                  const std::string& body) {
   auto response = client_.request(method, path, body);
   if (!response) return tl::make_unexpected(explain(response.error()));
-  if (response->status >= 400) return tl::make_unexpected(explain(problem(*response)));
+  if (response->status >= 400) return tl::make_unexpected(explain(http::Client::error_of(*response, url_ + path)));
   return response;
 }
 

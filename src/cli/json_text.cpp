@@ -44,7 +44,7 @@ std::string time_of(const Json& object, std::string_view key) {
   const std::string text = text_of(object, key);
   const auto time = parse_rfc3339(text);
   if (!time) return text.empty() ? "-" : printable(text);
-  return format_time(*time / kNsPerSecond * kNsPerSecond);
+  return format_time_seconds(*time);
 }
 
 std::string grouped(uint64_t number) {

@@ -26,6 +26,7 @@ Command root_command() {
   root.subcommands.push_back(standalone_command());
   root.subcommands.push_back(nodes_command());
   root.subcommands.push_back(snapshot_command());
+  root.subcommands.push_back(jobs_command());
   root.subcommands.push_back(token_command());
   root.subcommands.push_back(completion_command());
   root.examples = {

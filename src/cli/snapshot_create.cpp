@@ -113,7 +113,7 @@ Result<Told> wait_for_end(HubClient& hub, Told told, const Interrupt& interrupt)
       answered = std::chrono::steady_clock::now();
     } else if (answer.error().kind == ErrorKind::not_found) {
       return fail(ErrorKind::failed, "snapshot {} was cancelled or deleted by somebody else", name);
-    } else if (answer.error().kind != ErrorKind::unreachable ||
+    } else if (!may_pass(answer.error().kind) ||
                std::chrono::steady_clock::now() - answered > kHubPatience) {
       return tl::make_unexpected(answer.error());
     }

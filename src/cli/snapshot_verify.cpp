@@ -12,6 +12,7 @@
 #include "lookback/archive/archive.hpp"
 #include "lookback/base/size.hpp"
 #include "lookback/exporter/member_bounds.hpp"
+#include "lookback/hub/job.hpp"
 
 namespace lookback::cli {
 
@@ -52,36 +53,35 @@ Result<int> verify_file(const Options& options) {
                         {"file_bytes", report->file_bytes}});
 }
 
+Result<int> outcome(const Options& options, const hub::Job& job) {
+  if (job.state == hub::JobState::cancelled)
+    return fail(ErrorKind::cancelled, "job {}, which verified snapshot {}, was cancelled", job.id, options.snapshot);
+  if (job.error)
+    return fail(job.error->kind, "snapshot {} is damaged or cannot be read: {}", options.snapshot, job.error->message);
+  TRY_ASSIGN(const Json result, parse_json(job.result, "the job's result"));
+  return show(options, result);
+}
+
 Result<int> verify_on_hub(const Options& options) {
   TRY_ASSIGN(const std::string path, snapshot_path(options.snapshot, "/verify"));
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
   TRY_ASSIGN(const Json started, hub.post(path, Json::object()));
-  TRY_ASSIGN(const std::string id, json_get<std::string>(started, "job"));
-  const std::string job_path = "/api/v1/jobs/" + http::url_encode(id);
+  TRY_ASSIGN(hub::Job job, hub::job_from_json(started));
+  const std::string job_path = "/api/v1/jobs/" + http::url_encode(job.id);
 
   const Interrupt interrupt;
   Progress progress;
   for (int pause_ms = 20;; pause_ms = std::min(pause_ms * 2, 250)) {
-    TRY_ASSIGN(const Json job, hub.get(job_path));
-    const std::string state = text_of(job, "state");
-    if (state == "done") {
+    TRY_ASSIGN(const Json answer, hub.get(job_path));
+    TRY_ASSIGN(job, hub::job_from_json(answer));
+    if (is_over(job.state)) {
       progress.clear();
-      return show(options, member_of(job, "result"));
+      return outcome(options, job);
     }
-    if (state == "failed") {
-      progress.clear();
-      const Json& error = member_of(job, "error");
-      const std::string message =
-          error.is_object() ? text_of(error, "message") : text_of(job, "error");
-      return fail(ErrorKind::corrupt, "snapshot {} is damaged or cannot be read: {}",
-                  options.snapshot, message);
-    }
-    const Json& state_of_work = member_of(job, "progress");
-    progress.update(static_cast<uint64_t>(number_of(state_of_work, "done")),
-                    static_cast<uint64_t>(number_of(state_of_work, "total")));
+    progress.update(job.done, job.total, job.state == hub::JobState::pending ? "waits for other jobs" : "");
     if (!interrupt.sleep_ms(pause_ms)) {
       progress.clear();
-      report_note(fmt::format("detached; the hub goes on verifying {}", options.snapshot));
+      report_note(fmt::format("detached; the hub goes on verifying {}: see lookback jobs show {}", options.snapshot, job.id));
       return interrupt.exit_status();
     }
   }

@@ -40,10 +40,6 @@ std::string node_clock(const archive::NodeEntry& node) {
   return node.clock.empty() ? "-" : clock_text(node.clock.back().offset_ns, node.clock.back().error_ns);
 }
 
-std::string to_seconds(int64_t time_ns) {
-  return format_time(time_ns / kNsPerSecond * kNsPerSecond);
-}
-
 std::string fact(std::string_view name, std::string_view value) {
   return fmt::format("{:<10} {}\n", name, printable(value));
 }
@@ -69,7 +65,7 @@ std::string facts_page(const archive::Snapshot& snapshot, const TableStyle& styl
   page += fact("Size", fmt::format("{} of {} content", format_size(snapshot.size_bytes), format_size(snapshot.content_bytes)));
   if (!snapshot.networks.empty()) page += fact("Addresses", fmt::format("{}, and what cannot be looked into", fmt::join(snapshot.networks, ", ")));
   for (const auto& [key, value] : snapshot.tags) page += fact("Tag", key + "=" + value);
-  return page + fact("Location", snapshot.location);
+  return page + fact("Location", name_of(snapshot.location));
 }
 
 std::string nodes_table(const archive::Snapshot& snapshot, const TableStyle& style) {
@@ -97,13 +93,13 @@ bool means_file(const std::string& argument) {
 }
 
 std::string window_in_seconds(const TimeWindow& window) {
-  return window.empty() ? "-" : to_seconds(window.from_ns) + " to " + to_seconds(window.to_ns);
+  return window.empty() ? "-" : format_time_seconds(window.from_ns) + " to " + format_time_seconds(window.to_ns);
 }
 
 archive::Snapshot snapshot_of_file(const archive::Manifest& manifest, uint64_t file_bytes) {
   archive::Snapshot snapshot = archive::snapshot_of(manifest, archive::NodeDetail::full);
   snapshot.size_bytes = file_bytes;
-  snapshot.location = "file";
+  snapshot.location = archive::Location::file;
   return snapshot;
 }
 
@@ -124,12 +120,12 @@ std::string snapshots_table(const std::vector<archive::Snapshot>& snapshots) {
     const bool window_known = !one.window.empty();
     table.add({{one.name, Colour::bold},
                one.size_bytes != 0 ? format_size(one.size_bytes) : "-",
-               window_known ? to_seconds(one.window.from_ns) : "-",
-               window_known ? to_seconds(one.window.to_ns) : "-",
+               window_known ? format_time_seconds(one.window.from_ns) : "-",
+               window_known ? format_time_seconds(one.window.to_ns) : "-",
                {status, status_colour(status)},
-               one.created_ns == 0 ? "-" : to_seconds(one.created_ns),
+               one.created_ns == 0 ? "-" : format_time_seconds(one.created_ns),
                std::to_string(one.nodes.size()),
-               one.location});
+               std::string(name_of(one.location))});
   }
   return table.render(TableStyle::of(STDOUT_FILENO));
 }

@@ -15,6 +15,7 @@
 #include "lookback/base/log.hpp"
 #include "lookback/http/own_host.hpp"
 #include "lookback/http/roles.hpp"
+#include "lookback/http/url.hpp"
 
 namespace lookback::cli {
 
@@ -58,18 +59,6 @@ Result<std::string> machine_token() {
   if (file) return file->token;
   if (file.error().kind != ErrorKind::not_found) return tl::make_unexpected(file.error());
   return make_token_file(path, random_hex(kTokenBytes));
-}
-
-std::optional<uint16_t> port_of(const std::string& url) {
-  const size_t start = url.find("://");
-  if (start == std::string::npos) return std::nullopt;
-  const std::string authority = url.substr(start + 3, url.find_first_of("/?#", start + 3) - start - 3);
-  const size_t colon = authority.rfind(':');
-  if (colon == std::string::npos || authority.ends_with(']')) return url.starts_with("https") ? 443 : 80;
-  uint16_t port = 0;
-  if (std::from_chars(authority.data() + colon + 1, authority.data() + authority.size(), port).ec != std::errc())
-    return std::nullopt;
-  return port;
 }
 
 /// Whether a process of a user besides root and this one listens on the port: the kernel tells the owners of sockets
@@ -120,10 +109,10 @@ Result<TokenFile> given_token(const std::string& token_file, Origin origin) {
 }
 
 Result<> check_hub_token(const std::string& token) {
-  const http::TokenRole role = http::role_of(token);
-  if (role == http::TokenRole::hub) return {};
+  const http::Role role = http::role_of(token);
+  if (role == http::Role::admin) return {};
   return fail(ErrorKind::invalid, "this is the token of a {}, but the hub's own is needed (lookback token create --help)",
-              role == http::TokenRole::node ? "node" : "client");
+              role == http::Role::node ? "node" : "client");
 }
 
 fs::path machine_token_file() {
@@ -137,9 +126,9 @@ fs::path machine_token_file() {
 }
 
 std::string machine_token_for(const std::string& url) {
-  const auto host = http::url_host(url);
-  const auto port = port_of(url);
-  if (!host || !port || !http::is_own_host(*host) || stranger_listens(*port)) return {};
+  const auto daemon = http::parse_url(url, "daemon");
+  const auto host = daemon ? http::authority_host(daemon->host) : std::nullopt;
+  if (!host || !http::is_own_host(*host) || stranger_listens(daemon->port)) return {};
   const fs::path path = machine_token_file();
   if (path.empty()) return {};
   auto file = read_token_file(path);

@@ -12,6 +12,9 @@
 #include "lookback/base/fd.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/version.hpp"
+#include "lookback/http/own_host.hpp"
+#include "lookback/http/status.hpp"
+#include "lookback/http/url.hpp"
 
 namespace lookback::http {
 
@@ -69,36 +72,10 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-ErrorKind kind_of_status(int status) {
-  switch (status) {
-    case 400:
-    case 405:
-    case 413:
-    case 414:
-    case 415:
-    case 416:
-    case 421:
-      return ErrorKind::invalid;
-    case 401:
-    case 403:
-      return ErrorKind::unauthorized;
-    case 404:
-    case 410:
-      return ErrorKind::not_found;
-    case 409:
-      return ErrorKind::conflict;
-    case 422:
-      return ErrorKind::corrupt;
-    case 408:
-    case 502:
-    case 503:
-    case 504:
-      return ErrorKind::unreachable;
-    case 507:
-      return ErrorKind::no_space;
-    default:
-      return ErrorKind::failed;
-  }
+/// Anything else in a header could begin another.
+Result<> check_token(const std::string& token) {
+  if (std::all_of(token.begin(), token.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; })) return {};
+  return fail(ErrorKind::invalid, "the token holds blanks or control characters");
 }
 
 /// One exchange: what the callbacks of libcurl need.
@@ -110,6 +87,7 @@ struct Exchange {
   std::vector<std::byte>* out = nullptr;
   std::string_view body;
   uint64_t body_limit = 0;
+  const RequestExtras* extras = nullptr;
   std::optional<Error> error;  // our own side's
   bool moved = true;           // a byte came or went since the last look
   uint64_t bytes = 0;          // of bodies, both ways
@@ -200,6 +178,7 @@ struct Client::Impl {
   std::unique_ptr<CURL, EasyDeleter> easy;
   char error_text[CURL_ERROR_SIZE] = {};
   bool refused = false;
+  bool is_own_machine = false;  // what the base URL names
 
   [[nodiscard]] Error curl_error(CURLcode code, const std::string& url) const {
     const std::string_view detail = error_text[0] != 0 ? error_text : curl_easy_strerror(code);
@@ -215,7 +194,7 @@ struct Client::Impl {
                             options.ca_file.empty() ? system_ca_file() : options.ca_file, detail)};
       case CURLE_URL_MALFORMAT:
       case CURLE_UNSUPPORTED_PROTOCOL:
-        return {ErrorKind::invalid, fmt::format("'{}' is no URL to use: {}", url, detail)};
+        return {ErrorKind::invalid, fmt::format("'{}' is not a URL to use: {}", url, detail)};
       case CURLE_OUT_OF_MEMORY:
         return {ErrorKind::failed, fmt::format("{}: {}", url, detail)};
       default:
@@ -291,26 +270,67 @@ struct Client::Impl {
     return {};
   }
 
+  /// The Authorization header of a request; empty: none.
+  [[nodiscard]] Result<std::string> authorization(const Exchange& exchange, bool refused_before) const {
+    if (exchange.extras != nullptr && exchange.extras->authorization) return *exchange.extras->authorization;
+    std::string token = options.token;
+    if (options.token_source) {
+      TRY_ASSIGN(token, options.token_source(refused_before));
+    }
+    TRY(check_token(token));
+    return token.empty() ? std::string() : "Bearer " + token;
+  }
+
   [[nodiscard]] Result<ClientResponse> run(const std::string& method, const std::string& path,
                                            Exchange& exchange, const std::atomic<bool>* cancelled) {
+    TRY_ASSIGN(const std::string credentials, authorization(exchange, false));
+    TRY(run_once(method, path, exchange, credentials, cancelled));
+    const bool has_own = exchange.extras != nullptr && exchange.extras->authorization;
+    if (exchange.response.status != 401 || !options.token_source || has_own || exchange.source != nullptr)
+      return std::move(exchange.response);
+    TRY_ASSIGN(const std::string renewed, authorization(exchange, true));
+    if (renewed == credentials) return std::move(exchange.response);
+    exchange.response = {};
+    TRY(run_once(method, path, exchange, renewed, cancelled));
+    return std::move(exchange.response);
+  }
+
+  [[nodiscard]] std::unique_ptr<curl_slist, ListDeleter> headers_of(const std::string& method, const Exchange& exchange,
+                                                                    const std::string& credentials) const {
+    const bool uploads = exchange.source != nullptr;
+    std::vector<std::pair<std::string, std::string>> all;
+    if (!credentials.empty()) all.emplace_back("Authorization", credentials);
+    if (has_body(method, exchange)) all.emplace_back("Content-Type", uploads ? "application/octet-stream" : "application/json");
+    if (exchange.extras != nullptr) {
+      for (const auto& header : exchange.extras->headers) {
+        std::erase_if(all, [&](const auto& own) { return curl_strequal(own.first.c_str(), header.first.c_str()) != 0; });
+        all.push_back(header);
+      }
+    }
+    std::unique_ptr<curl_slist, ListDeleter> list;
+    const auto add = [&](const std::string& line) {
+      curl_slist* longer = curl_slist_append(list.get(), line.c_str());
+      LOOKBACK_CHECK(longer != nullptr);
+      (void)list.release();
+      list.reset(longer);
+    };
+    for (const auto& [name, value] : all) add(name + (value.empty() ? ";" : ": " + value));
+    if (!uploads) add("Expect:");
+    return list;
+  }
+
+  [[nodiscard]] static bool has_body(const std::string& method, const Exchange& exchange) {
+    return exchange.source != nullptr || !exchange.body.empty() || method == "POST" || method == "PUT";
+  }
+
+  [[nodiscard]] Result<> run_once(const std::string& method, const std::string& path, Exchange& exchange,
+                                  const std::string& credentials, const std::atomic<bool>* cancelled) {
     CURL* handle = easy.get();
     exchange.handle = handle;
     curl_easy_reset(handle);  // keeps connections, forgets options
     const std::string url = options.base_url + path;
-    std::unique_ptr<curl_slist, ListDeleter> headers;
-    const auto add_header = [&](const std::string& line) {
-      curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
-      LOOKBACK_CHECK(longer != nullptr);
-      (void)headers.release();
-      headers.reset(longer);
-    };
-    if (!options.token.empty()) add_header("Authorization: Bearer " + options.token);
+    const auto headers = headers_of(method, exchange, credentials);
     const bool uploads = exchange.source != nullptr;
-    const bool has_body = uploads || !exchange.body.empty() || method == "POST" || method == "PUT";
-    if (has_body)
-      add_header(uploads ? "Content-Type: application/octet-stream"
-                         : "Content-Type: application/json");
-    if (!uploads) add_header("Expect:");
 
     std::unique_ptr<curl_slist, ListDeleter> connect_to;
     if (!options.connect_address.empty()) {
@@ -327,8 +347,7 @@ struct Client::Impl {
     curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, error_text);
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
-    // The roles talk to each other directly; a proxy of the environment would get the token.
-    curl_easy_setopt(handle, CURLOPT_PROXY, "");
+    if (options.proxy == Proxy::none || is_own_machine) curl_easy_setopt(handle, CURLOPT_PROXY, "");
     curl_easy_setopt(handle, CURLOPT_USERAGENT, ("lookback/" + std::string(version())).c_str());
     curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
     curl_easy_setopt(handle, CURLOPT_TCP_NODELAY, 1L);
@@ -347,7 +366,7 @@ struct Client::Impl {
       curl_easy_setopt(handle, CURLOPT_UPLOAD, 1L);
       curl_easy_setopt(handle, CURLOPT_READFUNCTION, &Exchange::on_read);
       curl_easy_setopt(handle, CURLOPT_READDATA, &exchange);
-    } else if (has_body) {
+    } else if (has_body(method, exchange)) {
       curl_easy_setopt(handle, CURLOPT_POST, 1L);
       curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE,
                        static_cast<curl_off_t>(exchange.body.size()));
@@ -356,8 +375,7 @@ struct Client::Impl {
       curl_easy_setopt(handle, CURLOPT_NOBODY, 1L);
     }
     if (method != "HEAD") curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, method.c_str());
-    TRY(perform(exchange, url, cancelled));
-    return std::move(exchange.response);
+    return perform(exchange, url, cancelled);
   }
 };
 
@@ -370,14 +388,12 @@ Result<Client> Client::create(ClientOptions options) {
   static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (global != CURLE_OK)
     return fail(ErrorKind::failed, "cannot set up libcurl: {}", curl_easy_strerror(global));
-  while (options.base_url.ends_with('/')) options.base_url.pop_back();
-  if (!options.base_url.starts_with("http://") && !options.base_url.starts_with("https://"))
-    return fail(ErrorKind::invalid, "'{}' is no URL: give one such as http://127.0.0.1:7400",
-                options.base_url);
-  if (std::any_of(options.token.begin(), options.token.end(),
-                  [](unsigned char c) { return c <= 0x20 || c >= 0x7f; }))
-    return fail(ErrorKind::invalid, "the token holds blanks or control characters");
+  TRY_ASSIGN(const Url url, parse_url(options.base_url, "daemon"));
+  options.base_url = url.base();
+  TRY(check_token(options.token));
   Client client;
+  const auto host = authority_host(url.host);
+  client.impl_->is_own_machine = host && is_own_host(*host);
   client.impl_->options = std::move(options);
   client.impl_->multi.reset(curl_multi_init());
   client.impl_->easy.reset(curl_easy_init());
@@ -394,8 +410,10 @@ bool Client::was_refused() const {
 }
 
 Result<ClientResponse> Client::request(const std::string& method, const std::string& path,
-                                       const std::string& body, uint64_t body_limit) {
+                                       const std::string& body, uint64_t body_limit,
+                                       const RequestExtras& extras) {
   Exchange exchange;
+  exchange.extras = &extras;
   exchange.body = body;
   exchange.body_limit = body_limit;
   return impl_->run(method, path, exchange, nullptr);
@@ -404,9 +422,11 @@ Result<ClientResponse> Client::request(const std::string& method, const std::str
 Result<ClientResponse> Client::fetch(const std::string& method, const std::string& path,
                                      const std::string& body, uint64_t body_limit,
                                      std::vector<std::byte>& out,
-                                     const std::atomic<bool>* cancelled) {
+                                     const std::atomic<bool>* cancelled,
+                                     const RequestExtras& extras) {
   out.clear();
   Exchange exchange;
+  exchange.extras = &extras;
   exchange.body = body;
   exchange.body_limit = body_limit;
   exchange.out = &out;
@@ -439,8 +459,9 @@ Result<std::string> Client::send(const std::string& method, const std::string& p
 
 Result<ClientResponse> Client::download(
     const std::string& path, const std::function<Result<>(std::span<const std::byte>)>& sink,
-    const std::atomic<bool>* cancelled) {
+    const std::atomic<bool>* cancelled, const RequestExtras& extras) {
   Exchange exchange;
+  exchange.extras = &extras;
   exchange.sink = &sink;
   TRY_ASSIGN(ClientResponse response, impl_->run("GET", path, exchange, cancelled));
   if (response.status >= 400)
@@ -451,8 +472,9 @@ Result<ClientResponse> Client::download(
 Result<std::string> Client::upload(
     const std::string& method, const std::string& path,
     const std::function<Result<size_t>(std::span<std::byte>)>& source,
-    const std::atomic<bool>* cancelled) {
+    const std::atomic<bool>* cancelled, const RequestExtras& extras) {
   Exchange exchange;
+  exchange.extras = &extras;
   exchange.source = &source;
   exchange.body_limit = kMaxProblemBytes * 64;
   TRY_ASSIGN(ClientResponse response, impl_->run(method, path, exchange, cancelled));

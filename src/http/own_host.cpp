@@ -90,15 +90,6 @@ std::optional<std::string> authority_host(std::string_view authority) {
   return host;
 }
 
-std::optional<std::string> url_host(std::string_view url) {
-  for (const std::string_view scheme : {"http://", "https://"}) {
-    if (!url.starts_with(scheme)) continue;
-    url.remove_prefix(scheme.size());
-    return authority_host(url.substr(0, url.find_first_of("/?#")));
-  }
-  return std::nullopt;
-}
-
 bool is_ip_literal(std::string_view host) { return literal(host).has_value(); }
 
 bool is_loopback_host(std::string_view host) {

@@ -88,10 +88,10 @@ std::optional<Refusal> RequestGuard::check(const RequestHead& head, std::string_
   return std::nullopt;
 }
 
-std::optional<Refusal> RequestGuard::check_type(const RequestHead& head, const RouteOptions& route) {
-  if (!head.has_body || route.body_types.empty()) return std::nullopt;
+std::optional<Refusal> RequestGuard::check_type(const RequestHead& head, const BodyRule& rule) {
+  if (!head.has_body || rule.body_types.empty()) return std::nullopt;
   const std::string type = media_type(header(head, "content-type"));
-  const auto& types = route.body_types;
+  const auto& types = rule.body_types;
   if (std::find(types.begin(), types.end(), type) != types.end()) return std::nullopt;
   std::string wanted;
   for (const std::string& one : types) wanted += (wanted.empty() ? "" : " or ") + one;

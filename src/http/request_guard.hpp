@@ -26,7 +26,7 @@ class RequestGuard {
   /// origin. `local_address`: where the connection came in.
   [[nodiscard]] std::optional<Refusal> check(const RequestHead& head, std::string_view local_address) const;
   /// 415 for a body of another type than the route takes.
-  [[nodiscard]] static std::optional<Refusal> check_type(const RequestHead& head, const RouteOptions& route);
+  [[nodiscard]] static std::optional<Refusal> check_type(const RequestHead& head, const BodyRule& rule);
 
  private:
   [[nodiscard]] bool is_known(const std::string& host, std::string_view local_address) const;

@@ -3,34 +3,12 @@
 #include "lookback/base/clock.hpp"
 #include "lookback/base/json.hpp"
 #include "lookback/base/time.hpp"
+#include "lookback/http/status.hpp"
 #include "response_head.hpp"
 
 namespace lookback::http {
 
 namespace {
-
-int status_of(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::invalid:
-      return 400;
-    case ErrorKind::unauthorized:
-      return 401;
-    case ErrorKind::not_found:
-      return 404;
-    case ErrorKind::conflict:
-      return 409;
-    case ErrorKind::corrupt:
-      return 422;
-    case ErrorKind::no_space:
-      return 507;
-    case ErrorKind::unreachable:
-      return 502;
-    case ErrorKind::failed:
-    case ErrorKind::cancelled:
-      return 500;
-  }
-  return 500;
-}
 
 /// IMF-fixdate (RFC 9110 section 5.6.7), whatever the locale.
 std::string http_date(int64_t now_ns) {
@@ -46,12 +24,15 @@ std::string http_date(int64_t now_ns) {
 
 /// Captured data is for programs: a browser must neither guess a type, nor keep it, nor show it in a
 /// page of somebody else's.
-constexpr std::string_view kGuardHeaders =
-    "X-Content-Type-Options: nosniff\r\n"
-    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'; sandbox\r\n"
-    "Cross-Origin-Resource-Policy: same-origin\r\n"
-    "X-Frame-Options: DENY\r\n"
-    "Referrer-Policy: no-referrer\r\n";
+/// A response that sets one of these itself has its own.
+constexpr std::pair<const char*, std::string_view> kGuardHeaders[] = {
+    {"X-Content-Type-Options", "nosniff"},
+    {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"},
+    {"Cross-Origin-Resource-Policy", "same-origin"},
+    {"X-Frame-Options", "DENY"},
+    {"Referrer-Policy", "no-referrer"},
+    {"Cache-Control", "no-store"},
+};
 
 /// Header values come from names and messages too: a line break in one would start another header.
 std::string clean_value(std::string_view value) {
@@ -68,6 +49,11 @@ std::optional<std::string> Request::query_value(const std::string& key) const {
   const auto it = query.find(key);
   if (it == query.end()) return std::nullopt;
   return it->second;
+}
+
+std::string Request::header(const std::string& lower_case_name) const {
+  const auto it = headers.find(lower_case_name);
+  return it == headers.end() ? std::string() : it->second;
 }
 
 Response Response::json(std::string text, int status) {
@@ -102,74 +88,8 @@ Response plain_problem(int status, std::string_view detail, std::string_view kin
       Response::json(dump_json(document) + "\n", status);
   response.content_type = "application/problem+json";
   if (status == 401) response.headers["WWW-Authenticate"] = "Bearer realm=\"lookback\"";
+  if (status == 503) response.headers["Retry-After"] = "10";
   return response;
-}
-
-std::string_view reason_phrase(int status) {
-  switch (status) {
-    case 100:
-      return "Continue";
-    case 200:
-      return "OK";
-    case 201:
-      return "Created";
-    case 202:
-      return "Accepted";
-    case 204:
-      return "No Content";
-    case 206:
-      return "Partial Content";
-    case 304:
-      return "Not Modified";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 408:
-      return "Request Timeout";
-    case 409:
-      return "Conflict";
-    case 410:
-      return "Gone";
-    case 412:
-      return "Precondition Failed";
-    case 413:
-      return "Content Too Large";
-    case 414:
-      return "URI Too Long";
-    case 416:
-      return "Range Not Satisfiable";
-    case 415:
-      return "Unsupported Media Type";
-    case 417:
-      return "Expectation Failed";
-    case 421:
-      return "Misdirected Request";
-    case 422:
-      return "Unprocessable Content";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 500:
-      return "Internal Server Error";
-    case 501:
-      return "Not Implemented";
-    case 502:
-      return "Bad Gateway";
-    case 503:
-      return "Service Unavailable";
-    case 505:
-      return "HTTP Version Not Supported";
-    case 507:
-      return "Insufficient Storage";
-    default:
-      return "Status";
-  }
 }
 
 bool has_no_body(int status) {
@@ -182,8 +102,9 @@ std::string format_response_head(const Response& response, const HeadOptions& op
                   reason_phrase(response.status), http_date(Clock::system().realtime_ns()));
   if (!has_no_body(response.status) && !response.content_type.empty())
     head += fmt::format("Content-Type: {}\r\n", clean_value(response.content_type));
-  head += kGuardHeaders;
-  if (!response.headers.contains("Cache-Control")) head += "Cache-Control: no-store\r\n";
+  for (const auto& [name, value] : kGuardHeaders) {
+    if (!response.headers.contains(name)) head += fmt::format("{}: {}\r\n", name, value);
+  }
   for (const auto& [name, value] : response.headers)
     head += fmt::format("{}: {}\r\n", clean_value(name), clean_value(value));
   if (options.framing == BodyFraming::chunked) {

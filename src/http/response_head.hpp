@@ -26,6 +26,5 @@ struct HeadOptions {
 /// A problem document for what has no Error behind it.
 [[nodiscard]] Response plain_problem(int status, std::string_view detail,
                                      std::string_view kind = "invalid");
-[[nodiscard]] std::string_view reason_phrase(int status);
 
 }  // namespace lookback::http

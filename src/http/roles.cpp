@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <span>
 
+#include "lookback/base/enum_names.hpp"
 #include "lookback/base/hash.hpp"
 
 namespace lookback::http {
@@ -13,6 +14,7 @@ namespace {
 
 constexpr std::string_view kNodePrefix = "node-", kClientPrefix = "client-";
 constexpr size_t kDigits = 64;
+constexpr EnumNames<Role, 4> kRoles{{"anyone", "node", "client", "admin"}};
 
 bool has_form(std::string_view token, std::string_view prefix) {
   if (!token.starts_with(prefix) || token.size() != prefix.size() + kDigits) return false;
@@ -22,10 +24,20 @@ bool has_form(std::string_view token, std::string_view prefix) {
 
 }  // namespace
 
-TokenRole role_of(std::string_view token) {
-  if (has_form(token, kNodePrefix)) return TokenRole::node;
-  if (has_form(token, kClientPrefix)) return TokenRole::client;
-  return TokenRole::hub;
+std::string_view to_string(Role role) {
+  return kRoles.of(role);
+}
+
+Role role_of(std::string_view token) {
+  if (has_form(token, kNodePrefix)) return Role::node;
+  if (has_form(token, kClientPrefix)) return Role::client;
+  return Role::admin;
+}
+
+bool may_use(const Principal& principal, Role needed, std::string_view node) {
+  if (needed == Role::anyone || principal.role == Role::admin) return true;
+  if (principal.role != needed) return false;
+  return needed != Role::node || principal.name == node;
 }
 
 std::string node_token(std::string_view hub_token, std::string_view node) {
@@ -34,6 +46,15 @@ std::string node_token(std::string_view hub_token, std::string_view node) {
 
 std::string client_token(std::string_view hub_token) {
   return std::string(kClientPrefix) + hmac_sha256_hex(hub_token, "lookback client");
+}
+
+Authenticator derived_tokens(const std::string& hub_token) {
+  return [hub_token, client = client_token(hub_token)](std::string_view token, std::string_view node) -> std::optional<Principal> {
+    if (same_token(token, client)) return Principal{std::string(to_string(Role::client)), Role::client};
+    // There is no list of nodes: a token of another one cannot be told from one that was made up.
+    if (!node.empty() && same_token(token, node_token(hub_token, node))) return Principal{std::string(node), Role::node};
+    return std::nullopt;
+  };
 }
 
 bool same_token(std::string_view a, std::string_view b) {

@@ -86,13 +86,10 @@ class BeastServer final : public Server {
     return {};
   }
 
-  void add(const std::string& method, const std::string& route, Handler handler,
-           RouteOptions options) override {
-    add_route(method, route, std::move(handler), false, std::move(options));
-  }
-  void add_upload(const std::string& method, const std::string& route, Handler handler,
-                  RouteOptions options) override {
-    add_route(method, route, std::move(handler), true, std::move(options));
+  void add(RouteInfo route, Handler handler) override {
+    LOOKBACK_CHECK(!started_);
+    RoutePattern pattern(route.pattern);
+    core_.routes.push_back({std::move(route), std::move(pattern), std::move(handler)});
   }
 
   Result<> start() override {
@@ -135,12 +132,6 @@ class BeastServer final : public Server {
   }
 
  private:
-  void add_route(const std::string& method, const std::string& route, Handler handler,
-                 bool upload, RouteOptions options) {
-    LOOKBACK_CHECK(!started_);
-    core_.routes.push_back({method, Route(route), std::move(handler), upload, std::move(options)});
-  }
-
   // --- the I/O thread that accepts
   void accept() {
     if (core_.stopping || accepting_) return;

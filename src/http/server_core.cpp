@@ -32,46 +32,58 @@ ServerCore::ServerCore(ServerOptions options_,
     : options(std::move(options_)),
       guard(options.allowed_hosts, options.tls.has_value(), std::move(in_certificate)),
       jobs_(options.max_connections + kSpareJobs),
-      pools_{StreamThreads(options.max_streams), StreamThreads(options.max_orders),
-             StreamThreads(options.max_feeds)} {}
+      transfers_(options.max_streams),
+      orders_(options.max_orders) {}
 
 ServerCore::~ServerCore() = default;
 
+std::string_view RouteMatch::node() const {
+  if (role() != Role::node) return {};
+  const auto name = parameters.find("name");
+  return name == parameters.end() ? std::string_view() : std::string_view(name->second);
+}
+
 RouteMatch ServerCore::match(const std::string& method, const Target& target) const {
   RouteMatch result;
-  std::vector<std::string> allowed;
-  const std::string wanted = method == "HEAD" ? "GET" : method;
-  for (const RouteEntry& entry : routes) {
-    auto parameters = entry.route.match(target);
-    if (!parameters) continue;
-    allowed.push_back(entry.method);
-    if (entry.method == "GET") allowed.emplace_back("HEAD");
-    if (entry.method == wanted && result.entry == nullptr) {
-      result.entry = &entry;
-      result.parameters = std::move(*parameters);
+  const std::string_view wanted = method == "HEAD" ? "GET" : std::string_view(method);
+  const auto allow = [&](std::string_view name) {
+    if (!result.allow.empty()) result.allow += ", ";
+    result.allow += name;
+  };
+  for (const bool takes_rest : {false, true}) {
+    for (const RouteEntry& entry : routes) {
+      if (entry.pattern.takes_rest() != takes_rest) continue;
+      auto parameters = entry.pattern.match(target);
+      if (!parameters) continue;
+      allow(entry.info.method);
+      if (entry.info.method == "GET") allow("HEAD");
+      if (entry.info.method == wanted && result.entry == nullptr) {
+        result.entry = &entry;
+        result.parameters = std::move(*parameters);
+      }
     }
+    if (!result.allow.empty()) break;
   }
-  if (allowed.empty()) return result;
-  allowed.emplace_back("OPTIONS");
-  for (const std::string& name : allowed) result.allow += (result.allow.empty() ? "" : ", ") + name;
+  if (!result.allow.empty()) allow("OPTIONS");
   return result;
 }
 
-Access ServerCore::access(const std::map<std::string, std::string>& headers,
-                          const std::string& method, const std::string& path) const {
-  if (options.token.empty() || path == "/healthz" || path == "/readyz") return Access::allowed;
+std::optional<Principal> ServerCore::principal(const std::map<std::string, std::string>& headers, const RouteMatch& match) const {
+  const Principal admin{std::string(to_string(Role::admin)), Role::admin};
+  if (options.token.empty()) return admin;
+  if (match.role() == Role::anyone) return Principal{std::string(to_string(Role::anyone)), Role::anyone};
   const auto it = headers.find("authorization");
-  if (it == headers.end()) return Access::unknown;
+  if (it == headers.end()) return std::nullopt;
   constexpr std::string_view kScheme = "bearer ";
   std::string_view value = it->second;
   if (value.size() < kScheme.size() ||
       !std::equal(kScheme.begin(), kScheme.end(), value.begin(),
                   [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); }))
-    return Access::unknown;
+    return std::nullopt;
   value.remove_prefix(kScheme.size());
   while (value.starts_with(' ')) value.remove_prefix(1);
-  if (same_token(value, options.token)) return Access::allowed;
-  return options.further_tokens ? options.further_tokens(value, method, path) : Access::unknown;
+  if (same_token(value, options.token)) return admin;
+  return options.further_tokens ? options.further_tokens(value, match.node()) : std::nullopt;
 }
 
 void ServerCore::start_workers() {
@@ -91,17 +103,16 @@ void ServerCore::stop_workers() {
 }
 
 uint64_t ServerCore::body_limit(const RouteEntry& entry) const {
-  return entry.options.max_body_bytes.value_or(entry.upload ? UINT64_MAX : options.max_body_bytes);
+  return entry.info.body.max_body_bytes.value_or(entry.info.runs_on == RunsOn::transfer ? UINT64_MAX : options.max_body_bytes);
 }
 
 size_t ServerCore::streams_running() const {
-  size_t running = 0;
-  for (const StreamThreads& pool : pools_) running += pool.running();
-  return running;
+  return transfers_.running() + orders_.running() + feeds;
 }
 
 void ServerCore::stop_streams() {
-  for (StreamThreads& pool : pools_) pool.stop();
+  transfers_.stop();
+  orders_.stop();
 }
 
 bool ServerCore::add_session(const std::shared_ptr<Session>& session, const std::string& address) {

@@ -1,7 +1,6 @@
 #pragma once
 // What all connections of a server share: routes, limits, worker and stream threads, counters.
 
-#include <array>
 #include <atomic>
 #include <mutex>
 #include <optional>
@@ -20,17 +19,19 @@ namespace lookback::http {
 class Session;
 
 struct RouteEntry {
-  std::string method;
-  Route route;
+  RouteInfo info;
+  RoutePattern pattern;
   Handler handler;
-  bool upload = false;
-  RouteOptions options;
 };
 
 struct RouteMatch {
   const RouteEntry* entry = nullptr;  ///< nullptr: no such path, or not with this method
   std::map<std::string, std::string> parameters;
   std::string allow;  ///< methods of the path, where there is one
+
+  [[nodiscard]] Role role() const { return entry == nullptr ? Role::client : entry->info.role; }
+  /// The node that a route for nodes is about.
+  [[nodiscard]] std::string_view node() const;
 };
 
 /// Bytes of request bodies held in memory, given back on destruction.
@@ -70,8 +71,9 @@ class ServerCore {
   ~ServerCore();
 
   [[nodiscard]] RouteMatch match(const std::string& method, const Target& target) const;
-  [[nodiscard]] Access access(const std::map<std::string, std::string>& headers,
-                              const std::string& method, const std::string& path) const;
+  /// Nothing: the request shows no valid token, and one is asked for.
+  [[nodiscard]] std::optional<Principal> principal(const std::map<std::string, std::string>& headers,
+                                                   const RouteMatch& match) const;
 
   void start_workers();
   /// False after close(): the job will not run. Never waits: a connection has one request at a
@@ -80,7 +82,8 @@ class ServerCore {
   void stop_workers();
 
   [[nodiscard]] uint64_t body_limit(const RouteEntry& entry) const;
-  [[nodiscard]] StreamThreads& pool(StreamPool pool) { return pools_[static_cast<size_t>(pool)]; }
+  /// For RunsOn::order and transfer; streamed responses run where transfers do.
+  [[nodiscard]] StreamThreads& threads(RunsOn runs_on) { return runs_on == RunsOn::order ? orders_ : transfers_; }
   [[nodiscard]] size_t streams_running() const;
   void stop_streams();
 
@@ -98,6 +101,7 @@ class ServerCore {
   std::atomic<bool> stopping{false};
   std::atomic<uint64_t> body_bytes{0};
   std::atomic<uint64_t> connections{0}, requests{0}, timeouts{0}, refused{0}, evicted{0};
+  std::atomic<unsigned> feeds{0};
   std::function<void()> on_session_gone;  ///< set before start; any thread
 
  private:
@@ -120,7 +124,7 @@ class ServerCore {
   [[nodiscard]] bool make_room(const std::string& share, Held& held);
   void leave(const Place& place);
 
-  std::array<StreamThreads, 3> pools_;
+  StreamThreads transfers_, orders_;
   mutable std::mutex sessions_mutex_;
   Places sessions_;
   std::unordered_map<std::string, size_t> shares_;  ///< connections by share

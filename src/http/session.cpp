@@ -30,13 +30,11 @@ Response refused_response(const Refusal& refusal) {
                                              : to_string(ErrorKind::invalid));
 }
 
-Response busy() {
-  Response response = plain_problem(503, "too many transfers at a time; try again later", "failed");
-  response.headers["Retry-After"] = "5";
-  return response;
-}
-
 }  // namespace
+
+Response busy() {
+  return Response::problem({ErrorKind::unavailable, "too many transfers at a time: try again later"});
+}
 
 Response run_handler(const Handler& handler, Request& request) {
   try {
@@ -60,6 +58,7 @@ Session::Session(ServerCore& core, asio::io_context& io, std::unique_ptr<Transpo
       waiting_since_ms_(now_ms()) {}
 
 Session::~Session() {
+  end_feed();
   core_.remove_session(this);
 }
 
@@ -86,6 +85,7 @@ void Session::arm(int64_t timeout_ms) {
 
 void Session::on_deadline() {
   if (phase_ == Phase::handling) return;
+  if (phase_ == Phase::feeding && output_.empty()) return send_to_feed(feed_->keep_alive());
   if (phase_ != Phase::idle && phase_ != Phase::closing) ++core_.timeouts;
   if (phase_ == Phase::head || (phase_ == Phase::body && !sending_continue_)) {
     // The read under way is left to end when the connection closes.
@@ -195,18 +195,14 @@ void Session::dispatch() {
   const bool body_unread = head.has_body;
   if (const auto refusal = core_.guard.check(head, peer_.local_address))
     return respond(refused_response(*refusal), body_unread);
-  const Access access = core_.access(head.headers, head.method, head.target.path);
-  if (access == Access::unknown)
+  RouteMatch match = core_.match(head.method, head.target);
+  auto principal = core_.principal(head.headers, match);
+  if (!principal)
     return respond(Response::problem({ErrorKind::unauthorized,
                                       "this needs a valid token (Authorization: Bearer …)"}),
                    body_unread);
-  if (access == Access::forbidden)
-    return respond(plain_problem(403, "the token is of a role that may not do this",
-                                 to_string(ErrorKind::unauthorized)),
-                   body_unread);
   waiting_since_ms_ = 0;
   is_known_ = true;
-  RouteMatch match = core_.match(head.method, head.target);
   if (match.entry == nullptr) {
     if (match.allow.empty())
       return respond(plain_problem(404, "there is nothing at " + head.target.path, "not_found"),
@@ -218,18 +214,26 @@ void Session::dispatch() {
     response.headers["Allow"] = match.allow;
     return respond(std::move(response), body_unread);
   }
-  const RouteOptions& route = match.entry->options;
-  if (const auto refusal = RequestGuard::check_type(head, route))
+  const RouteInfo& route = match.entry->info;
+  if (!may_use(*principal, route.role, match.node()))
+    return respond(plain_problem(403,
+                                 fmt::format("the token is that of a {}, this is for a {}", to_string(principal->role),
+                                             to_string(route.role)),
+                                 to_string(ErrorKind::unauthorized)),
+                   body_unread);
+  if (const auto refusal = RequestGuard::check_type(head, route.body))
     return respond(refused_response(*refusal), true);
   const auto length = head.content_length.value_or(0);
   const uint64_t limit = core_.body_limit(*match.entry);
   if (length > limit)
     return respond(plain_problem(413, fmt::format("the body is larger than {} bytes", limit)), true);
   continue_pending_ = head.expects_continue && head.has_body;
-  if (match.entry->upload) return dispatch_upload(make_request(match), *match.entry);
+  auto request = make_request(match);
+  request->principal = std::move(*principal);
+  if (route.runs_on != RunsOn::worker) return dispatch_to_thread(std::move(request), *match.entry);
   lease_ = BodyLease(core_.body_bytes);
   entry_ = match.entry;
-  request_ = make_request(match);
+  request_ = std::move(request);
   if (!body_unread) return submit_request();
   if (!lease_.grow(length, kMaxBufferedBodies)) {
     ++core_.refused;
@@ -309,7 +313,7 @@ void Session::submit_request() {
 void Session::handled(Response response) {
   if (response.stream && !is_head_) {
     auto streamed = std::make_shared<Response>(std::move(response));
-    if (core_.pool(streamed->pool).run([self = shared_from_this(), streamed] {
+    if (core_.threads(RunsOn::transfer).run([self = shared_from_this(), streamed] {
           self->respond_streaming(*streamed);
         }))
       return;
@@ -323,12 +327,13 @@ void Session::handled(Response response) {
 void Session::respond(Response response, bool body_unread) {
   if (response.status >= 500)
     log_debug("{} to {}: {}", response.status, peer_.address, response.body);
+  if (response.feed && !is_head_) return begin_feed(std::move(response));
   lease_ = BodyLease();
   request_.reset();
   if (body_unread || core_.stopping) keep_alive_ = false;
   linger_ = body_unread;
   HeadOptions options{version_, keep_alive_, BodyFraming::length, std::nullopt};
-  if (response.stream) {  // a HEAD request's answer: its length is said only where it is known
+  if (response.stream || response.feed) {  // a HEAD request's answer: its length is said only where it is known
     options.length = response.content_length;
   } else if (!has_no_body(response.status)) {
     options.length = response.body.size();
@@ -388,19 +393,20 @@ void Session::close_now() {
   ++timer_generation_;
   timer_.cancel();
   phase_ = Phase::closing;
+  end_feed();
   const std::lock_guard lock(close_mutex_);
   if (closed_) return;
   closed_ = true;
   transport_->close();
 }
 
-void Session::dispatch_upload(std::shared_ptr<Request> request, const RouteEntry& entry) {
+void Session::dispatch_to_thread(std::shared_ptr<Request> request, const RouteEntry& entry) {
   phase_ = Phase::handling;
   entry_ = &entry;
   ++timer_generation_;
   timer_.cancel();
-  const bool taken = core_.pool(entry.options.pool).run([self = shared_from_this(), request, &entry] {
-    self->run_upload(*request, entry);
+  const bool taken = core_.threads(entry.info.runs_on).run([self = shared_from_this(), request, &entry] {
+    self->run_on_thread(*request, entry);
   });
   if (taken) return;
   ++core_.refused;

@@ -25,6 +25,9 @@ inline constexpr uint64_t kLeastReadBytesPerSecond = 8 << 10;
 /// Calls a handler; what it throws becomes a response of status 500.
 [[nodiscard]] Response run_handler(const Handler& handler, Request& request);
 
+/// What is answered where every thread for what may last is taken.
+[[nodiscard]] Response busy();
+
 struct Peer {
   std::string address;
   uint16_t port = 0;
@@ -46,13 +49,13 @@ class Session : public std::enable_shared_from_this<Session> {
   [[nodiscard]] bool is_known() const { return is_known_; }
 
  private:
-  enum class Phase { handshake, idle, head, body, handling, writing, closing };
+  enum class Phase { handshake, idle, head, body, handling, writing, feeding, closing };
 
   // --- I/O thread
   void begin_request();
   void advance_head();
   void dispatch();
-  void dispatch_upload(std::shared_ptr<Request> request, const RouteEntry& entry);
+  void dispatch_to_thread(std::shared_ptr<Request> request, const RouteEntry& entry);
   void send_continue_then_read_body();
   void advance_body();
   void submit_request();
@@ -60,6 +63,11 @@ class Session : public std::enable_shared_from_this<Session> {
   void respond(Response response, bool body_unread = false);
   void write_output();
   void finish_exchange();
+  void begin_feed(Response response);
+  void advance_feed();
+  void send_to_feed(std::string_view text);
+  void write_feed();
+  void end_feed();
   void close_gracefully();
   void discard_input();
   void close_now();
@@ -70,7 +78,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void handled(Response response);
 
   // --- stream thread
-  void run_upload(Request& request, const RouteEntry& entry);
+  void run_on_thread(Request& request, const RouteEntry& entry);
   Result<size_t> read_upload(std::span<std::byte> out);
   void respond_streaming(Response& response);
   [[nodiscard]] Result<> stream_body(Response& response, BodyFraming framing, std::string head,
@@ -110,6 +118,8 @@ class Session : public std::enable_shared_from_this<Session> {
   std::chrono::steady_clock::time_point body_started_;
   std::string output_;  // head and body of the response under way
   size_t output_begin_ = 0;
+  std::shared_ptr<Feed> feed_;  // of the response under way; counted in core_.feeds
+  bool feed_over_ = false;
   bool continue_pending_ = false;
   bool sending_continue_ = false;
   uint64_t upload_bytes_ = 0;

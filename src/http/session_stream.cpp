@@ -61,7 +61,7 @@ Result<size_t> Session::read_upload(std::span<std::byte> out) {
   }
 }
 
-void Session::run_upload(Request& request, const RouteEntry& entry) {
+void Session::run_on_thread(Request& request, const RouteEntry& entry) {
   request.read_body = [this](std::span<std::byte> out) { return read_upload(out); };
   Response response = run_handler(entry.handler, request);
   const bool body_unread = !reader_.body_done();

@@ -120,13 +120,17 @@ Result<Target> parse_target(std::string_view text) {
   return target;
 }
 
-Route::Route(std::string_view pattern) {
+RoutePattern::RoutePattern(std::string_view pattern) {
   LOOKBACK_CHECK(pattern.starts_with('/'));
   pattern.remove_prefix(1);
   for (;;) {
     const auto slash = std::min(pattern.find('/'), pattern.size());
     const std::string_view segment = pattern.substr(0, slash);
-    if (segment.size() > 2 && segment.front() == '{' && segment.back() == '}') {
+    LOOKBACK_CHECK(!takes_rest_);
+    if (segment.ends_with("...}")) {
+      takes_rest_ = true;
+      segments_.push_back({true, std::string(segment.substr(1, segment.size() - 5))});
+    } else if (segment.size() > 2 && segment.front() == '{' && segment.back() == '}') {
       segments_.push_back({true, std::string(segment.substr(1, segment.size() - 2))});
     } else {
       segments_.push_back({false, std::string(segment)});
@@ -136,11 +140,14 @@ Route::Route(std::string_view pattern) {
   }
 }
 
-std::optional<std::map<std::string, std::string>> Route::match(const Target& target) const {
-  if (target.segments.size() != segments_.size()) return std::nullopt;
+std::optional<std::map<std::string, std::string>> RoutePattern::match(const Target& target) const {
+  if (takes_rest_ ? target.segments.size() < segments_.size() : target.segments.size() != segments_.size()) return std::nullopt;
   std::map<std::string, std::string> parameters;
   for (size_t i = 0; i < segments_.size(); ++i) {
-    if (segments_[i].parameter) {
+    if (takes_rest_ && i + 1 == segments_.size()) {
+      std::string& rest = parameters[segments_[i].text];
+      for (size_t j = i; j < target.segments.size(); ++j) rest += (j == i ? "" : "/") + target.segments[j];
+    } else if (segments_[i].parameter) {
       if (target.segments[i].empty()) return std::nullopt;
       parameters.emplace(segments_[i].text, target.segments[i]);
     } else if (segments_[i].text != target.segments[i]) {

@@ -25,12 +25,14 @@ struct Target {
 /// Takes origin form ("/a?b"), absolute form ("http://host/a?b") and "*".
 [[nodiscard]] Result<Target> parse_target(std::string_view text);
 
-/// A route such as "/api/v1/nodes/{name}", cut into segments once.
-class Route {
+/// A pattern such as "/api/v1/nodes/{name}" or "/files/{path...}", cut into segments once. Where it has a rest, that is its
+/// last segment, and takes one segment or more, joined with slashes.
+class RoutePattern {
  public:
-  explicit Route(std::string_view pattern);
+  explicit RoutePattern(std::string_view pattern);
   /// The parameters, or nothing where the path is another.
   [[nodiscard]] std::optional<std::map<std::string, std::string>> match(const Target& target) const;
+  [[nodiscard]] bool takes_rest() const { return takes_rest_; }
 
  private:
   struct Segment {
@@ -38,6 +40,7 @@ class Route {
     std::string text;
   };
   std::vector<Segment> segments_;
+  bool takes_rest_ = false;
 };
 
 }  // namespace lookback::http

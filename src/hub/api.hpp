@@ -1,6 +1,7 @@
 #pragma once
-// The hub's HTTP API. Each mount_… adds the routes of one file.
+// The hub's HTTP API: a table of routes for each file. man/lookback-api.5 tells of every one.
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -8,11 +9,11 @@
 #include "disk_budget.hpp"
 #include "event_feed.hpp"
 #include "export_log.hpp"
+#include "jobs.hpp"
 #include "library.hpp"
-#include "lookback/http/server.hpp"
+#include "lookback/http/route.hpp"
 #include "node_registry.hpp"
 #include "snapshot_service.hpp"
-#include "verify_jobs.hpp"
 
 namespace lookback::hub {
 
@@ -25,7 +26,7 @@ struct ApiContext {
   Library& library;
   DiskBudget& budget;
   SnapshotService& snapshots;
-  VerifyJobs& verifications;
+  Jobs& jobs;
   ExportLog& exports;
   EventFeed& events;
   HubCounters& counters;
@@ -34,21 +35,24 @@ struct ApiContext {
   std::atomic<bool> stopping{false};
 };
 
-void mount_node_routes(http::Server& server, ApiContext& context);
-void mount_snapshot_routes(http::Server& server, ApiContext& context);
-void mount_archive_routes(http::Server& server, ApiContext& context);
-void mount_export_routes(http::Server& server, ApiContext& context);
-void mount_status_routes(http::Server& server, ApiContext& context);
+using ApiRoute = http::Route<ApiContext>;
+using ApiTable = std::span<const ApiRoute>;
+
+[[nodiscard]] ApiTable status_routes();
+[[nodiscard]] ApiTable node_routes();
+[[nodiscard]] ApiTable snapshot_routes();
+[[nodiscard]] ApiTable archive_routes();
+[[nodiscard]] ApiTable export_routes();
+[[nodiscard]] ApiTable job_routes();
+[[nodiscard]] ApiTable event_routes();
+/// All of them.
+[[nodiscard]] inline std::array<ApiTable, 7> api_tables() {
+  return {status_routes(), node_routes(), snapshot_routes(), archive_routes(), export_routes(), job_routes(), event_routes()};
+}
 
 /// Hub time when a request came in: what it waited for a worker does not count.
 [[nodiscard]] int64_t arrival_ns(const http::Request& request, const Clock& clock);
-/// Of an order's body: a name for each of the nodes that a hub may know, and tags.
-inline constexpr uint64_t kMaxOrderBytes = 2 << 20;
-/// Upload routes that take a small document, or none, and wait for something.
-[[nodiscard]] inline http::RouteOptions order_route(uint64_t max_body_bytes = 4 << 10) {
-  return {.max_body_bytes = max_body_bytes, .pool = http::StreamPool::orders};
-}
-/// The body of such a route, which has limited it.
+/// The body of a route that runs as an order, which has limited it.
 [[nodiscard]] Result<std::string> read_document(http::Request& request);
 [[nodiscard]] http::Response no_content();
 /// The outcome as a response: 204 or a problem.

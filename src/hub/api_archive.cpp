@@ -7,7 +7,6 @@
 
 #include "api.hpp"
 #include "json_text.hpp"
-#include "lookback/archive/archive_file.hpp"
 #include "lookback/archive/verify.hpp"
 #include "lookback/base/hash.hpp"
 #include "lookback/base/log.hpp"
@@ -22,11 +21,11 @@ constexpr size_t kChunk = 1 << 20;
 /// An import claims room in such steps, so that a full disk is seen before it is full.
 constexpr uint64_t kRoomStep = 64ULL << 20;
 
-Result<> send_file(int fd, uint64_t offset, uint64_t bytes, const http::BodyWriter& write) {
+Result<> send(const archive::ByteSource& source, uint64_t offset, uint64_t bytes, const http::BodyWriter& write) {
   std::vector<std::byte> buffer(std::min<uint64_t>(kChunk, bytes));
   while (bytes > 0) {
     const auto part = std::span(buffer).first(std::min<uint64_t>(buffer.size(), bytes));
-    TRY(pread_exact(fd, part, offset));
+    TRY(source.read_at(part, offset));
     TRY(write(part));
     offset += part.size();
     bytes -= part.size();
@@ -34,12 +33,7 @@ Result<> send_file(int fd, uint64_t offset, uint64_t bytes, const http::BodyWrit
   return {};
 }
 
-std::string header_of(const http::Request& request, const std::string& name) {
-  const auto it = request.headers.find(name);
-  return it == request.headers.end() ? std::string() : it->second;
-}
-
-http::Response download(const http::Request& request, ApiContext& context) {
+http::Response download(http::Request& request, ApiContext& context) {
   const std::string& name = request.parameters.at("name");
   const auto entry = context.library.find(name);
   if (!entry) {
@@ -55,11 +49,10 @@ http::Response download(const http::Request& request, ApiContext& context) {
                      "--damaged",
                      name, entry->reason)});
   }
-  auto opened = archive::open_archive_file(context.paths.archive(name), archive::Links::refuse);
+  const auto opened = context.library.source(name);
   if (!opened) return http::Response::problem(opened.error());
-  const auto fd = std::make_shared<Fd>(std::move(*opened));
-  const auto size = file_size(fd->get());
-  if (!size) return http::Response::problem(size.error());
+  const auto source = *opened;
+  const uint64_t size = source->size();
   http::Response response;
   response.content_type = "application/zstd";
   const std::string etag = entry->id.empty() ? std::string() : "\"" + entry->id + "\"";
@@ -67,30 +60,30 @@ http::Response download(const http::Request& request, ApiContext& context) {
   response.headers["Accept-Ranges"] = "bytes";
   response.headers["Content-Disposition"] =
       fmt::format("attachment; filename=\"{}{}\"", name, kArchiveSuffix);
-  if (const std::string known = header_of(request, "if-none-match");
+  if (const std::string known = request.header("if-none-match");
       !etag.empty() && (known == etag || known == "*")) {
     response.status = 304;
     return response;
   }
-  std::string range_text = header_of(request, "range");
-  if (const std::string wanted = header_of(request, "if-range"); !wanted.empty() && wanted != etag)
+  std::string range_text = request.header("range");
+  if (const std::string wanted = request.header("if-range"); !wanted.empty() && wanted != etag)
     range_text.clear();
-  const auto range = http::parse_range(range_text, *size);
+  const auto range = http::parse_range(range_text, size);
   if (!range) {
     http::Response problem = http::Response::problem(range.error(), 416);
-    problem.headers["Content-Range"] = fmt::format("bytes */{}", *size);
+    problem.headers["Content-Range"] = fmt::format("bytes */{}", size);
     return problem;
   }
-  uint64_t first = 0, bytes = *size;
+  uint64_t first = 0, bytes = size;
   if (*range) {
     first = (*range)->first;
     bytes = (*range)->size();
     response.status = 206;
-    response.headers["Content-Range"] = fmt::format("bytes {}-{}/{}", first, (*range)->last, *size);
+    response.headers["Content-Range"] = fmt::format("bytes {}-{}/{}", first, (*range)->last, size);
   }
   response.content_length = bytes;
-  response.stream = [fd, first, bytes](const http::BodyWriter& write) {
-    return send_file(fd->get(), first, bytes, write);
+  response.stream = [source, first, bytes](const http::BodyWriter& write) {
+    return send(*source, first, bytes, write);
   };
   return response;
 }
@@ -158,16 +151,24 @@ Result<archive::Snapshot> import_archive(http::Request& request, ApiContext& con
   return context.snapshots.show(name);
 }
 
+http::Response take_archive(http::Request& request, ApiContext& context) {
+  const auto imported = import_archive(request, context);
+  if (!imported) return http::Response::problem(imported.error());
+  return http::Response::json(archive::snapshot_to_text(*imported, archive::NodeDetail::full), 201);
+}
+
+using http::Role, http::RunsOn;
+
+const ApiRoute kRoutes[] = {
+    {"GET", "/api/v1/snapshots/{name}/archive", Role::client, RunsOn::worker, "Downloads a snapshot's archive.", download},
+    {"POST", "/api/v1/snapshots/{name}/import", Role::client, RunsOn::transfer, "Takes an archive as a snapshot.", take_archive,
+     {.body_types = {"application/octet-stream", "application/zstd"}}},
+};
+
 }  // namespace
 
-void mount_archive_routes(http::Server& server, ApiContext& context) {
-  server.add("GET", "/api/v1/snapshots/{name}/archive",
-             [&context](http::Request& request) { return download(request, context); });
-  server.add_upload("POST", "/api/v1/snapshots/{name}/import", [&context](http::Request& request) {
-    const auto imported = import_archive(request, context);
-    if (!imported) return http::Response::problem(imported.error());
-    return http::Response::json(archive::snapshot_to_text(*imported, archive::NodeDetail::full), 201);
-  }, {.body_types = {"application/octet-stream", "application/zstd"}});
+ApiTable archive_routes() {
+  return kRoutes;
 }
 
 }  // namespace lookback::hub

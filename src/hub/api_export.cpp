@@ -179,15 +179,11 @@ Result<std::shared_ptr<archive::ArchiveReader>> open_archive(const std::string& 
 }
 
 http::Response busy() {
-  http::Response response = http::Response::problem(
-      {ErrorKind::failed,
-       fmt::format("{} exports are running already; try again later", kMostExports)},
-      503);
-  response.headers["Retry-After"] = "10";
-  return response;
+  return http::Response::problem(
+      {ErrorKind::unavailable, fmt::format("{} exports are running already: try again later", kMostExports)});
 }
 
-http::Response export_pcap(const http::Request& request, ApiContext& context) {
+http::Response export_pcap(http::Request& request, ApiContext& context) {
   const std::string& name = request.parameters.at("name");
   const auto options = options_of(request);
   if (!options) return http::Response::problem(options.error());
@@ -219,7 +215,7 @@ http::Response export_pcap(const http::Request& request, ApiContext& context) {
   return response;
 }
 
-http::Response list_flows(const http::Request& request, ApiContext& context) {
+http::Response list_flows(http::Request& request, ApiContext& context) {
   const auto options = choice_of(request, {"sort", "limit"});
   if (!options) return http::Response::problem(options.error());
   const auto order = exporter::parse_flow_order(request.query_value("sort").value_or("start"));
@@ -250,18 +246,24 @@ http::Response list_flows(const http::Request& request, ApiContext& context) {
   return response;
 }
 
+http::Response show_export(http::Request& request, ApiContext& context) {
+  const auto found = context.exports.find(request.parameters.at("id"));
+  if (!found) return http::Response::problem(found.error());
+  return http::Response::json(to_text(*found));
+}
+
+using http::Role, http::RunsOn;
+
+const ApiRoute kRoutes[] = {
+    {"GET", "/api/v1/snapshots/{name}/pcap", Role::client, RunsOn::worker, "Exports a capture file.", export_pcap},
+    {"GET", "/api/v1/snapshots/{name}/flows", Role::client, RunsOn::worker, "Lists the flows of a snapshot.", list_flows},
+    {"GET", "/api/v1/exports/{id}", Role::client, RunsOn::worker, "Tells what an export wrote, or how it ended.", show_export},
+};
+
 }  // namespace
 
-void mount_export_routes(http::Server& server, ApiContext& context) {
-  server.add("GET", "/api/v1/snapshots/{name}/pcap",
-             [&context](http::Request& request) { return export_pcap(request, context); });
-  server.add("GET", "/api/v1/snapshots/{name}/flows",
-             [&context](http::Request& request) { return list_flows(request, context); });
-  server.add("GET", "/api/v1/exports/{id}", [&context](http::Request& request) {
-    const auto found = context.exports.find(request.parameters.at("id"));
-    if (!found) return http::Response::problem(found.error());
-    return http::Response::json(to_text(*found));
-  });
+ApiTable export_routes() {
+  return kRoutes;
 }
 
 }  // namespace lookback::hub

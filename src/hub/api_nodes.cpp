@@ -11,7 +11,7 @@ namespace {
 /// What a node says of itself; a document of some kilobytes.
 constexpr uint64_t kMaxHeartbeatBytes = 64 << 10;
 
-http::Response take_heartbeat(const http::Request& request, ApiContext& context) {
+http::Response take_heartbeat(http::Request& request, ApiContext& context) {
   const int64_t received_ns = arrival_ns(request, context.clock);
   auto beat = Heartbeat::parse(request.parameters.at("name"), request.body, request.peer_address,
                                context.nodes.policy());
@@ -27,7 +27,7 @@ http::Response take_heartbeat(const http::Request& request, ApiContext& context)
 }
 
 /// From when to when each node has packets, by its own clock, and all of them together.
-http::Response boundaries(const ApiContext& context) {
+http::Response boundaries(http::Request& /*request*/, ApiContext& context) {
   std::optional<int64_t> oldest, newest;
   Json list = Json::array();
   for (const NodeInfo& node : context.nodes.nodes()) {
@@ -43,24 +43,31 @@ http::Response boundaries(const ApiContext& context) {
       {{"oldest", time_to_json(oldest)}, {"newest", time_to_json(newest)}, {"nodes", std::move(list)}}));
 }
 
+http::Response list_nodes(http::Request& /*request*/, ApiContext& context) {
+  Json list = Json::array();
+  for (const NodeInfo& node : context.nodes.nodes()) list.push_back(node_json(node));
+  return http::Response::json(to_text({{"nodes", std::move(list)}}));
+}
+
+http::Response forget_node(http::Request& request, ApiContext& context) {
+  (void)context.nodes.forget(request.parameters.at("name"));  // one that is not known is forgotten already
+  return no_content();
+}
+
+using http::Role, http::RunsOn;
+
+const ApiRoute kRoutes[] = {
+    {"GET", "/api/v1/nodes", Role::client, RunsOn::worker, "Lists the nodes.", list_nodes},
+    {"GET", "/api/v1/boundaries", Role::client, RunsOn::worker, "Tells since when each node has packets.", boundaries},
+    {"POST", "/api/v1/nodes/{name}/heartbeat", Role::node, RunsOn::worker, "Takes a node's report of itself.", take_heartbeat,
+     {.max_body_bytes = kMaxHeartbeatBytes}},
+    {"DELETE", "/api/v1/nodes/{name}", Role::client, RunsOn::worker, "Forgets a node.", forget_node},
+};
+
 }  // namespace
 
-void mount_node_routes(http::Server& server, ApiContext& context) {
-  server.add("POST", "/api/v1/nodes/{name}/heartbeat",
-             [&context](http::Request& request) { return take_heartbeat(request, context); },
-             {.max_body_bytes = kMaxHeartbeatBytes});
-  server.add("GET", "/api/v1/nodes", [&context](http::Request&) {
-    Json list = Json::array();
-    for (const NodeInfo& node : context.nodes.nodes()) list.push_back(node_json(node));
-    return http::Response::json(to_text({{"nodes", std::move(list)}}));
-  });
-  server.add("GET", "/api/v1/boundaries",
-             [&context](http::Request&) { return boundaries(context); });
-  server.add("DELETE", "/api/v1/nodes/{name}", [&context](http::Request& request) {
-    (void)context.nodes.forget(
-        request.parameters.at("name"));  // one that is not known is forgotten already
-    return no_content();
-  });
+ApiTable node_routes() {
+  return kRoutes;
 }
 
 }  // namespace lookback::hub

@@ -1,15 +1,17 @@
-// Orders, lists, cancelling, deleting, verifying, and the feed of events.
+// Orders, lists, cancelling and deleting.
 #include <charconv>
 
 #include "api.hpp"
 #include "json_text.hpp"
-#include "lookback/base/fd.hpp"
 
 namespace lookback::hub {
 
 namespace {
 
-constexpr std::chrono::seconds kFeedInterval{10};
+/// Of an order's body: a name for each of the nodes that a hub may know, and tags.
+constexpr uint64_t kMaxOrderBytes = 2 << 20;
+/// Of a request that needs no body.
+constexpr uint64_t kMaxEmptyBytes = 4 << 10;
 constexpr uint64_t kPage = 500, kMostPage = 5'000;  // snapshots of a list at a time
 
 http::Response create(http::Request& request, ApiContext& context) {
@@ -20,9 +22,6 @@ http::Response create(http::Request& request, ApiContext& context) {
   if (!order) return http::Response::problem(order.error());
   auto created = context.snapshots.create(*order, now_ns);
   if (created) return http::Response::json(archive::snapshot_to_text(*created, archive::NodeDetail::full), 202);
-  // It is not the hub that cannot be reached.
-  if (created.error().kind == ErrorKind::unreachable)
-    return http::Response::problem(created.error(), 503);
   return http::Response::problem(created.error());
 }
 
@@ -35,7 +34,7 @@ http::Response ended(const Result<std::vector<Unreleased>>& left) {
   return http::Response::json(to_text({{"unreleased", std::move(list)}}));
 }
 
-http::Response list(const http::Request& request, ApiContext& context) {
+http::Response list(http::Request& request, ApiContext& context) {
   uint64_t limit = kPage;
   if (const auto text = request.query_value("limit")) {
     const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), limit);
@@ -54,73 +53,37 @@ http::Response list(const http::Request& request, ApiContext& context) {
   return http::Response::json(std::move(text));
 }
 
-Result<> feed(const http::BodyWriter& write, ApiContext& context) {
-  const auto send = [&](const std::string& text) { return write(as_bytes(text)); };
-  uint64_t last = context.events.last_number();
-  TRY(send(": lookback hub events\n\n"));
-  for (;;) {
-    const auto batch = context.events.wait(last, kFeedInterval);
-    std::string text;
-    if (batch.missed > 0)
-      text += fmt::format("event: missed\ndata: {{\"events\":{}}}\n\n", batch.missed);
-    for (const auto& event : batch.events) {
-      text += fmt::format("id: {}\nevent: {}\ndata: {}\n\n", event.number, event.type, event.data);
-      last = event.number;
-    }
-    if (batch.closed) return text.empty() ? Result<>() : send(text);
-    // A comment now and then finds out whether anybody still listens.
-    TRY(send(text.empty() ? ":\n\n" : text));
-  }
+http::Response show(http::Request& request, ApiContext& context) {
+  const auto snapshot = context.snapshots.show(request.parameters.at("name"));
+  if (!snapshot) return http::Response::problem(snapshot.error());
+  return http::Response::json(archive::snapshot_to_text(*snapshot, archive::NodeDetail::full));
 }
+
+http::Response cancel(http::Request& request, ApiContext& context) {
+  if (const auto body = read_document(request); !body) return http::Response::problem(body.error());
+  return ended(context.snapshots.cancel(request.parameters.at("name")));
+}
+
+http::Response remove(http::Request& request, ApiContext& context) {
+  return ended(context.snapshots.remove(request.parameters.at("name")));
+}
+
+using http::Role, http::RunsOn;
+
+const ApiRoute kRoutes[] = {
+    {"GET", "/api/v1/snapshots", Role::client, RunsOn::worker, "Lists the snapshots, by name.", list},
+    {"GET", "/api/v1/snapshots/{name}", Role::client, RunsOn::worker, "Shows a snapshot.", show},
+    // An order waits for nodes; cancelling and deleting may wait for the snapshot's job.
+    {"POST", "/api/v1/snapshots", Role::client, RunsOn::order, "Orders a snapshot.", create, {.max_body_bytes = kMaxOrderBytes}},
+    {"POST", "/api/v1/snapshots/{name}/cancel", Role::client, RunsOn::order, "Cancels a snapshot that is being made.", cancel,
+     {.max_body_bytes = kMaxEmptyBytes}},
+    {"DELETE", "/api/v1/snapshots/{name}", Role::client, RunsOn::order, "Deletes a snapshot.", remove, {.max_body_bytes = kMaxEmptyBytes}},
+};
 
 }  // namespace
 
-void mount_snapshot_routes(http::Server& server, ApiContext& context) {
-  // Upload routes have threads of their own: an order waits for nodes, and cancelling and deleting
-  // may wait for jobs.
-  server.add_upload("POST", "/api/v1/snapshots",
-                    [&context](http::Request& request) { return create(request, context); },
-                    order_route(kMaxOrderBytes));
-  server.add_upload("POST", "/api/v1/snapshots/{name}/cancel", [&context](http::Request& request) {
-    if (const auto body = read_document(request); !body)
-      return http::Response::problem(body.error());
-    return ended(context.snapshots.cancel(request.parameters.at("name")));
-  }, order_route());
-  server.add_upload("DELETE", "/api/v1/snapshots/{name}", [&context](http::Request& request) {
-    return ended(context.snapshots.remove(request.parameters.at("name")));
-  }, order_route());
-  server.add("GET", "/api/v1/snapshots",
-             [&context](http::Request& request) { return list(request, context); });
-  server.add("GET", "/api/v1/snapshots/{name}", [&context](http::Request& request) {
-    const auto snapshot = context.snapshots.show(request.parameters.at("name"));
-    if (!snapshot) return http::Response::problem(snapshot.error());
-    return http::Response::json(archive::snapshot_to_text(*snapshot, archive::NodeDetail::full));
-  });
-  server.add("POST", "/api/v1/snapshots/{name}/verify", [&context](http::Request& request) {
-    const std::string& name = request.parameters.at("name");
-    if (!context.library.contains(name)) {
-      const auto known = context.snapshots.show(name);
-      if (known)
-        return http::Response::problem(
-            {ErrorKind::conflict, fmt::format("snapshot {} is not finished", name)});
-      return http::Response::problem(known.error());
-    }
-    const auto id = context.verifications.start(name, context.paths.archive(name));
-    if (!id) return http::Response::problem(id.error());
-    return http::Response::json(to_text({{"job", *id}}), 202);
-  });
-  server.add("GET", "/api/v1/jobs/{id}", [&context](http::Request& request) {
-    const auto job = context.verifications.find(request.parameters.at("id"));
-    if (!job) return http::Response::problem(job.error());
-    return http::Response::json(to_text(*job));
-  });
-  server.add("GET", "/api/v1/events", [&context](http::Request&) {
-    http::Response response;
-    response.content_type = "text/event-stream";
-    response.pool = http::StreamPool::feeds;
-    response.stream = [&context](const http::BodyWriter& write) { return feed(write, context); };
-    return response;
-  });
+ApiTable snapshot_routes() {
+  return kRoutes;
 }
 
 }  // namespace lookback::hub

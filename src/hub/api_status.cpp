@@ -126,17 +126,36 @@ std::string status_document(const ApiContext& context) {
                     {"quota_bytes", context.budget.quota_bytes()}}}});
 }
 
-void mount_status_routes(http::Server& server, ApiContext& context) {
-  const auto ok = [](http::Request&) { return http::Response::text("ok\n"); };
-  server.add("GET", "/healthz", ok);
-  server.add("GET", "/readyz", ok);  // nothing is served before everything is ready
-  server.add("GET", "/api/v1/status",
-             [&context](http::Request&) { return http::Response::json(status_document(context)); });
-  server.add("GET", "/metrics", [&context](http::Request&) {
-    http::Response response = http::Response::text(metrics_text(context));
-    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-    return response;
-  });
+namespace {
+
+http::Response ok(http::Request& /*request*/, ApiContext& /*context*/) {
+  return http::Response::text("ok\n");
+}
+
+http::Response status(http::Request& /*request*/, ApiContext& context) {
+  return http::Response::json(status_document(context));
+}
+
+http::Response metrics(http::Request& /*request*/, ApiContext& context) {
+  http::Response response = http::Response::text(metrics_text(context));
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  return response;
+}
+
+using http::Role, http::RunsOn;
+
+const ApiRoute kRoutes[] = {
+    {"GET", "/healthz", Role::anyone, RunsOn::worker, "Tells whether the process answers.", ok},
+    // Nothing is served before everything is ready.
+    {"GET", "/readyz", Role::anyone, RunsOn::worker, "Tells whether the hub is ready.", ok},
+    {"GET", "/metrics", Role::client, RunsOn::worker, "Metrics for Prometheus.", metrics},
+    {"GET", "/api/v1/status", Role::client, RunsOn::worker, "Tells how the hub is.", status},
+};
+
+}  // namespace
+
+ApiTable status_routes() {
+  return kRoutes;
 }
 
 }  // namespace lookback::hub

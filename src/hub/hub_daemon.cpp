@@ -5,7 +5,7 @@
 #include "lookback/base/hash.hpp"
 #include "lookback/base/log.hpp"
 #include "parallel.hpp"
-#include "roles.hpp"
+#include "verify_job.hpp"
 
 namespace lookback::hub {
 
@@ -37,22 +37,20 @@ class Daemon final : public HubDaemon {
         budget_(paths.root, options.snapshot_storage_bytes,
                 [this] { return library_.total_bytes(); }),
         exports_(clock),
+        long_work_(paths.work(), {verify_job_kind(library_)}, clock, events_),
         server_(std::move(server)),
         snapshots_(paths, hub_id, {options.token, options.ca_file, options.tls.has_value()}, clock, nodes_, library_,
                    budget_, events_, counters_),
         context_{paths,      hub_id,         clock,    nodes_,  library_,  budget_,
-                 snapshots_, verifications_, exports_, events_, counters_, *server_} {}
+                 snapshots_, long_work_,     exports_, events_, counters_, *server_} {}
 
   ~Daemon() override { stop(); }
 
   [[nodiscard]] Result<> begin() {
     library_.scan();
     snapshots_.resume();
-    mount_node_routes(*server_, context_);
-    mount_snapshot_routes(*server_, context_);
-    mount_archive_routes(*server_, context_);
-    mount_export_routes(*server_, context_);
-    mount_status_routes(*server_, context_);
+    TRY(long_work_.open());
+    for (const ApiTable& table : api_tables()) http::mount(*server_, table, context_);
     TRY(server_->start());
     auto thread = try_thread([this] { keep_house(); });
     if (!thread) return fail(ErrorKind::failed, "the system gives no thread");
@@ -76,7 +74,7 @@ class Daemon final : public HubDaemon {
     snapshots_.suspend();
     server_->stop();
     snapshots_.wait();
-    verifications_.stop();
+    long_work_.stop();
     if (housekeeper_.joinable()) housekeeper_.join();
     nodes_.save_if_due(true);
   }
@@ -100,7 +98,7 @@ class Daemon final : public HubDaemon {
   EventFeed events_;
   HubCounters counters_;
   ExportLog exports_;
-  VerifyJobs verifications_;
+  Jobs long_work_;
   std::unique_ptr<http::Server> server_;
   SnapshotService snapshots_;
   ApiContext context_;
@@ -117,7 +115,7 @@ Result<std::unique_ptr<HubDaemon>> HubDaemon::start(HubOptions options, const Cl
   server_options.listen = options.listen;
   server_options.tls = options.tls;
   server_options.token = options.token;
-  server_options.further_tokens = hub_access(options.token);
+  server_options.further_tokens = http::derived_tokens(options.token);
   server_options.insecure = options.insecure;
   server_options.allowed_hosts = options.allowed_hosts;
   server_options.workers = kWorkers;

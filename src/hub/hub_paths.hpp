@@ -24,6 +24,8 @@ struct HubPaths {
   }
   [[nodiscard]] std::filesystem::path jobs() const { return root / "jobs"; }
   [[nodiscard]] std::filesystem::path job(const std::string& name) const { return jobs() / name; }
+  /// Records of other long work than the making of snapshots.
+  [[nodiscard]] std::filesystem::path work() const { return root / "work"; }
   [[nodiscard]] std::filesystem::path job_file(const std::string& name) const {
     return job(name) / "job.json";
   }

@@ -62,7 +62,8 @@ Result<archive::Snapshot> Library::look(const std::string& name, int64_t finishe
   if (use_head) {
     if (auto snapshot = read_head(paths_.head(name), mark)) return snapshot;
   }
-  TRY_ASSIGN(const auto reader, archive::ArchiveReader::open(path));
+  TRY_ASSIGN(auto source, archive::open_file_source(path, archive::Links::refuse));
+  TRY_ASSIGN(const auto reader, archive::ArchiveReader::open(std::move(source)));
   archive::Snapshot brief = archive::snapshot_of(reader->manifest(), archive::NodeDetail::brief);
   brief.name = name;
   brief.size_bytes = mark.size;
@@ -191,6 +192,11 @@ uint64_t Library::total_bytes() const {
   return total_bytes_;
 }
 
+Result<std::shared_ptr<const archive::ByteSource>> Library::source(const std::string& name) const {
+  if (!contains(name)) return fail(ErrorKind::not_found, "there is no snapshot {}", name);
+  return archive::open_file_source(paths_.archive(name), archive::Links::refuse);
+}
+
 Result<std::shared_ptr<archive::ArchiveReader>> Library::open(const std::string& name) {
   {
     const std::lock_guard lock(mutex_);
@@ -198,8 +204,8 @@ Result<std::shared_ptr<archive::ArchiveReader>> Library::open(const std::string&
       return fail(ErrorKind::not_found, "there is no snapshot {}", name);
     if (auto reader = readers_[name].lock()) return reader;
   }
-  TRY(mark_of(paths_.archive(name)));
-  TRY_ASSIGN(auto reader, archive::ArchiveReader::open(paths_.archive(name)));
+  TRY_ASSIGN(auto bytes, source(name));
+  TRY_ASSIGN(auto reader, archive::ArchiveReader::open(std::move(bytes)));
   const std::lock_guard lock(mutex_);
   if (entries_.contains(name)) readers_[name] = reader;
   return reader;

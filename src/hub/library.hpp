@@ -31,6 +31,7 @@ class Library {
 
   struct Entry {
     std::string name, id;
+    archive::Location location = archive::Location::local;
     uint64_t size_bytes = 0;
     bool damaged = false;
     bool complete = false;
@@ -44,6 +45,8 @@ class Library {
   [[nodiscard]] Result<archive::Snapshot> brief(const std::string& name);
   [[nodiscard]] Result<archive::Snapshot> full(const std::string& name);
   [[nodiscard]] uint64_t total_bytes() const;
+  /// The archive's bytes, wherever they lie. not_found; corrupt: something else stands in the place of the file.
+  [[nodiscard]] Result<std::shared_ptr<const archive::ByteSource>> source(const std::string& name) const;
   /// A reader of the archive; several exports of one snapshot share it while one of them lives.
   [[nodiscard]] Result<std::shared_ptr<archive::ArchiveReader>> open(const std::string& name);
 

@@ -167,7 +167,7 @@ Result<> NodeClient::describe(const std::string& freeze_id, NodeRecord& node,
              client_.fetch("GET", freeze_path(freeze_id), {}, kMaxFreezeAnswer, body, &cancelled));
   if (response.status >= 400) {
     Error error = http::Client::error_of(response, "the node");
-    if (response.status >= 500) error.kind = ErrorKind::unreachable;
+    if (response.status >= 500) error.kind = ErrorKind::unavailable;
     return tl::make_unexpected(std::move(error));
   }
   if (auto read = read_freeze(as_text(body), freeze_id, node); !read)
@@ -214,8 +214,7 @@ Result<FetchedMember> NodeClient::fetch(const std::string& freeze_id, uint32_t i
       break;
   }
   Error error = http::Client::error_of(response, "the node");
-  if (response.status >= 500 || response.status == 408 || response.status == 429)
-    error.kind = ErrorKind::unreachable;
+  if (response.status >= 500) error.kind = ErrorKind::unavailable;
   if (response.status < 400)
     error = {ErrorKind::corrupt, fmt::format("the node answers with status {}", response.status)};
   return tl::make_unexpected(std::move(error));

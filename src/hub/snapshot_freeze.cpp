@@ -45,7 +45,7 @@ Result<> SnapshotJob::prepare() {
     ready = fail(ErrorKind::cancelled, "snapshot {} was cancelled", name_);
   } else if (frozen == 0) {
     const NodeRecord& first = record_.nodes.front();
-    ready = fail(ErrorKind::unreachable, "no node could freeze the window; {}: {}",
+    ready = fail(ErrorKind::unavailable, "no node could freeze the window; {}: {}",
                  first.entry.name, first.entry.reason);
   } else {
     ready = env_.budget.reserve(id_, bytes_reserved());
@@ -124,7 +124,7 @@ void SnapshotJob::freeze_node(NodeRecord& node, bool lost, int64_t clock_error_n
     }
     // Nobody listening, and a node not heard of for a minute, are not waited for.
     const bool hopeless =
-        error.kind != ErrorKind::unreachable || lost || (client && client->was_refused());
+        !may_pass(error.kind) || lost || (client && client->was_refused());
     if (hopeless || steady_clock::now() + pause_time > give_up_at) {
       log_warning("node {} did not freeze the window of snapshot {}: {}", node.entry.name, name_,
                   error.message);

@@ -109,7 +109,7 @@ Result<TimeWindow> SnapshotOrder::window(int64_t now_ns) const {
 
 Result<std::vector<NodeInfo>> SnapshotOrder::select(const std::vector<NodeInfo>& known) const {
   if (known.empty())
-    return fail(ErrorKind::unreachable,
+    return fail(ErrorKind::unavailable,
                 "no node is registered: start 'lookback capture' with this hub's URL on the nodes");
   if (nodes.empty()) return known;
   std::vector<bool> wanted(known.size(), false);

@@ -45,7 +45,7 @@ Result<NodeRecord> SnapshotJob::ask_again(const NodeRecord& node, bool patient) 
                               : Result<>(tl::make_unexpected(client.error()));
     if (asked) return told;
     // A node that is being started again is waited for like for a member.
-    const bool again = patient && asked.error().kind == ErrorKind::unreachable && !ended_ &&
+    const bool again = patient && may_pass(asked.error().kind) && !ended_ &&
                        env_.clock.monotonic_ns() < give_up_ns;
     if (!again) return tl::make_unexpected(asked.error());
     pause(wait);

@@ -222,6 +222,7 @@ bool NodeTransfer::transfer_member(size_t position, MemberSink& sink, TransferSl
         give_up("the node refuses the hub's token: " + error.message);
         return false;
       case ErrorKind::unreachable:
+      case ErrorKind::unavailable:
         client.reset();
         if (past_deadline()) {
           give_up(error.message);

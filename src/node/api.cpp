@@ -1,28 +1,20 @@
 #include "node/api.hpp"
 
 #include <charconv>
-#include <memory>
 
 #include "lookback/base/fd.hpp"
 #include "lookback/base/json.hpp"
+#include "lookback/base/json_time.hpp"
 #include "lookback/base/time.hpp"
 #include "node/event_member.hpp"
 
 namespace lookback::node {
 namespace {
 
-using http::Request;
-using http::Response;
+using http::Request, http::Response, http::Role, http::RunsOn;
 
 /// Bodies: the networks of a snapshot are what may be many.
 constexpr uint64_t kMaxFreezeOrder = 256 << 10, kMaxRenewal = 4 << 10;
-
-Result<int64_t> time_member(const Json& document, std::string_view key) {
-  TRY_ASSIGN(const auto text, json_get<std::string>(document, key));
-  auto time = parse_rfc3339(text);
-  if (!time) return tl::make_unexpected(time.error().in(key));
-  return time;
-}
 
 /// What a caller wrote wrongly is its mistake, not corrupt data.
 Error as_invalid(Error error) {
@@ -36,8 +28,8 @@ Result<FreezeOrder> parse_order(const std::string& body) {
   TRY_ASSIGN(order.id, json_get<std::string>(document, "id"));
   TRY_ASSIGN(order.owner, json_get_or<std::string>(document, "owner", ""));
   TRY_ASSIGN(order.hub, json_get_or<std::string>(document, "hub", ""));
-  TRY_ASSIGN(order.window.from_ns, time_member(document, "from"));
-  TRY_ASSIGN(order.window.to_ns, time_member(document, "to"));
+  TRY_ASSIGN(order.window.from_ns, json_time(document, "from"));
+  TRY_ASSIGN(order.window.to_ns, json_time(document, "to"));
   TRY_ASSIGN(order.time_to_live_ns,
              json_get_or<int64_t>(document, "ttl_ns", order.time_to_live_ns));
   if (const auto networks = document.find("networks");
@@ -60,7 +52,7 @@ Response freeze_response(const ApiParts& parts, const Result<FrozenWindow>& wind
   return Response::json(dump_json(document_of(parts, *window)), status);
 }
 
-Response create_freeze(const ApiParts& parts, Request& request) {
+Response create_freeze(Request& request, const ApiParts& parts) {
   const auto order = parse_order(request.body);
   if (!order) return Response::problem(as_invalid(order.error()));
   parts.on_caller(request.peer_address, request.peer_port);
@@ -69,7 +61,7 @@ Response create_freeze(const ApiParts& parts, Request& request) {
   return freeze_response(parts, created->window, created->existed ? 200 : 201);
 }
 
-Response renew_freeze(const ApiParts& parts, Request& request) {
+Response renew_freeze(Request& request, const ApiParts& parts) {
   const auto document = parse_json(request.body, "the request");
   if (!document) return Response::problem(as_invalid(document.error()));
   const auto time_to_live = json_get<int64_t>(*document, "ttl_ns");
@@ -80,7 +72,7 @@ Response renew_freeze(const ApiParts& parts, Request& request) {
   return freeze_response(parts, parts.freezes->find(id));
 }
 
-Response send_member(const ApiParts& parts, Request& request) {
+Response send_member(Request& request, const ApiParts& parts) {
   const std::string& id = request.parameters["id"];
   const std::string& text = request.parameters["index"];
   size_t index = 0;
@@ -91,7 +83,7 @@ Response send_member(const ApiParts& parts, Request& request) {
   parts.on_caller(request.peer_address, request.peer_port);
   const auto needed = parts.freezes->member_memory(id, index);
   if (!needed) return Response::problem(needed.error());
-  const Response stopping = Response::problem({ErrorKind::unreachable, "the daemon is being stopped"});
+  const Response stopping = Response::problem({ErrorKind::unavailable, "the daemon is being stopped"});
   auto share = parts.memory->take(*needed);
   if (!share) return stopping;
   Result<std::optional<archive::MemberContent>> member = std::nullopt;
@@ -122,59 +114,69 @@ Response send_member(const ApiParts& parts, Request& request) {
   return response;
 }
 
+Response healthz(Request& /*request*/, const ApiParts& /*parts*/) {
+  return Response::text("ok\n");
+}
+
+Response readyz(Request& /*request*/, const ApiParts& parts) {
+  const auto state = parts.state();
+  if (state.failure) return Response::text(state.failure->message + "\n", 503);
+  if (state.disk_failing) return Response::text("the disk does not take packets\n", 503);
+  return Response::text("ready\n");
+}
+
+Response metrics(Request& /*request*/, const ApiParts& parts) {
+  auto response = Response::text(metrics_text(parts.state()));
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  return response;
+}
+
+Response status(Request& /*request*/, const ApiParts& parts) {
+  return Response::json(dump_json(status_document(parts.state())));
+}
+
+Response boundaries(Request& /*request*/, const ApiParts& parts) {
+  const auto state = parts.state();
+  return Response::json(dump_json({{"oldest", time_to_json(state.store.oldest_ns)}, {"newest", time_to_json(state.store.newest_ns)}}));
+}
+
+Response list_freezes(Request& /*request*/, const ApiParts& parts) {
+  Json list = Json::array();
+  for (const auto& window : parts.freezes->list()) list.push_back(document_of(parts, window));
+  return Response::json(dump_json({{"freezes", std::move(list)}}));
+}
+
+Response show_freeze(Request& request, const ApiParts& parts) {
+  return freeze_response(parts, parts.freezes->find(request.parameters["id"]));
+}
+
+Response release_freeze(Request& request, const ApiParts& parts) {
+  if (auto released = parts.freezes->release(request.parameters["id"]); !released) return Response::problem(released.error());
+  Response response;
+  response.status = 204;
+  return response;
+}
+
+const ApiRoute kRoutes[] = {
+    {"GET", "/healthz", Role::anyone, RunsOn::worker, "Tells whether the process answers.", healthz},
+    {"GET", "/readyz", Role::anyone, RunsOn::worker, "Tells whether the node records.", readyz},
+    {"GET", "/metrics", Role::admin, RunsOn::worker, "Metrics for Prometheus.", metrics},
+    {"GET", "/api/v1/status", Role::admin, RunsOn::worker, "Tells how the recording goes.", status},
+    {"GET", "/api/v1/boundaries", Role::admin, RunsOn::worker, "Tells since when there are packets.", boundaries},
+    {"GET", "/api/v1/freezes", Role::admin, RunsOn::worker, "Lists the frozen windows.", list_freezes},
+    {"POST", "/api/v1/freezes", Role::admin, RunsOn::worker, "Freezes a window.", create_freeze, {.max_body_bytes = kMaxFreezeOrder}},
+    {"GET", "/api/v1/freezes/{id}", Role::admin, RunsOn::worker, "Shows a frozen window and its members.", show_freeze},
+    {"POST", "/api/v1/freezes/{id}/renew", Role::admin, RunsOn::worker, "Keeps a frozen window for longer.", renew_freeze,
+     {.max_body_bytes = kMaxRenewal}},
+    {"DELETE", "/api/v1/freezes/{id}", Role::admin, RunsOn::worker, "Releases a frozen window.", release_freeze},
+    // It waits for its turn in the pool: not on one of the server's few workers.
+    {"GET", "/api/v1/freezes/{id}/members/{index}", Role::admin, RunsOn::transfer, "Sends a member of a frozen window.", send_member},
+};
+
 }  // namespace
 
-void add_routes(http::Server& server, ApiParts given) {
-  const auto parts = std::make_shared<const ApiParts>(std::move(given));
-  const auto times = [](const std::optional<int64_t>& time) {
-    return time ? Json(format_time_ns(*time)) : Json(nullptr);
-  };
-
-  server.add("GET", "/healthz", [](Request&) { return Response::text("ok\n"); });
-  server.add("GET", "/readyz", [parts](Request&) {
-    const auto state = parts->state();
-    if (state.failure) return Response::text(state.failure->message + "\n", 503);
-    if (state.disk_failing) return Response::text("the disk does not take packets\n", 503);
-    return Response::text("ready\n");
-  });
-  server.add("GET", "/metrics", [parts](Request&) {
-    auto response = Response::text(metrics_text(parts->state()));
-    response.content_type = "text/plain; version=0.0.4";
-    return response;
-  });
-  server.add("GET", "/api/v1/status", [parts](Request&) {
-    return Response::json(dump_json(status_document(parts->state())));
-  });
-  server.add("GET", "/api/v1/boundaries", [parts, times](Request&) {
-    const auto state = parts->state();
-    return Response::json(dump_json(
-        {{"oldest", times(state.store.oldest_ns)}, {"newest", times(state.store.newest_ns)}}));
-  });
-
-  server.add("POST", "/api/v1/freezes",
-             [parts](Request& request) { return create_freeze(*parts, request); },
-             {.max_body_bytes = kMaxFreezeOrder});
-  server.add("GET", "/api/v1/freezes", [parts](Request&) {
-    Json list = Json::array();
-    for (const auto& window : parts->freezes->list()) list.push_back(document_of(*parts, window));
-    return Response::json(dump_json({{"freezes", std::move(list)}}));
-  });
-  server.add("GET", "/api/v1/freezes/{id}", [parts](Request& request) {
-    return freeze_response(*parts, parts->freezes->find(request.parameters["id"]));
-  });
-  server.add("POST", "/api/v1/freezes/{id}/renew",
-             [parts](Request& request) { return renew_freeze(*parts, request); },
-             {.max_body_bytes = kMaxRenewal});
-  server.add("DELETE", "/api/v1/freezes/{id}", [parts](Request& request) {
-    if (auto released = parts->freezes->release(request.parameters["id"]); !released)
-      return Response::problem(released.error());
-    Response response;
-    response.status = 204;
-    return response;
-  });
-  // It waits for its turn in the pool: not on one of the server's few workers.
-  server.add_upload("GET", "/api/v1/freezes/{id}/members/{index}",
-                    [parts](Request& request) { return send_member(*parts, request); });
+std::span<const ApiRoute> api_routes() {
+  return kRoutes;
 }
 
 }  // namespace lookback::node

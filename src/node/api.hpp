@@ -1,10 +1,10 @@
 #pragma once
-// The routes of the capture daemon, each a thin shell around a call.
+// The HTTP API of the capture daemon as a table; each handler is a thin shell around a call. man/lookback-api.5 tells of every route.
 
 #include <functional>
 #include <string>
 
-#include "lookback/http/server.hpp"
+#include "lookback/http/route.hpp"
 #include "node/documents.hpp"
 #include "node/freeze_service.hpp"
 #include "node/member_pool.hpp"
@@ -24,7 +24,8 @@ struct ApiParts {
   std::function<std::vector<ExcludedInterval>(TimeWindow)> excluded;
 };
 
-/// Before server.start(). The parts outlive the server.
-void add_routes(http::Server& server, ApiParts parts);
+using ApiRoute = http::Route<const ApiParts>;
+
+[[nodiscard]] std::span<const ApiRoute> api_routes();
 
 }  // namespace lookback::node

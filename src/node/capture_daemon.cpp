@@ -16,7 +16,7 @@
 #include "lookback/base/names.hpp"
 #include "lookback/base/size.hpp"
 #include "lookback/base/time.hpp"
-#include "lookback/http/own_host.hpp"
+#include "lookback/http/url.hpp"
 #include "lookback/observe/observer.hpp"
 #include "lookback/store/store.hpp"
 #include "node/api.hpp"
@@ -89,6 +89,7 @@ class Daemon final : public CaptureDaemon {
 
   // In the order in which they need each other; see the destructor for the way back.
   std::unique_ptr<store::Store> store_;
+  ApiParts api_parts_;
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<SelfExclusion> exclusion_;
   std::unique_ptr<capture::Ring> ring_;
@@ -100,7 +101,7 @@ class Daemon final : public CaptureDaemon {
   std::unique_ptr<Heartbeat> heartbeat_;
   std::atomic<bool> heartbeat_ready_{false};
 
-  HubAddress hub_;
+  http::Url hub_;
   std::mutex exclusion_mutex_;
   std::thread housekeeper_;
 
@@ -114,8 +115,8 @@ Result<> check_options(CaptureOptions& options) {
   TRY(check_node_name(options.node));
   if (options.data_dir.empty())
     return fail(ErrorKind::invalid, "no data directory is given (--data-dir)");
-  if (!options.hub_url.empty()) TRY(parse_hub_url(options.hub_url));
-  if (!options.advertise_url.empty()) TRY(parse_hub_url(options.advertise_url));
+  if (!options.hub_url.empty()) TRY(http::parse_url(options.hub_url, "hub"));
+  if (!options.advertise_url.empty()) TRY(http::parse_url(options.advertise_url, "node"));
   return {};
 }
 
@@ -126,17 +127,21 @@ Result<> Daemon::open(const SourceFactory& source) {
   server_options.token = options_.token;
   // The hub shows a node no more than the node's own token.
   server_options.further_tokens = [own = http::node_token(options_.token, options_.node)](
-                                      std::string_view token, const std::string&, const std::string&) {
-    return http::same_token(token, own) ? http::Access::allowed : http::Access::unknown;
+                                      std::string_view token, std::string_view /*node*/) -> std::optional<http::Principal> {
+    if (!http::same_token(token, own)) return std::nullopt;
+    return http::Principal{std::string(http::to_string(http::Role::admin)), http::Role::admin};
   };
   server_options.insecure = options_.insecure;
   server_options.allowed_hosts = options_.allowed_hosts;
-  if (auto own = http::url_host(options_.advertise_url)) server_options.allowed_hosts.push_back(std::move(*own));
+  if (!options_.advertise_url.empty()) {
+    TRY_ASSIGN(const http::Url own, http::parse_url(options_.advertise_url, "node"));
+    server_options.allowed_hosts.push_back(own.host);
+  }
   TRY_ASSIGN(server_, http::Server::create(std::move(server_options)));
   exclusion_ = std::make_unique<SelfExclusion>(server_->address(), server_->port(),
                                                options_.data_dir / kExclusionsFile, clock_);
   if (!options_.hub_url.empty()) {
-    TRY_ASSIGN(hub_, parse_hub_url(options_.hub_url));
+    TRY_ASSIGN(hub_, http::parse_url(options_.hub_url, "hub"));
     exclusion_->set_hub(resolve(hub_.host), hub_.port, advertised_addresses());
   }
 
@@ -186,17 +191,17 @@ Result<> Daemon::open(const SourceFactory& source) {
   freezes_ = std::make_unique<FreezeService>(std::move(parts));
   pool_ = std::make_unique<MemberPool>();
 
-  add_routes(*server_, {.freezes = freezes_.get(),
-                        .pool = pool_.get(),
-                        .memory = &member_memory_,
-                        .state = [this] { return state(kGapsShown); },
-                        .on_caller = [this](const std::string& address, uint16_t port) {
-                          if (exclusion_->add_caller(address, port)) renew_exclusion();
-                        },
-                        .excluded = [this](TimeWindow window) {
-                          return options_.exclude_self ? exclusion_->intervals(window)
-                                                       : std::vector<ExcludedInterval>();
-                        }});
+  api_parts_ = {.freezes = freezes_.get(),
+                .pool = pool_.get(),
+                .memory = &member_memory_,
+                .state = [this] { return state(kGapsShown); },
+                .on_caller = [this](const std::string& address, uint16_t port) {
+                  if (exclusion_->add_caller(address, port)) renew_exclusion();
+                },
+                .excluded = [this](TimeWindow window) {
+                  return options_.exclude_self ? exclusion_->intervals(window) : std::vector<ExcludedInterval>();
+                }};
+  http::mount<const ApiParts>(*server_, api_routes(), api_parts_);
   TRY(server_->start());
   housekeeper_ = std::thread([this] { keep_house(); });
   if (!options_.hub_url.empty()) TRY(start_heartbeat());
@@ -265,7 +270,7 @@ void Daemon::renew_exclusion() {
 
 std::vector<std::string> Daemon::advertised_addresses() const {
   if (options_.advertise_url.empty()) return {};
-  const auto advertised = parse_hub_url(options_.advertise_url);
+  const auto advertised = http::parse_url(options_.advertise_url, "node");
   if (!advertised) return {};
   std::vector<std::string> addresses = resolve(advertised->host);
   // The way to an address of this machine's own starts at that address; any other is a proxy's.

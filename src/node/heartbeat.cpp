@@ -39,7 +39,7 @@ std::optional<std::vector<std::string>> live_freezes_of(const Json& reply) {
 
 }  // namespace
 
-Heartbeat::Heartbeat(Parts parts, HubAddress hub, http::Client client)
+Heartbeat::Heartbeat(Parts parts, http::Url hub, http::Client client)
     : parts_(std::move(parts)),
       hub_(std::move(hub)),
       incarnation_(random_hex(8)),
@@ -47,7 +47,7 @@ Heartbeat::Heartbeat(Parts parts, HubAddress hub, http::Client client)
       watch_(*parts_.clock) {}
 
 Result<std::unique_ptr<Heartbeat>> Heartbeat::start(Parts parts) {
-  TRY_ASSIGN(HubAddress hub, parse_hub_url(parts.hub_url));
+  TRY_ASSIGN(http::Url hub, http::parse_url(parts.hub_url, "hub"));
   http::ClientOptions options;
   options.base_url = parts.hub_url;
   options.token = parts.token;

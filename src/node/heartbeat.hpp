@@ -14,6 +14,7 @@
 #include "lookback/base/clock.hpp"
 #include "lookback/base/result.hpp"
 #include "lookback/http/client.hpp"
+#include "lookback/http/url.hpp"
 #include "node/clock_offset.hpp"
 #include "node/clock_watch.hpp"
 #include "node/freeze_admission.hpp"
@@ -56,7 +57,7 @@ class Heartbeat {
   [[nodiscard]] HeartbeatStatus status() const;
 
  private:
-  Heartbeat(Parts parts, HubAddress hub, http::Client client);
+  Heartbeat(Parts parts, http::Url hub, http::Client client);
   void run();
   /// One message and its answer; returns the pause until the next.
   [[nodiscard]] Result<int64_t> beat();
@@ -64,7 +65,7 @@ class Heartbeat {
   void publish_clock();
 
   const Parts parts_;
-  const HubAddress hub_;
+  const http::Url hub_;
   const std::string incarnation_;
 
   // heartbeat thread only

@@ -65,41 +65,6 @@ std::string end_text(const std::string& address, uint16_t port) {
 
 }  // namespace
 
-Result<HubAddress> parse_hub_url(const std::string& url) {
-  HubAddress hub;
-  std::string_view rest = url;
-  if (rest.starts_with("http://")) {
-    rest.remove_prefix(7);
-    hub.port = 80;
-  } else if (rest.starts_with("https://")) {
-    rest.remove_prefix(8);
-    hub.port = 443;
-  } else {
-    return fail(ErrorKind::invalid, "'{}' is no URL of a hub: expected http://HOST:PORT", url);
-  }
-  rest = rest.substr(0, rest.find_first_of("/?#"));
-  if (const size_t at = rest.rfind('@'); at != std::string_view::npos) rest.remove_prefix(at + 1);
-  std::string_view port;
-  if (rest.starts_with('[')) {
-    const size_t end = rest.find(']');
-    if (end == std::string_view::npos) return fail(ErrorKind::invalid, "'{}' lacks a ']'", url);
-    hub.host = rest.substr(1, end - 1);
-    rest.remove_prefix(end + 1);
-    if (!rest.empty() && rest.front() == ':') port = rest.substr(1);
-  } else {
-    const size_t colon = rest.find(':');
-    hub.host = rest.substr(0, colon);
-    if (colon != std::string_view::npos) port = rest.substr(colon + 1);
-  }
-  if (hub.host.empty()) return fail(ErrorKind::invalid, "'{}' names no host", url);
-  if (!port.empty()) {
-    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), hub.port);
-    if (error != std::errc() || end != port.data() + port.size() || hub.port == 0)
-      return fail(ErrorKind::invalid, "'{}' has no valid port", url);
-  }
-  return hub;
-}
-
 std::vector<std::string> resolve(const std::string& host) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;

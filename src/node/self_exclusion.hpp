@@ -25,12 +25,6 @@
 
 namespace lookback::node {
 
-struct HubAddress {
-  std::string host;
-  uint16_t port = 0;
-};
-/// Host and port of "http://hub:7400" or "https://[fd00::1]"; kind invalid for other texts.
-[[nodiscard]] Result<HubAddress> parse_hub_url(const std::string& url);
 /// The addresses of a host, as numbers; empty where it has none now.
 [[nodiscard]] std::vector<std::string> resolve(const std::string& host);
 /// The address from which this machine calls `remote`, by its routes; empty where there is no way now.

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Holds the man pages against --help of the binary: the same commands, arguments and options with the same values.
+"""Holds the man pages against --help of the binary: the same commands, arguments and options with the same values. Holds the page of
+the API against the tables of routes in the code.
 
 usage: check_man.py BINARY MAN-DIRECTORY
 """
@@ -67,8 +68,37 @@ def gap_reasons(directory):
     return sorted(names ^ described) if names else ["no reason at all"]
 
 
+def routes_of_code(files):
+    """{(method, path): (role, summary)} of the tables in some source files."""
+    row = re.compile(r'\{"([A-Z]+)", "(/[^"]*)", Role::(\w+), RunsOn::\w+, "([^"]+)"')
+    return {(match[1], match[2]): (match[3], match[4]) for file in files for match in row.finditer(re.sub(r"\n\s*", " ", file.read_text()))}
+
+
+def routes_of_page(text):
+    """The same of a section of the page."""
+    row = re.compile(r"^\.Ss ([A-Z]+) (/\S*)\nRole: (\w+)\.\n(.*)$", re.M)
+    return {(match[1], match[2]): (match[3], match[4]) for match in row.finditer(text)}
+
+
+def api_routes(directory):
+    """Where the page of the API and the tables of routes differ."""
+    source = directory.parent / "src"
+    page = (directory / "lookback-api.5").read_text()
+    section = {name: body for name, body in re.findall(r"^\.Sh (.+)\n((?:(?!\.Sh ).*\n)*)", page, re.M)}
+    wrong = []
+    for name, files in (("HUB", sorted(source.glob("hub/api_*.cpp"))), ("CAPTURE DAEMON", [source / "node/api.cpp"])):
+        code, described = routes_of_code(files), routes_of_page(section[name])
+        if not code:
+            wrong.append(f"{name}: no table of routes was found")
+        for route in sorted(code.keys() | described.keys()):
+            if code.get(route) != described.get(route):
+                wrong.append(f"{name}: {' '.join(route)}: the code has {code.get(route)}, the page {described.get(route)}")
+    return wrong
+
+
 def main(binary, directory):
-    wrong = [f"lookback-archive.5: the gap reason '{name}' stands here or in gap_reason.hpp only" for name in gap_reasons(directory)]
+    wrong = [f"lookback-api.5: {line}" for line in api_routes(directory)]
+    wrong += [f"lookback-archive.5: the gap reason '{name}' stands here or in gap_reason.hpp only" for name in gap_reasons(directory)]
     pages = {path.name: sections(path) for path in sorted(directory.glob("lookback*.1"))}
     commands = tree(binary)
     for words, (arguments, options) in commands.items():
@@ -88,6 +118,10 @@ def main(binary, directory):
             wrong.append(f"{page}: {name}: '{missing}' of --help is missing")
         for extra in sorted(described - arguments - options):
             wrong.append(f"{page}: {name}: '{extra}' is not in --help")
+    for page in sorted(directory.glob("lookback*.5")):
+        done = subprocess.run(["groff", "-mdoc", "-ww", "-Tutf8", "-z", page], capture_output=True, text=True)
+        if done.returncode != 0 or done.stderr:
+            wrong.append(f"{page.name}: groff: {done.stderr.strip()}")
     for page, found in pages.items():
         for heading in found:
             if heading.startswith("lookback ") and tuple(heading.split()[1:]) not in commands:

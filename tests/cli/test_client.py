@@ -315,15 +315,56 @@ def test_cancel(client, hub):
 
 
 def test_verify_on_the_hub(client, hub):
-    hub.routes[f"POST {ONE}/verify"] = Answer({"job": "7"}, 202)
-    running = Answer({"id": "7", "state": "running", "progress": {"done": 1, "total": 2}})
+    job = {"id": "7", "kind": "verify", "subject": "s"}
+    hub.routes[f"POST {ONE}/verify"] = Answer({**job, "state": "pending"}, 202)
+    running = Answer({**job, "state": "running", "progress": {"done": 1, "total": 2}})
     hub.routes["GET /api/v1/jobs/7"] = [running, running, Answer(
-        {"id": "7", "state": "done", "result": {"members": 3, "content_bytes": 4096, "file_bytes": 2048}})]
+        {**job, "state": "completed", "result": {"members": 3, "content_bytes": 4096, "file_bytes": 2048}})]
     done = client("snapshot", "verify", "s")
     assert done.returncode == 0 and "3 members" in done.stdout
-    hub.routes["GET /api/v1/jobs/7"] = Answer({"id": "7", "state": "failed", "error": "nodes/n1/packets/00000000.pcapng: SHA-256 differs"})
+    error = {"kind": "corrupt", "message": "nodes/n1/packets/00000000.pcapng: SHA-256 differs"}
+    hub.routes["GET /api/v1/jobs/7"] = Answer({**job, "state": "failed", "error": error})
     done = client("snapshot", "verify", "s")
     assert done.returncode == 1 and "nodes/n1/packets/00000000.pcapng" in done.stderr and one_line(done.stderr)
+    hub.routes["GET /api/v1/jobs/7"] = Answer({**job, "state": "cancelled"})
+    done = client("snapshot", "verify", "s")
+    assert done.returncode == 1 and "cancelled" in done.stderr and one_line(done.stderr)
+
+
+def test_jobs(client, hub):
+    hub.routes["GET /api/v1/jobs"] = Answer({"jobs": []})
+    assert "no such jobs" in client("jobs").stderr
+    job = {"id": "0123456789abcdef", "kind": "verify", "subject": "s\x1b[31m", "state": "running", "created": "2026-03-01T12:00:00.5Z",
+           "progress": {"done": 1 << 20, "total": 4 << 20}, "starts": 2}
+    failed = {**job, "id": "f" * 16, "state": "failed", "error": {"kind": "corrupt", "message": "it is damaged"}}
+    hub.routes["GET /api/v1/jobs"] = Answer({"jobs": [job, failed]})
+    for words in (("jobs",), ("jobs", "list")):
+        done = client(*words)
+        assert done.returncode == 0 and "\x1b" not in done.stdout
+        assert "1.0 MiB of 4.0 MiB (25 %)" in done.stdout and "2026-03-01T12:00:00Z" in done.stdout and "it is damaged" in done.stdout
+    assert json.loads(client("jobs", "-o", "json").stdout)["jobs"][1]["error"]["kind"] == "corrupt"
+    client("jobs", "--kind", "verify", "--subject", "a b", "--state", "failed")
+    assert hub.requests[-1].path == "/api/v1/jobs?kind=verify&subject=a%20b&state=failed"
+    assert client("jobs", "--state", "sleeping").returncode == 2
+    hub.routes[f"GET /api/v1/jobs/{job['id']}"] = Answer(job)
+    shown = client("jobs", "show", job["id"])
+    assert shown.returncode == 0 and "the hub was restarted" in shown.stdout and "\x1b" not in shown.stdout
+    assert json.loads(client("jobs", "show", job["id"], "-o", "json").stdout)["starts"] == 2
+    assert client("jobs", "show", "nothing").returncode == 4
+    hub.routes[f"POST /api/v1/jobs/{job['id']}/cancel"] = Answer(b"", 204)
+    assert client("jobs", "cancel", job["id"]).returncode == 0
+    assert client("jobs", "cancel", "nothing").returncode == 4
+
+
+def test_a_hub_that_is_busy_is_not_out_of_reach(client, hub):
+    busy = Answer({"detail": "16 exports are running already: try again later", "status": 503, "kind": "unavailable"}, 503)
+    hub.routes[f"GET {ONE}"] = Answer(SNAPSHOT)
+    hub.routes[f"GET {ONE}/pcap"] = busy
+    hub.routes[f"GET {ONE}/archive"] = busy
+    hub.routes[f"GET {ONE}/flows"] = busy
+    for words in (("pcap", "s", "-o", "-"), ("download", "s", "-o", "-"), ("flows", "s")):
+        done = client("snapshot", *words)
+        assert done.returncode == 1 and "try again later" in done.stderr and "reach" not in done.stderr, words
 
 
 DATA = os.urandom(300_000)
@@ -334,7 +375,7 @@ def test_download(client, hub, tmp_path):
     hub.routes[f"GET {ONE}/archive"] = Answer(DATA, headers={"Content-Type": "application/octet-stream"})
     done = client("snapshot", "download", "s", "-o", "-", text=False)
     assert done.returncode == 0 and done.stdout == DATA
-    # What arrived whole but is no archive does not become a file; nor does what was cut.
+    # What arrived whole but is not an archive does not become a file; nor does what was cut.
     done = client("snapshot", "download", "s")
     assert done.returncode == 1, done
     hub.routes[f"GET {ONE}/archive"] = Answer(DATA, cut=100_000)

@@ -33,7 +33,7 @@ def bash(client):
 def test_bash(bash, client, hub, tmp_path):
     hub.routes["GET /api/v1/snapshots"] = Answer({"snapshots": [{"name": "incident-1"}, {"name": "audit"}]})
     hub.routes["GET /api/v1/nodes"] = Answer({"nodes": [{"name": "web-1"}, {"name": "db-1"}]})
-    assert {"snapshot", "nodes", "capture", "hub", "standalone", "token", "completion"} == bash("")
+    assert {"snapshot", "nodes", "jobs", "capture", "hub", "standalone", "token", "completion"} == bash("")
     assert bash("sn") == {"snapshot"}
     assert bash("snapshot", "c") == {"create", "cancel"}
     assert {"--last", "--wait", "--help", "-o"} <= bash("snapshot", "create", "--", "-") | bash("snapshot", "create", "-")

@@ -18,6 +18,7 @@ HOSTILE = {
     "nodes": [{"name": EVIL, "status": "partial", "reason": EVIL, "packets": 1, "bytes": 1, "clock": [], "version": EVIL,
                "gaps": [{"start": SNAPSHOT["from"], "end": SNAPSHOT["to"], "packets": 0, "reason": EVIL}]}],
 }
+JOB = {"id": EVIL, "kind": EVIL, "subject": EVIL, "state": "failed", "error": {"kind": EVIL, "message": EVIL}}
 FLOW = {"start": EVIL, "end": EVIL, "node": EVIL, "interface": EVIL, "protocol": EVIL, "state": EVIL, "packets": 1, "bytes": 1, "retransmits": 0,
         "client": {"ip": EVIL, "port": 1, "process": EVIL, "container": EVIL}, "server": {"ip": EVIL, "port": 2, "process": EVIL, "container": EVIL}}
 
@@ -34,8 +35,8 @@ def hostile(client, hub):
                                                 "newest": EVIL}]}),
         f"GET {PAGE}/flows": Answer({"flows": [FLOW], "warnings": [EVIL], "complete": False}),
         "POST /api/v1/snapshots": Answer({**HOSTILE, "name": "s"}, 202),
-        f"POST {PAGE}/verify": Answer({"job": "j"}, 202),
-        "GET /api/v1/jobs/j": Answer({"state": "failed", "error": {"message": EVIL}}),
+        f"POST {PAGE}/verify": Answer({**JOB, "id": "j"}, 202),
+        "GET /api/v1/jobs/j": Answer(JOB), "GET /api/v1/jobs": Answer({"jobs": [JOB]}),
         f"POST {PAGE}/cancel": problem(409, EVIL, "conflict"),
         "GET /api/v1/status": Answer({"node": EVIL, "version": EVIL, "started": EVIL, "hub": {"url": EVIL, "error": EVIL}, "filter": EVIL,
                                       "retention_text": EVIL, "interfaces": [{"name": EVIL}],
@@ -49,7 +50,7 @@ def hostile(client, hub):
     ["snapshot", "show", "s"], ["snapshot", "show", "s", "-o", "json"], ["snapshot", "list"], ["snapshot", "list", "-o", "name"],
     ["snapshot", "list", "-o", "json"], ["nodes"], ["nodes", "-o", "name"], ["nodes", "-o", "json"], ["snapshot", "flows", "s"],
     ["snapshot", "flows", "s", "-o", "csv"], ["snapshot", "flows", "s", "-o", "json"], ["snapshot", "create", "s"],
-    ["snapshot", "create", "s", "-o", "json"], ["snapshot", "cancel", "s"], ["snapshot", "verify", "s"], ["snapshot", "download", "s"],
+    ["snapshot", "create", "s", "-o", "json"], ["snapshot", "cancel", "s"], ["snapshot", "verify", "s"], ["jobs"], ["jobs", "-o", "json"], ["jobs", "show", "j"], ["snapshot", "download", "s"],
     ["snapshot", "pcap", EVIL], ["snapshot", "pcap", "./" + EVIL], ["snapshot", "pcap", "s", "--filter", EVIL], ["nodes", "--" + EVIL]], ids=repr)
 def test_no_output_steers_a_terminal(hostile, words):
     done = hostile(*words)

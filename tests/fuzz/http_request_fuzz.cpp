@@ -54,9 +54,9 @@ Parsed parse(std::string_view text, size_t step, size_t room) {
     offered += n;
   }
   parsed.whole = true;
-  static const Route routes[] = {Route("/"), Route("/api/v1/nodes/{name}/heartbeat"),
-                                 Route("/api/v1/snapshots/{name}/pcap")};
-  for (const Route& route : routes) (void)route.match(reader.head().target);
+  static const RoutePattern patterns[] = {RoutePattern("/"), RoutePattern("/api/v1/nodes/{name}/heartbeat"),
+                                          RoutePattern("/api/v1/snapshots/{name}/pcap"), RoutePattern("/files/{path...}")};
+  for (const RoutePattern& pattern : patterns) (void)pattern.match(reader.head().target);
   static const RequestGuard guard({"hub.example", "[::1]:80"}, false, {});
   const auto refusal = guard.check(reader.head(), "10.0.0.1");
   const auto host = reader.head().headers.find("host");
@@ -64,7 +64,7 @@ Parsed parse(std::string_view text, size_t step, size_t room) {
   if (!refusal && !asks_health && host != reader.head().headers.end() && !authority_host(host->second))
     std::abort();
   if (refusal && refusal->status != 421 && refusal->status != 403) std::abort();
-  (void)RequestGuard::check_type(reader.head(), RouteOptions());
+  (void)RequestGuard::check_type(reader.head(), BodyRule());
   if (const auto it = reader.head().headers.find("range"); it != reader.head().headers.end()) {
     for (const uint64_t total : {uint64_t{0}, uint64_t{1}, uint64_t{1000}, UINT64_MAX}) {
       const auto range = parse_range(it->second, total);

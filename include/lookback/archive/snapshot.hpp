@@ -26,6 +26,15 @@ enum class SnapshotState : uint8_t {
 [[nodiscard]] std::string_view name_of(SnapshotState state);
 [[nodiscard]] SnapshotState snapshot_state(std::string_view name);
 
+/// Where an archive lies.
+enum class Location : uint8_t {
+  local,  ///< in the hub's data directory
+  file,   ///< one that is read without a hub
+  other,  ///< one that a newer hub knows
+};
+[[nodiscard]] std::string_view name_of(Location location);
+[[nodiscard]] Location location_of(std::string_view name);
+
 struct SnapshotNode {
   NodeEntry entry;  ///< its status is also "pending", "frozen" or "transferring" while the snapshot is under way
   uint64_t members_total = 0, members_done = 0;
@@ -48,7 +57,7 @@ struct Snapshot {
   uint64_t size_bytes = 0, content_bytes = 0, packets = 0;
   std::map<std::string, std::string> tags;
   std::vector<std::string> networks;
-  std::string location = "local";  ///< "local", "file"
+  Location location = Location::local;
   SnapshotProgress progress;
   std::vector<SnapshotNode> nodes;
   friend bool operator==(const Snapshot&, const Snapshot&) = default;

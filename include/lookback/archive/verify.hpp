@@ -7,6 +7,7 @@
 #include <functional>
 #include <span>
 
+#include "lookback/archive/byte_source.hpp"
 #include "lookback/archive/manifest.hpp"
 #include "lookback/base/result.hpp"
 
@@ -22,6 +23,8 @@ using ContentVisitor = std::function<Result<>(const MemberEntry& member, size_t 
 /// Reads every byte of the file: frames, tar headers, padding, members against their SHA-256, seek table, and that nothing stands in the
 /// stream that the manifest does not name. The first bad member is named in the error (kind corrupt). `progress` gets file bytes done
 /// and in all, after every frame. `cancelled` may be set by any thread. Memory: the manifest and one frame.
+[[nodiscard]] Result<VerifyReport> verify_archive(const ByteSource& source, const std::function<void(uint64_t, uint64_t)>& progress = {},
+                                                  const std::atomic<bool>* cancelled = nullptr, const ContentVisitor& visit = {});
 [[nodiscard]] Result<VerifyReport> verify_archive(const std::filesystem::path& path,
                                                   const std::function<void(uint64_t, uint64_t)>& progress = {},
                                                   const std::atomic<bool>* cancelled = nullptr, const ContentVisitor& visit = {});

@@ -5,7 +5,9 @@
 
 #include <fmt/core.h>
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 #include <utility>
 
@@ -19,6 +21,7 @@ enum class ErrorKind {
   corrupt,      ///< bytes from outside do not parse or do not match their checksum
   no_space,     ///< the disk or the quota cannot hold it
   unreachable,  ///< the hub or a node does not answer
+  unavailable,  ///< it answers, but cannot do this now
   unauthorized, ///< no token, or a wrong one
   cancelled,    ///< somebody asked for it to stop
 };
@@ -48,8 +51,15 @@ template <class... Args>
   return tl::make_unexpected(errno_error(error_number, what));
 }
 
+/// Whether the same may work a little later.
+[[nodiscard]] constexpr bool may_pass(ErrorKind kind) {
+  return kind == ErrorKind::unreachable || kind == ErrorKind::unavailable;
+}
+
 /// The lower-case word for a kind, as used in logs and problem documents.
 [[nodiscard]] std::string_view to_string(ErrorKind kind);
+/// Nothing for a word that does not stand for one.
+[[nodiscard]] std::optional<ErrorKind> error_kind(std::string_view word);
 
 [[noreturn]] void check_failed(const char* condition, const char* file, int line);
 

@@ -28,6 +28,8 @@ struct TimeWindow {
 
 /// "2026-03-01T12:00:00Z", with as many fraction digits as needed (0, 3, 6 or 9).
 [[nodiscard]] std::string format_time(int64_t time_ns);
+/// The same to whole seconds, cut off: for people.
+[[nodiscard]] std::string format_time_seconds(int64_t time_ns);
 /// The same in always nine digits: for manifests, where texts are compared.
 [[nodiscard]] std::string format_time_ns(int64_t time_ns);
 

@@ -16,10 +16,22 @@
 
 namespace lookback::http {
 
+/// Gives the token for a request. `refused`: the one that it gave before was answered with 401, so it may have been replaced
+/// meanwhile. Called by the client's thread.
+using TokenSource = std::function<Result<std::string>(bool refused)>;
+
+/// Whether requests go through the proxy that the user has set.
+enum class Proxy {
+  none,         ///< daemons talk to each other directly
+  environment,  ///< http_proxy, https_proxy, all_proxy and no_proxy, as curl reads them; never for this machine's own addresses
+};
+
 struct ClientOptions {
   std::string base_url;  ///< "http://127.0.0.1:7400"
-  std::string token;
-  std::string ca_file;  ///< PEM; empty: the system's
+  std::string token;     ///< empty: none
+  TokenSource token_source{};  ///< in place of `token`
+  std::string ca_file;   ///< PEM; empty: the system's
+  Proxy proxy = Proxy::none;
   /// A number, "10.0.0.7": connects there whatever the URL's host is, which still names the peer in its certificate and in
   /// the Host header. Empty: where the host's name leads.
   std::string connect_address{};
@@ -38,6 +50,12 @@ struct ClientResponse {
   int64_t sent_ns = 0, received_ns = 0;  ///< CLOCK_REALTIME around the exchange
 };
 
+/// What one request has beside what the client gives to all.
+struct RequestExtras {
+  std::vector<std::pair<std::string, std::string>> headers{};  ///< in place of the client's own of that name
+  std::optional<std::string> authorization{};                  ///< the header's value in place of the client's token; empty: no such header
+};
+
 class Client {
  public:
   [[nodiscard]] static Result<Client> create(ClientOptions options);
@@ -45,8 +63,9 @@ class Client {
   /// names the URL. Bodies over `body_limit` are an error of kind corrupt.
   [[nodiscard]] Result<ClientResponse> request(const std::string& method, const std::string& path,
                                                const std::string& body = {},
-                                               uint64_t body_limit = 64ULL << 20);
-  /// Like request, but a status of 400 and above becomes an Error: kind by status, message from the
+                                               uint64_t body_limit = 64ULL << 20,
+                                               const RequestExtras& extras = {});
+  /// Like request, but a status of 400 and above becomes an Error: kind by status (status.hpp), message from the
   /// problem document.
   [[nodiscard]] Result<std::string> get(const std::string& path, uint64_t body_limit = 64ULL << 20);
   [[nodiscard]] Result<std::string> send(const std::string& method, const std::string& path,
@@ -55,20 +74,21 @@ class Client {
   /// thread.
   [[nodiscard]] Result<ClientResponse> download(
       const std::string& path, const std::function<Result<>(std::span<const std::byte>)>& sink,
-      const std::atomic<bool>* cancelled = nullptr);
+      const std::atomic<bool>* cancelled = nullptr, const RequestExtras& extras = {});
   /// Any status is a response, as in request(), whose body goes to `out`; for binary bodies and for
   /// what must end when `cancelled` is set.
   [[nodiscard]] Result<ClientResponse> fetch(const std::string& method, const std::string& path,
                                              const std::string& body, uint64_t body_limit,
                                              std::vector<std::byte>& out,
-                                             const std::atomic<bool>* cancelled = nullptr);
+                                             const std::atomic<bool>* cancelled = nullptr,
+                                             const RequestExtras& extras = {});
   /// The Error that a response with a status of 400 and above stands for, as get() gives it.
   [[nodiscard]] static Error error_of(const ClientResponse& response, const std::string& what);
   /// Streams a request body from `source` (0 at the end).
   [[nodiscard]] Result<std::string> upload(
       const std::string& method, const std::string& path,
       const std::function<Result<size_t>(std::span<std::byte>)>& source,
-      const std::atomic<bool>* cancelled = nullptr);
+      const std::atomic<bool>* cancelled = nullptr, const RequestExtras& extras = {});
   [[nodiscard]] const ClientOptions& options() const;
   /// The last exchange failed because nobody listens there: waiting would not help.
   [[nodiscard]] bool was_refused() const;

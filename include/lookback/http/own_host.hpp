@@ -10,8 +10,6 @@ namespace lookback::http {
 /// The host of "host", "host:port" or "[v6]:port" in lower case, without brackets and a final dot; nothing where the
 /// text is not one (RFC 3986 section 3.2, without user information).
 [[nodiscard]] std::optional<std::string> authority_host(std::string_view authority);
-/// The same of "http://host:port/path" and "https://…".
-[[nodiscard]] std::optional<std::string> url_host(std::string_view url);
 
 /// An IP literal. A name may be made to mean any address by whoever answers for it in DNS, a literal means itself.
 [[nodiscard]] bool is_ip_literal(std::string_view host);

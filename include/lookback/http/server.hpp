@@ -1,8 +1,9 @@
 #pragma once
 // A small HTTP/1.1 server on Boost.Beast (RFC 9110, 9112), with TLS and bearer tokens. Beast stays
-// behind this header. Handlers run on a pool of worker threads, never on an I/O thread; what may
+// behind this header. Handlers run on a pool of worker threads, never on an I/O thread. What may
 // last (streamed responses, uploads) runs on threads of its own, at most max_streams of them (503
-// beyond), so that a slow client never holds a worker. Bodies are streamed with back-pressure.
+// beyond), so that a slow client never holds a worker. A feed takes no thread. Bodies are streamed
+// with back-pressure.
 // Limits: 8 KiB request target (414), 64 KiB headers (431), max_body_bytes (413); idle, header
 // (408) and stall time-outs. Web pages are kept out: 421 for a Host that is not the daemon's, 403 for
 // a foreign Origin, 415 for a body of a type that a page may send unasked.
@@ -34,10 +35,12 @@ struct Request {
   uint16_t peer_port = 0;
   int64_t arrived_ns =
       0;  ///< CLOCK_MONOTONIC when its headers were there: before it waited for a worker
-  /// For routes registered with add_upload: reads the body as it comes; 0 at its end.
+  Principal principal;  ///< who asks; everybody is the admin where the server has no token
+  /// For routes with a thread of their own: reads the body as it comes; 0 at its end.
   std::function<Result<size_t>(std::span<std::byte>)> read_body;
 
   [[nodiscard]] std::optional<std::string> query_value(const std::string& key) const;
+  [[nodiscard]] std::string header(const std::string& lower_case_name) const;  ///< empty: not sent
 };
 
 /// Writes response body bytes; waits while the client is slow; fails with kind cancelled once the
@@ -45,11 +48,20 @@ struct Request {
 /// asks whether the client is still there, which any thread may do while the stream lasts.
 using BodyWriter = std::function<Result<>(std::span<const std::byte>)>;
 
-/// Threads for what may last, by what it is: one kind must not keep out another.
-enum class StreamPool {
-  transfers,  ///< downloads, exports, archives on their way in
-  orders,     ///< short requests that wait for something
-  feeds,      ///< responses that go on until the client has enough
+/// A response that goes on until the client has enough. It takes no thread: the server asks for text when it is woken.
+/// Used by one response, from one thread, but for the `wake` that it was given.
+class Feed {
+ public:
+  Feed() = default;
+  virtual ~Feed() = default;
+  Feed(const Feed&) = delete;
+  Feed& operator=(const Feed&) = delete;
+  /// What there is to send; empty: nothing yet; nothing: the feed is over.
+  [[nodiscard]] virtual std::optional<std::string> take() = 0;
+  /// What to send when there was nothing else for a while, which finds out whether anybody still listens.
+  [[nodiscard]] virtual std::string keep_alive() const = 0;
+  /// `wake` may be called from any thread whenever take() may have something, and while this runs.
+  virtual void on_more(std::function<void()> wake) = 0;
 };
 
 struct Response {
@@ -62,13 +74,11 @@ struct Response {
   /// chunk, so that a client sees it; one before the first byte becomes a problem document.
   std::function<Result<>(const BodyWriter&)> stream;
   std::optional<uint64_t> content_length;
-  StreamPool pool = StreamPool::transfers;  ///< of `stream`
+  std::shared_ptr<Feed> feed;  ///< when set, the body comes from here
 
   [[nodiscard]] static Response json(std::string text, int status = 200);
   [[nodiscard]] static Response text(std::string text, int status = 200);
-  /// application/problem+json (RFC 9457) with the status that fits the kind: invalid 400,
-  /// unauthorized 401, not_found 404, conflict 409, no_space 507, corrupt 422, unreachable 502,
-  /// else 500.
+  /// application/problem+json (RFC 9457) with the status of the kind (status.hpp).
   [[nodiscard]] static Response problem(const Error& error);
   /// The same with another status.
   [[nodiscard]] static Response problem(const Error& error, int status);
@@ -76,15 +86,30 @@ struct Response {
 
 using Handler = std::function<Response(Request&)>;
 
-/// What a route takes.
-struct RouteOptions {
+/// Where the handler of a route runs.
+enum class RunsOn {
+  worker,    ///< on one of a few threads, after the body has been read: must not wait
+  order,     ///< on a thread of its own: a short request that waits for something
+  transfer,  ///< on a thread of its own, of which there are more: reads its body as it comes, as large as it is
+};
+
+/// The body that a route takes.
+struct BodyRule {
   /// Media types of the body, without parameters; empty: any. A page of another site may send a
   /// form or plain text without being asked, but none of these.
   std::vector<std::string> body_types{"application/json"};
-  /// Larger bodies are refused (413); nothing: ServerOptions::max_body_bytes, or any size for an
-  /// upload.
+  /// Larger bodies are refused (413); nothing: ServerOptions::max_body_bytes, or any size for a transfer.
   std::optional<uint64_t> max_body_bytes{};
-  StreamPool pool = StreamPool::transfers;  ///< where the handler of an upload route runs
+};
+
+/// What the server knows of a route. The texts outlive it.
+struct RouteInfo {
+  std::string_view method;   ///< upper case; HEAD is answered from GET
+  std::string_view pattern;  ///< "/api/v1/snapshots/{name}/pcap"; "/files/{path...}" takes all that follows, slashes included
+  Role role = Role::client;  ///< who may use it
+  RunsOn runs_on = RunsOn::worker;
+  std::string_view summary{};  ///< one sentence for people
+  BodyRule body{};
 };
 
 struct TlsFiles {
@@ -94,9 +119,8 @@ struct TlsFiles {
 struct ServerOptions {
   std::string listen;  ///< "127.0.0.1:7400", "[::1]:7400", port 0 for any
   std::optional<TlsFiles> tls;
-  std::string
-      token;  ///< empty: no authentication. Otherwise every path but /healthz and /readyz needs it
-  AccessRule further_tokens{};  ///< what tokens beside `token` may do; empty: nothing
+  std::string token;              ///< the admin's; empty: no authentication. Otherwise all but routes for anyone need one
+  Authenticator further_tokens{};  ///< whose tokens beside `token` are; empty: nobody's
   bool insecure = false;  ///< allows a non-loopback address without TLS
   /// Names that the daemon answers to beside the machine's own, its addresses and its certificate's.
   std::vector<std::string> allowed_hosts{};
@@ -129,14 +153,9 @@ class Server {
   /// an allowed host that is no name; the message says the ways out.
   [[nodiscard]] static Result<std::unique_ptr<Server>> create(ServerOptions options);
   virtual ~Server() = default;
-  /// "/api/v1/snapshots/{name}/pcap". Before start() only. HEAD is answered from GET; OPTIONS, 404
-  /// and 405 by the server.
-  virtual void add(const std::string& method, const std::string& route, Handler handler,
-                   RouteOptions options = {}) = 0;
-  /// The same, but the body is not read before the handler runs (no size limit), and the handler
-  /// has a thread of its own: also for requests that wait for something.
-  virtual void add_upload(const std::string& method, const std::string& route, Handler handler,
-                          RouteOptions options = {}) = 0;
+  /// Before start() only. OPTIONS, 404 and 405 are answered by the server. A path that several patterns fit
+  /// is that of the one without a rest ({path...}), then of the first.
+  virtual void add(RouteInfo route, Handler handler) = 0;
   [[nodiscard]] virtual Result<> start() = 0;
   [[nodiscard]] virtual uint16_t port() const = 0;
   [[nodiscard]] virtual std::string address() const = 0;  ///< as bound, "127.0.0.1"

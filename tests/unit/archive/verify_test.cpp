@@ -269,8 +269,8 @@ TEST_CASE("a seek table with checksums is read and held against the frames") {
     for (int i = 0; i < 4; ++i) text += static_cast<char>(value >> (8 * i) & 0xff);
     return text;
   };
-  const Fd fd = open_file(dir / "small.tar.zst", 0).value();
-  const SeekTable table = SeekTable::open(fd.get(), whole.size()).value();
+  const auto source = open_file_source(dir / "small.tar.zst").value();
+  const SeekTable table = SeekTable::open(*source).value();
   const auto entries = table.read(0, table.size()).value();
   const auto rebuilt = [&](int flip, char descriptor) {
     std::string body;

@@ -3,12 +3,15 @@
 #include <sys/socket.h>
 
 #include <catch2/catch.hpp>
+#include <cstdlib>
 #include <thread>
 
 #include "lookback/http/server.hpp"
+#include "support/test_server.hpp"
 
 using namespace lookback;
 using namespace lookback::http;
+using test::client_of, test::make_server, test::Shared;
 
 namespace {
 
@@ -18,8 +21,8 @@ struct Fixture {
     auto created = Server::create({.listen = "127.0.0.1:0", .tls = {}, .token = ""});
     REQUIRE(created);
     server = std::move(*created);
-    server->add("GET", "/big", [](Request&) { return Response::text(std::string(100'000, 'x')); });
-    server->add("GET", "/endless", [](Request&) {
+    server->add({"GET", "/big"}, [](Request&) { return Response::text(std::string(100'000, 'x')); });
+    server->add({"GET", "/endless"}, [](Request&) {
       Response response;
       response.stream = [](const BodyWriter& write) -> Result<> {
         const std::vector<std::byte> block(1 << 16);
@@ -27,7 +30,7 @@ struct Fixture {
       };
       return response;
     });
-    server->add("GET", "/silent", [](Request&) {
+    server->add({"GET", "/silent"}, [](Request&) {
       Response response;
       response.stream = [](const BodyWriter& write) -> Result<> {
         const std::vector<std::byte> block(10);
@@ -39,18 +42,18 @@ struct Fixture {
       };
       return response;
     });
-    server->add("GET", "/error/{kind}", [](Request& request) {
+    server->add({"GET", "/error/{kind}"}, [](Request& request) {
       return Response::problem(
           {static_cast<ErrorKind>(std::stoi(request.parameters.at("kind"))), "what \xff happened"});
     });
-    server->add("GET", "/late-error", [](Request&) {
+    server->add({"GET", "/late-error"}, [](Request&) {
       Response response;
       response.stream = [](const BodyWriter&) -> Result<> {
         return fail(ErrorKind::invalid, "the filter is wrong");
       };
       return response;
     });
-    server->add("GET", "/drip", [](Request&) {
+    server->add({"GET", "/drip"}, [](Request&) {
       Response response;
       response.stream = [](const BodyWriter& write) -> Result<> {
         const std::vector<std::byte> block(10);
@@ -61,7 +64,7 @@ struct Fixture {
       };
       return response;
     });
-    server->add("GET", "/plain-error", [](Request&) { return Response::text("no", 418); });
+    server->add({"GET", "/plain-error"}, [](Request&) { return Response::text("no", 418); });
     REQUIRE(server->start());
   }
   Client client(ClientOptions options = {}) const {
@@ -79,7 +82,7 @@ TEST_CASE("a status becomes the kind that it was made from") {
   Client client = f.client();
   for (const ErrorKind kind :
        {ErrorKind::failed, ErrorKind::invalid, ErrorKind::not_found, ErrorKind::conflict,
-        ErrorKind::corrupt, ErrorKind::no_space, ErrorKind::unreachable, ErrorKind::unauthorized}) {
+        ErrorKind::corrupt, ErrorKind::no_space, ErrorKind::unavailable, ErrorKind::unauthorized}) {
     const auto answer = client.get(fmt::format("/error/{}", static_cast<int>(kind)));
     REQUIRE_FALSE(answer);
     CHECK(answer.error().kind == kind);
@@ -171,4 +174,75 @@ TEST_CASE("fetch takes binary bodies up to a limit and at a decent pace") {
   REQUIRE_FALSE(slow);
   CHECK(slow.error().kind == ErrorKind::unreachable);
   CHECK(slow.error().message.find("too slow") != std::string::npos);
+}
+
+TEST_CASE("a request has headers and credentials of its own") {
+  Shared shared;
+  ServerOptions server_options;
+  server_options.token = "the-token-of-the-server";
+  const auto server = make_server(shared, server_options);
+  ClientOptions options;
+  options.token = server_options.token;
+  Client client = client_of(*server, options);
+  CHECK(client.request("GET", "/header", "", 1000, {.headers = {{"X-Wanted", "a value"}}})->body == "a value");
+  CHECK(client.request("GET", "/header")->body.empty());
+  // One of its own stands in place of the client's.
+  CHECK(client.request("POST", "/document", "text", 1000, {.headers = {{"content-type", "text/plain"}}})->status == 415);
+  CHECK(client.request("POST", "/document", "{}", 1000)->status == 200);
+  CHECK(client.request("GET", "/hello", "", 1000, {.authorization = "Bearer another"})->status == 401);
+  CHECK(client.request("GET", "/hello", "", 1000, {.authorization = ""})->status == 401);
+  CHECK(client.request("GET", "/hello")->status == 200);
+}
+
+TEST_CASE("a token that is refused is asked for again") {
+  Shared shared;
+  ServerOptions server_options;
+  server_options.token = "the-new-token-of-the-server";
+  const auto server = make_server(shared, server_options);
+  std::string token = "the-old-token-of-the-server";
+  std::vector<bool> asked;
+  ClientOptions options;
+  options.token_source = [&](bool refused) -> Result<std::string> {
+    asked.push_back(refused);
+    if (refused) token = server_options.token;
+    return token;
+  };
+  Client client = client_of(*server, options);
+  CHECK(client.request("POST", "/document", "{}")->status == 200);
+  CHECK(asked == std::vector<bool>{false, true});
+  CHECK(client.request("GET", "/hello")->status == 200);
+  CHECK(asked == std::vector<bool>{false, true, false});
+  // The same once more would change nothing.
+  ClientOptions stubborn;
+  int times = 0;
+  stubborn.token_source = [&](bool) -> Result<std::string> {
+    ++times;
+    return std::string("the-old-token-of-the-server");
+  };
+  CHECK(client_of(*server, stubborn).request("GET", "/hello")->status == 401);
+  CHECK(times == 2);
+  ClientOptions broken;
+  broken.token_source = [&](bool) -> Result<std::string> { return fail(ErrorKind::not_found, "no token"); };
+  CHECK(client_of(*server, broken).request("GET", "/hello").error().message == "no token");
+}
+
+TEST_CASE("the proxy of the environment is for others than this machine, and for who asks for it") {
+  Shared shared;
+  const auto proxy = make_server(shared);  // it refuses what is not its own, and counts
+  ::setenv("http_proxy", fmt::format("http://127.0.0.1:{}", proxy->port()).c_str(), 1);
+  ClientOptions direct, through;
+  direct.base_url = through.base_url = "http://192.0.2.1:80";  // nobody's (RFC 5737)
+  direct.connect_timeout_ms = through.connect_timeout_ms = 200;
+  through.proxy = Proxy::environment;
+  CHECK(Client::create(direct)->request("GET", "/x").error().kind == ErrorKind::unreachable);
+  CHECK(proxy->stats().requests == 0);
+  const auto answer = Client::create(through)->request("GET", "/x");
+  CHECK(answer->status == 421);
+  CHECK(proxy->stats().requests == 1);
+  const auto own = make_server(shared);
+  ClientOptions local;
+  local.proxy = Proxy::environment;
+  CHECK(client_of(*own, local).request("GET", "/hello")->status == 200);
+  CHECK(proxy->stats().requests == 1);
+  ::unsetenv("http_proxy");
 }

@@ -35,10 +35,6 @@ TEST_CASE("hosts are taken apart, and this machine's are known") {
     INFO(wrong);
     CHECK_FALSE(authority_host(wrong));
   }
-  CHECK(url_host("http://10.0.0.1:7400/x") == "10.0.0.1");
-  CHECK(url_host("https://[::1]") == "::1");
-  CHECK_FALSE(url_host("ftp://h"));
-  CHECK_FALSE(url_host("http://u@h/"));
   for (const char* own : {"localhost", "127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"}) CHECK(is_own_host(own));
   // documentation addresses and names (RFC 5737, 3849, 2606), and what only looks like loopback
   for (const char* foreign : {"192.0.2.1", "2001:db8::1", "evil.example", "127.0.0.1.evil.example", "0.0.0.0", "localhost.evil.example"}) {

@@ -64,11 +64,7 @@ TEST_CASE("connections that work are never taken away") {
   waiting.send("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
   CHECK(waiting.read_all(1, 1500).empty());
   CHECK(server->stats().evicted == 0);
-  {
-    const std::lock_guard lock(shared.mutex);
-    shared.open_gate = true;
-  }
-  shared.changed.notify_all();
+  shared.open();
   for (RawClient& client : busy) CHECK(client.read_all(SIZE_MAX, 100).ends_with("open\n\r\n0\r\n\r\n"));
   CHECK(waiting.read_response().ends_with("hello\n"));
 }
@@ -92,11 +88,7 @@ TEST_CASE("feeds, transfers and orders do not keep each other out") {
     CHECK(more.read_response().starts_with("HTTP/1.1 503"));
   }
   CHECK(*client_of(*server).send("POST", "/order", "{}") == "ordered\n");
-  {
-    const std::lock_guard lock(shared.mutex);
-    shared.open_gate = true;
-  }
-  shared.changed.notify_all();
+  shared.open();
 }
 
 TEST_CASE("a client that takes a stream drop by drop loses it") {
@@ -117,4 +109,71 @@ TEST_CASE("a client that takes a stream drop by drop loses it") {
   REQUIRE(error);
   CHECK(error->kind == ErrorKind::cancelled);
   CHECK(eventually([&] { return shared.streams == 0; }));
+}
+
+TEST_CASE("a feed sends what comes, to all its readers, without a thread for each") {
+  Shared shared;
+  ServerOptions options;
+  options.max_streams = 1;
+  options.max_feeds = 40;
+  const auto server = make_server(shared, options);
+  std::vector<RawClient> readers;
+  for (int i = 0; i < 40; ++i) {
+    readers.emplace_back(server->port());
+    readers.back().send("GET /feed HTTP/1.1\r\nHost: h\r\n\r\n");
+  }
+  REQUIRE(eventually([&] { return shared.streams == 40; }));
+  CHECK(server->stats().open_streams == 40);
+  shared.feed("first\n");
+  shared.feed("second\n");
+  shared.open();
+  for (RawClient& reader : readers) {
+    const std::string text = reader.read_all(SIZE_MAX, 100);
+    CAPTURE(text);
+    CHECK(text.find("Content-Type: text/event-stream") != std::string::npos);
+    std::string body;
+    for (const char* part : {"open\n", "first\n", "second\n"}) {
+      CHECK(text.find(part) != std::string::npos);
+      CHECK(text.find(part) == text.rfind(part));
+    }
+    CHECK(text.ends_with("0\r\n\r\n"));
+  }
+  CHECK(eventually([&] { return shared.streams == 0 && server->stats().open_streams == 0; }));
+}
+
+TEST_CASE("a connection can be used again after a feed, and one of HTTP/1.0 ends with it") {
+  Shared shared;
+  const auto server = make_server(shared);
+  RawClient modern(server->port()), old(server->port()), head(server->port());
+  modern.send("GET /feed HTTP/1.1\r\nHost: h\r\n\r\n");
+  old.send("GET /feed HTTP/1.0\r\n\r\n");
+  head.send("HEAD /feed HTTP/1.1\r\nHost: h\r\n\r\n");
+  CHECK(head.read_response().starts_with("HTTP/1.1 200"));
+  REQUIRE(eventually([&] { return shared.streams == 2; }));
+  shared.open();
+  CHECK(old.read_all(SIZE_MAX, 20'000).ends_with("\r\n\r\nopen\n"));
+  CHECK(modern.read_all(SIZE_MAX, 100).ends_with("0\r\n\r\n"));
+  modern.send("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+  CHECK(modern.read_response().ends_with("hello\n"));
+}
+
+TEST_CASE("a reader that has gone leaves its feed, and a server with readers stops") {
+  Shared shared;
+  auto server = make_server(shared);
+  {
+    RawClient gone(server->port());
+    gone.send("GET /feed HTTP/1.1\r\nHost: h\r\n\r\n");
+    REQUIRE(eventually([&] { return shared.streams == 1; }));
+  }
+  // The first text meets a closed socket, the one behind it the reset.
+  CHECK(eventually([&] {
+    shared.feed("more\n");
+    return shared.streams == 0;
+  }));
+  RawClient reader(server->port());
+  reader.send("GET /feed HTTP/1.1\r\nHost: h\r\n\r\n");
+  REQUIRE(eventually([&] { return shared.streams == 1; }));
+  server->stop();
+  server.reset();
+  CHECK(shared.streams == 0);
 }

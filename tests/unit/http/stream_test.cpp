@@ -99,11 +99,7 @@ TEST_CASE("streams beyond the limit are refused, and plain requests still answer
   CHECK(client.request("POST", "/upload", "abc")->status == 503);
   CHECK(*client.get("/hello") == "hello\n");
   CHECK(server->stats().refused == 2);
-  {
-    const std::lock_guard lock(shared.mutex);
-    shared.open_gate = true;
-    shared.changed.notify_all();
-  }
+  shared.open();
   for (auto& one : waiting) CHECK(one->read_all(SIZE_MAX, 500).ends_with("0\r\n\r\n"));
   REQUIRE(eventually([&] { return server->stats().open_streams == 0; }));
   CHECK(*client.get("/gate") == "open\n");

@@ -41,7 +41,7 @@ TEST_CASE("a broken request target is refused") {
 }
 
 TEST_CASE("routes match by segments") {
-  const Route route("/api/v1/nodes/{name}/heartbeat");
+  const RoutePattern route("/api/v1/nodes/{name}/heartbeat");
   const auto match = route.match(*parse_target("/api/v1/nodes/web%2d1/heartbeat"));
   REQUIRE(match);
   CHECK(match->at("name") == "web-1");
@@ -49,6 +49,22 @@ TEST_CASE("routes match by segments") {
   CHECK_FALSE(route.match(*parse_target("/api/v1/nodes/a/heartbeat/")));
   CHECK_FALSE(route.match(*parse_target("/api/v1/nodes/a")));
   CHECK(route.match(*parse_target("/api/v1/nodes/a%2Fb/heartbeat"))->at("name") == "a/b");
+}
+
+TEST_CASE("a pattern with a rest takes all that follows") {
+  const RoutePattern files("/files/{path...}");
+  CHECK(files.takes_rest());
+  CHECK_FALSE(RoutePattern("/files/{path}").takes_rest());
+  const auto path_of = [&](std::string_view target) -> std::string {
+    const auto match = files.match(*parse_target(target));
+    return match ? match->at("path") : "no match";
+  };
+  CHECK(path_of("/files/a") == "a");
+  CHECK(path_of("/files/a/b%20c/d.js?x=1") == "a/b c/d.js");
+  CHECK(path_of("/files/") == "");
+  CHECK(path_of("/files") == "no match");
+  CHECK(path_of("/file/a") == "no match");
+  CHECK(RoutePattern("/{path...}").match(*parse_target("/"))->at("path") == "");
 }
 
 TEST_CASE("url_encode and percent_decode are inverse") {

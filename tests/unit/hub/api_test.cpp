@@ -6,6 +6,7 @@
 #include <future>
 
 #include "lookback/archive/verify.hpp"
+#include "lookback/base/fd.hpp"
 #include "lookback/base/file.hpp"
 #include "lookback/base/time.hpp"
 #include "lookback/packet/pcapng.hpp"
@@ -213,16 +214,16 @@ TEST_CASE("verification is a job, and finds damage") {
   const auto verify = [&] {
     const Answer started = p.client.call("POST", "/api/v1/snapshots/x/verify");
     REQUIRE(started.status == 202);
-    const std::string path = "/api/v1/jobs/" + started.json.at("job").get<std::string>();
+    const std::string path = "/api/v1/jobs/" + started.json.at("id").get<std::string>();
     Json job;
     REQUIRE(eventually([&] {
       job = p.client.get(path).json;
-      return job.at("state") != "running";
+      return job.at("state") != "pending" && job.at("state") != "running";
     }));
     return job;
   };
   const Json good = verify();
-  CHECK(good.at("state") == "done");
+  CHECK(good.at("state") == "completed");
   CHECK(good.at("kind") == "verify");
   CHECK(good.at("result").at("members") == 5);
   CHECK(good.at("progress").at("done") == good.at("progress").at("total"));
@@ -233,8 +234,18 @@ TEST_CASE("verification is a job, and finds damage") {
   file.close();
   const Json bad = verify();
   CHECK(bad.at("state") == "failed");
-  CHECK(bad.at("error").get<std::string>().find("nodes/web-1/packets/") != std::string::npos);
+  CHECK(bad.at("error").at("kind") == "corrupt");
+  CHECK(bad.at("error").at("message").get<std::string>().find("nodes/web-1/packets/") != std::string::npos);
   CHECK(p.client.get("/api/v1/jobs/none").status == 404);
+  CHECK(p.client.call("POST", "/api/v1/jobs/none/cancel").status == 404);
+  CHECK(p.client.call("POST", "/api/v1/jobs/" + bad.at("id").get<std::string>() + "/cancel").status == 409);
+  const Json jobs = p.client.get("/api/v1/jobs").json.at("jobs");
+  REQUIRE(jobs.size() == 2);
+  CHECK(jobs.at(0) == bad);
+  CHECK(jobs.at(1) == good);
+  CHECK(p.client.get("/api/v1/jobs?state=failed&kind=verify&subject=x").json.at("jobs") == Json::array({bad}));
+  CHECK(p.client.get("/api/v1/jobs?subject=y").json.at("jobs").empty());
+  CHECK(p.client.get("/api/v1/jobs?state=done").status == 400);
   CHECK(p.client.call("POST", "/api/v1/snapshots/y/verify").status == 404);
 }
 
@@ -324,6 +335,47 @@ TEST_CASE("the feed of events tells what happens to snapshots") {
   CHECK(has("\"name\":\"y\""));
   done = true;
   reader.wait();
+}
+
+TEST_CASE("a reader of events goes on behind the last that it saw") {
+  Published p;
+  int marks = 0;
+  // Reads until a new snapshot is told of, which marks the end.
+  const auto read = [&](const std::string& last_id) {
+    std::string text;
+    const std::string mark = fmt::format("mark{}", ++marks);
+    bool is_made = false;
+    http::RequestExtras extras;
+    if (!last_id.empty()) extras.headers = {{"Last-Event-ID", last_id}};
+    auto listener = p.hub.client();
+    (void)listener.http().download(
+        "/api/v1/events",
+        [&](std::span<const std::byte> data) -> Result<> {
+          text.append(as_text(data));
+          if (!is_made) CHECK(p.client.create(mark).status == 202);
+          is_made = true;
+          if (text.find("\"" + mark + "\"") != std::string::npos) return fail(ErrorKind::cancelled, "enough");
+          return {};
+        },
+        nullptr, extras);
+    return text;
+  };
+  const std::string first = read("");
+  const auto at = first.find("\nid: ");
+  REQUIRE(at != std::string::npos);
+  const std::string id = first.substr(at + 5, first.find('\n', at + 1) - at - 5);
+  CHECK(first.find("event: missed") == std::string::npos);
+  const std::string again = read(id);
+  CAPTURE(id, again);
+  CHECK(again.find("event: missed") == std::string::npos);
+  CHECK(again.find("mark1") != std::string::npos);  // the first event of it was read, the others follow
+  CHECK(again.find("id: " + id + "\n") == std::string::npos);
+  // A hub that was started again has other numbers: the reader is told, and gets what there is.
+  for (const char* other : {"00000000-1", "nonsense", "-"}) {
+    const std::string all = read(other);
+    CHECK(all.find("event: missed\ndata: {\"events\":null}") != std::string::npos);
+    CHECK(all.find("mark1") != std::string::npos);
+  }
 }
 
 TEST_CASE("a hub with readers of events stops") {

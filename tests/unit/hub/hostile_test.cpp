@@ -232,8 +232,8 @@ TEST_CASE("neither links nor damaged archives are handed out") {
     const Json job = again.call("POST", path + "/verify").json;
     Json verified;
     CHECK(eventually([&] {
-      verified = again.get("/api/v1/jobs/" + job.at("job").get<std::string>()).json;
-      return verified.at("state") != "running";
+      verified = again.get("/api/v1/jobs/" + job.at("id").get<std::string>()).json;
+      return verified.at("state") != "running" && verified.at("state") != "pending";
     }));
     CHECK(verified.at("state") == "failed");
     CHECK(again.call("DELETE", path).status == 204);

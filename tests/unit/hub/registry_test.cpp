@@ -262,13 +262,24 @@ TEST_CASE("a snapshot's record survives its file") {
 TEST_CASE("the event feed tells slow readers what they missed") {
   EventFeed feed;
   for (int i = 0; i < 300; ++i) feed.publish("snapshot", std::to_string(i));
-  auto batch = feed.wait(0, std::chrono::milliseconds(0));
+  auto batch = feed.after(0);
   CHECK(batch.events.size() == 256);
   CHECK(batch.missed == 44);
-  batch = feed.wait(feed.last_number(), std::chrono::milliseconds(1));
+  batch = feed.after(feed.last_number());
   CHECK(batch.events.empty());
+  int wakes = 0;
+  const uint64_t listener = feed.listen([&] { ++wakes; });
+  feed.publish("snapshot", "300");
+  CHECK(wakes == 1);
   feed.close();
-  CHECK(feed.wait(300, std::chrono::milliseconds(60'000)).closed);
+  CHECK(wakes == 2);
+  CHECK(feed.after(300).closed);
+  CHECK(feed.after(300).events.size() == 1);
+  feed.unlisten(listener);
+  feed.publish("snapshot", "301");
+  CHECK(wakes == 2);
+  CHECK(feed.run().size() == 8);
+  CHECK(feed.run() != EventFeed().run());
 }
 
 TEST_CASE("exports are remembered for ten minutes") {

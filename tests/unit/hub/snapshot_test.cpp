@@ -282,7 +282,7 @@ TEST_CASE("when no node can freeze, the order fails and leaves nothing") {
   client.beat(a);
   const Answer answer = client.create("x");
   CHECK(answer.status == 503);
-  CHECK(answer.json.at("kind") == "unreachable");
+  CHECK(answer.json.at("kind") == "unavailable");
   CHECK(answer.json.at("detail").get<std::string>().find("no room for another freeze") !=
         std::string::npos);
   CHECK(client.get("/api/v1/snapshots/x").status == 404);

@@ -25,7 +25,7 @@ constexpr int64_t kMs = 1'000'000;
 class TinyHub {
  public:
   TinyHub() : server_(value_of(http::Server::create({.listen = "127.0.0.1:0", .tls = {}, .token = {}}))) {
-    server_->add("POST", "/api/v1/nodes/{name}/heartbeat", [this](http::Request& request) {
+    server_->add({"POST", "/api/v1/nodes/{name}/heartbeat"}, [this](http::Request& request) {
       const int64_t received = Clock::system().realtime_ns();
       const std::lock_guard lock(mutex_);
       if (refuse_) return http::Response::problem({ErrorKind::conflict, "another node is called so"});
@@ -143,7 +143,7 @@ TEST_CASE("heartbeats say who, where and how full, and the hub's traffic is left
   CHECK(message["status"]["quota_bytes"] == 64ULL << 20);
   CHECK(message["status"].contains("oldest"));
   // Between the hub as the node was told of it and the node's own API, and nothing that any peer says.
-  const uint16_t hub_port = value_of(parse_hub_url(hub.url())).port, own_port = node.daemon->port();
+  const uint16_t hub_port = value_of(http::parse_url(hub.url(), "hub")).port, own_port = node.daemon->port();
   const std::vector<capture::ExcludedConnection> expected{{"127.0.0.1", 0, "127.0.0.1", hub_port},
                                                           {"127.0.0.1", own_port, "127.0.0.1", 0}};
   wait_until([&] { return !node.ring->excluded().empty(); });
@@ -222,21 +222,6 @@ TEST_CASE("the exchange with the shortest way decides, and ages") {
   for (int i = 0; i < 8; ++i)
     REQUIRE(estimator.add({.sent_ns = 1000, .arrived_ns = 2000, .received_ns = 0, .replied_ns = 0, .monotonic_ns = 2000}));
   CHECK(estimator.best(2000)->error_ns == 500);
-}
-
-TEST_CASE("the hub's URL is taken apart") {
-  const auto check = [](const std::string& url, const std::string& host, uint16_t port) {
-    const auto hub = parse_hub_url(url);
-    REQUIRE(hub);
-    CHECK(hub->host == host);
-    CHECK(hub->port == port);
-  };
-  check("http://127.0.0.1:7400", "127.0.0.1", 7400);
-  check("https://hub.example", "hub.example", 443);
-  check("http://hub/", "hub", 80);
-  check("http://[fd00::1]:7400/x", "fd00::1", 7400);
-  for (const char* wrong : {"hub:7400", "http://", "http://a:0", "http://a:x", "http://a:70000", "http://[::1"})
-    CHECK_FALSE(parse_hub_url(wrong));
 }
 
 }  // namespace lookback::node

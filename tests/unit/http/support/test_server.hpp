@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -26,6 +28,12 @@ struct Shared {
   std::atomic<int> streams{0};
   std::atomic<uint64_t> streamed{0};
   bool open_gate = false;
+  std::string feed_text;  // what every reader of /feed gets
+  std::map<const void*, std::function<void()>> wakes;
+
+  void feed(const std::string& text);
+  /// Ends what waits: /gate and /feed.
+  void open();
 
   std::optional<Error> wait_for_error() {
     std::unique_lock lock(mutex);
@@ -34,9 +42,9 @@ struct Shared {
   }
 };
 
-/// GET /hello /healthz /throws /split /stream?bytes=&sized&fails /gate /feed, POST /echo/{name}
-/// /upload?stop with bodies of any type, /document and /order with JSON up to 1000 bytes,
-/// DELETE /gone. It answers to the name "h" as well.
+/// GET /hello /healthz /throws /split /stream?bytes=&sized&fails /gate /feed /whoami /files/{path...}, POST /echo/{name}
+/// /upload?stop with bodies of any type, /document and /order with JSON up to 1000 bytes, /nodes/{name}/report for nodes,
+/// DELETE /gone, /everything for the admin. It answers to the name "h" as well.
 [[nodiscard]] std::unique_ptr<Server> make_server(Shared& shared, ServerOptions options = {});
 [[nodiscard]] Client client_of(const Server& server, ClientOptions options = {});
 /// A shell command's output.

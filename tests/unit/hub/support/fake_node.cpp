@@ -100,13 +100,13 @@ void FakeNode::start(uint16_t port) {
   server_ = std::move(*created);
   // Upload routes have threads of their own, so that a node that hangs can be made to hang on many
   // connections.
-  server_->add_upload("POST", "/api/v1/freezes", [this](http::Request& request) {
+  server_->add({.method = "POST", .pattern = "/api/v1/freezes", .runs_on = http::RunsOn::transfer}, [this](http::Request& request) {
     std::vector<std::byte> buffer(4096);
     while (const size_t n = request.read_body(buffer).value_or(0))
       request.body.append(reinterpret_cast<char*>(buffer.data()), n);
     return freeze(request);
   });
-  server_->add("DELETE", "/api/v1/freezes/{id}", [this](http::Request& request) {
+  server_->add({"DELETE", "/api/v1/freezes/{id}"}, [this](http::Request& request) {
     while (loses_release && !stopping_) std::this_thread::sleep_for(std::chrono::milliseconds(5));
     const std::lock_guard lock(mutex_);
     freezes_.erase(request.parameters.at("id"));
@@ -114,10 +114,8 @@ void FakeNode::start(uint16_t port) {
     response.status = 204;
     return response;
   });
-  server_->add_upload("GET", "/api/v1/freezes/{id}",
-                      [this](http::Request& request) { return describe(request); });
-  server_->add_upload("GET", "/api/v1/freezes/{id}/members/{index}",
-                      [this](http::Request& request) { return member(request); });
+  server_->add({.method = "GET", .pattern = "/api/v1/freezes/{id}", .runs_on = http::RunsOn::transfer}, [this](http::Request& request) { return describe(request); });
+  server_->add({.method = "GET", .pattern = "/api/v1/freezes/{id}/members/{index}", .runs_on = http::RunsOn::transfer}, [this](http::Request& request) { return member(request); });
   REQUIRE(server_->start());
 }
 
