@@ -4,6 +4,7 @@ option(LOOKBACK_STATIC "Link a fully static binary" OFF)
 option(LOOKBACK_FUZZ "Build the fuzz targets with libFuzzer (needs clang)" OFF)
 option(LOOKBACK_HARDEN "Position-independent, with stack protector and checked library calls" ${LOOKBACK_STATIC})
 option(LOOKBACK_PRECOMPILE "Parse the headers that nearly all sources include once (halves the time of a clang build)" OFF)
+option(LOOKBACK_UNITY "Compile a dozen sources at once: headers and templates are dealt with once for all of them" OFF)
 set(LOOKBACK_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=")
 
 set(CMAKE_CXX_STANDARD 20)

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <new>
 
+#include "lookback/base/page.hpp"
+
 namespace lookback::archive {
 
 bool AppendFile::set_direct(bool on) const {
@@ -17,7 +19,7 @@ bool AppendFile::set_direct(bool on) const {
 
 Result<> AppendFile::seek(uint64_t offset) {
   if (!buffer_) {
-    buffer_.reset(static_cast<std::byte*>(std::aligned_alloc(kPage, kBuffer)));
+    buffer_.reset(static_cast<std::byte*>(std::aligned_alloc(kPageBytes, kBuffer)));
     if (!buffer_) throw std::bad_alloc();
   } else if (offset >= start_ && offset - start_ <= used_) {
     used_ = static_cast<size_t>(offset - start_);
@@ -26,7 +28,7 @@ Result<> AppendFile::seek(uint64_t offset) {
   }
   // The page in which it begins is written as a whole, so what it holds already is needed.
   used_ = written_ = 0;
-  start_ = offset / kPage * kPage;
+  start_ = offset / kPageBytes * kPageBytes;
   const auto there = static_cast<size_t>(offset - start_);
   if (there > 0) {
     std::ignore = set_direct(false);
@@ -43,7 +45,7 @@ Result<> AppendFile::seek(uint64_t offset) {
 
 Result<> AppendFile::write_out() {
   if (written_ == used_) return {};
-  const size_t from = written_ / kPage * kPage, to = (used_ + kPage - 1) / kPage * kPage;
+  const size_t from = written_ / kPageBytes * kPageBytes, to = in_pages(used_);
   std::memset(buffer_.get() + used_, 0, to - used_);
   const auto pages = std::span<const std::byte>(buffer_.get() + from, to - from);
   auto written = pwrite_all(fd_.get(), pages, start_ + from);
@@ -52,7 +54,7 @@ Result<> AppendFile::write_out() {
     written = pwrite_all(fd_.get(), pages, start_ + from);
   }
   TRY(written);
-  const size_t whole = used_ / kPage * kPage;
+  const size_t whole = used_ / kPageBytes * kPageBytes;
   std::memmove(buffer_.get(), buffer_.get() + whole, used_ - whole);
   start_ += whole;
   used_ -= whole;

@@ -28,7 +28,7 @@ class AppendFile {
   [[nodiscard]] Result<> flush(uint64_t end);
 
  private:
-  static constexpr size_t kPage = 4096, kBuffer = 1 << 20;
+  static constexpr size_t kBuffer = 1 << 20;
   struct Free {
     void operator()(std::byte* p) const { std::free(p); }
   };

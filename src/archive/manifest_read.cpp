@@ -20,7 +20,6 @@ namespace lookback::archive {
 
 namespace {
 
-constexpr size_t kMaxNodes = 10'000;
 constexpr size_t kMaxMembers = 10'000'000;
 constexpr size_t kMaxMemberFrames = 65'536;
 /// Far beyond any disk, and far from any overflow of sums.

@@ -11,7 +11,6 @@ namespace {
 
 constexpr EnumNames<SnapshotState, 6> kStates{{"pending", "in_progress", "completed", "failed", "cancelled", "other"}};
 constexpr EnumNames<Location, 3> kLocations{{"local", "file", "other"}};
-constexpr size_t kMaxNodes = 10'000;
 
 /// null where it is not known.
 Json known_time(int64_t time_ns) {

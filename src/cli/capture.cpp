@@ -22,7 +22,7 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct CaptureOptions {
   DaemonSettings daemon;
   node::CaptureOptions capture;
   bool no_promiscuous = false;
@@ -33,7 +33,7 @@ struct Options {
 };
 
 /// How to reach a daemon that runs with these options.
-std::string status_url(const Options& options) {
+std::string status_url(const CaptureOptions& options) {
   if (!options.node_url.empty()) return options.node_url;
   const size_t colon = options.daemon.listen.rfind(':');
   std::string address = options.daemon.listen.substr(0, colon);
@@ -43,7 +43,7 @@ std::string status_url(const Options& options) {
   return (options.daemon.tls_cert.empty() ? "http://" : "https://") + address + port;
 }
 
-Result<int> show_status(const Options& options) {
+Result<int> show_status(const CaptureOptions& options) {
   HubSettings settings;
   settings.url = status_url(options);
   settings.token_file = options.daemon.token_file;
@@ -59,7 +59,7 @@ Result<int> show_status(const Options& options) {
 }
 
 /// A hub elsewhere has a token of its own, which this machine cannot know.
-Result<std::string> token_of(const Options& options) {
+Result<std::string> token_of(const CaptureOptions& options) {
   const DaemonSettings& daemon = options.daemon;
   TRY_ASSIGN(const TokenFile given, given_token(daemon.token_file, daemon.token_file_origin));
   const auto hub = http::parse_url(options.hub, "hub");
@@ -75,7 +75,7 @@ Result<std::string> token_of(const Options& options) {
   return std::move(token.token);
 }
 
-Result<int> record(const Options& options) {
+Result<int> record(const CaptureOptions& options) {
   TRY(apply_log_level(options.daemon));
   TRY(check_may_capture("capture"));
   keep_memory_low();
@@ -108,7 +108,7 @@ Result<int> record(const Options& options) {
 
 Command capture_command() {
   Command command("capture", "record this node's packets (daemon)");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CaptureOptions>();
   options->daemon.listen = options->capture.listen;
   options->daemon.data_dir = "/var/lib/lookback/capture";
   command.description =

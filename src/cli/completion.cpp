@@ -346,7 +346,7 @@ complete -c lookback -f
   return out;
 }
 
-struct Options {
+struct CompletionOptions {
   std::string shell;
 };
 
@@ -354,7 +354,7 @@ struct Options {
 
 Command completion_command() {
   Command command("completion", "print a completion script for a shell");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CompletionOptions>();
   command.description =
       "Commands and options are completed, and the names of snapshots and nodes by asking the hub.";
   command.argument("bash|zsh|fish", options->shell, "The shell");

@@ -15,12 +15,12 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct HubOptions {
   DaemonSettings daemon;
   hub::HubOptions hub;
 };
 
-Result<int> run(const Options& options) {
+Result<int> run_hub(const HubOptions& options) {
   TRY(apply_log_level(options.daemon));
   hub::HubOptions hub = options.hub;
   hub.listen = options.daemon.listen;
@@ -54,7 +54,7 @@ Result<int> run(const Options& options) {
 
 Command hub_command() {
   Command command("hub", "know the nodes, make and keep snapshots (daemon)");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<HubOptions>();
   options->daemon.listen = options->hub.listen;
   options->daemon.data_dir = "/var/lib/lookback/hub";
   command.description =
@@ -78,7 +78,7 @@ Command hub_command() {
        "/etc/lookback/token",
        "A hub for a cluster."},
       {"lookback hub --config /etc/lookback/hub.toml", "With options from a file."}};
-  command.action = [options] { return run(*options); };
+  command.action = [options] { return run_hub(*options); };
   return command;
 }
 

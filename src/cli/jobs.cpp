@@ -18,7 +18,7 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct JobsOptions {
   HubSettings hub;
   std::string id;
   std::string kind, subject, state;
@@ -74,7 +74,7 @@ std::string job_page(const hub::Job& job) {
   return page;
 }
 
-std::string query_of(const Options& options) {
+std::string query_of(const JobsOptions& options) {
   std::string query;
   for (const auto& [key, value] : {std::pair("kind", options.kind), std::pair("subject", options.subject), std::pair("state", options.state)}) {
     if (!value.empty()) query += fmt::format("{}{}={}", query.empty() ? "?" : "&", key, http::url_encode(value));
@@ -82,7 +82,7 @@ std::string query_of(const Options& options) {
   return query;
 }
 
-Result<int> list(const Options& options) {
+Result<int> list(const JobsOptions& options) {
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
   TRY_ASSIGN(const Json answer, hub.get("/api/v1/jobs" + query_of(options)));
   if (options.output == "json") {
@@ -102,11 +102,11 @@ Result<int> list(const Options& options) {
   return kExitDone;
 }
 
-std::string path_of(const Options& options) {
+std::string path_of(const JobsOptions& options) {
   return "/api/v1/jobs/" + http::url_encode(options.id);
 }
 
-Result<int> show(const Options& options) {
+Result<int> show(const JobsOptions& options) {
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
   TRY_ASSIGN(const Json answer, hub.get(path_of(options)));
   if (options.output == "json") {
@@ -118,14 +118,14 @@ Result<int> show(const Options& options) {
   return kExitDone;
 }
 
-Result<int> cancel(const Options& options) {
+Result<int> cancel(const JobsOptions& options) {
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
   TRY(hub.post_nothing(path_of(options) + "/cancel"));
   report_note(fmt::format("job {} ends", options.id));
   return kExitDone;
 }
 
-void add_list_options(Command& command, const std::shared_ptr<Options>& options) {
+void add_list_options(Command& command, const std::shared_ptr<JobsOptions>& options) {
   command.text("--kind", "KIND", options->kind, "Only jobs of this kind, such as verify");
   command.text("--subject", "NAME", options->subject, "Only jobs about this, such as a snapshot's name");
   command.choice("--state", "pending|running|completed|failed|cancelled", options->state, "Only jobs in this state");
@@ -137,14 +137,14 @@ void add_list_options(Command& command, const std::shared_ptr<Options>& options)
 Command list_command() {
   Command command("list", "list the jobs, the newest first");
   command.description = "The same as 'lookback jobs'. The hub remembers the last 256 jobs that ended. Times are UTC.";
-  add_list_options(command, std::make_shared<Options>());
+  add_list_options(command, std::make_shared<JobsOptions>());
   command.examples = {{"lookback jobs list --state failed", "What did not work."}};
   return command;
 }
 
 Command show_command() {
   Command command("show", "show one job");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<JobsOptions>();
   command.description = "Shows the state of a job, its progress, and its result or its error. Times are UTC.";
   command.argument("JOB", options->id, "The job's id");
   command.choice("-o,--output", "table|json", options->output, "How to print; by default for people");
@@ -156,7 +156,7 @@ Command show_command() {
 
 Command cancel_command() {
   Command command("cancel", "cancel a job");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<JobsOptions>();
   command.description = "A job that waits ends at once. A job that runs ends as soon as it can.";
   command.argument("JOB", options->id, "The job's id");
   add_hub_options(command, options->hub);
@@ -172,7 +172,7 @@ Command jobs_command() {
   command.description =
       "Work that takes long runs on the hub as a job: it goes on when the command that started it ends. Without a command below, the "
       "jobs are listed, the newest first. The making of a snapshot is not a job: see lookback snapshot. Times are UTC.";
-  add_list_options(command, std::make_shared<Options>());
+  add_list_options(command, std::make_shared<JobsOptions>());
   command.subcommands.push_back(list_command());
   command.subcommands.push_back(show_command());
   command.subcommands.push_back(cancel_command());

@@ -19,7 +19,7 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct NodesOptions {
   HubSettings hub;
   std::string output = "table";
 };
@@ -63,7 +63,7 @@ std::string nodes_table(const Json& nodes, int64_t now_ns) {
   return table.render(TableStyle::of(STDOUT_FILENO));
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_nodes(const NodesOptions& options) {
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
   TRY_ASSIGN(const Json answer, hub.get("/api/v1/nodes"));
   const Json& nodes = list_of(answer, "nodes");
@@ -85,7 +85,7 @@ Result<int> run(const Options& options) {
 
 Command nodes_command() {
   Command command("nodes", "list the nodes that the hub knows");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<NodesOptions>();
   command.description =
       "Shows each node's recorded time, rates, dropped packets, the offset of its clock to the "
       "hub's with the error of that "
@@ -96,7 +96,7 @@ Command nodes_command() {
   command.examples = {{"lookback nodes", "A table of the nodes."},
                       {"lookback nodes -o json | jq -r '.nodes[] | select(.dropped > 0) | .name'",
                        "The nodes that lost packets."}};
-  command.action = [options] { return run(*options); };
+  command.action = [options] { return run_nodes(*options); };
   return command;
 }
 

@@ -11,12 +11,12 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct SnapshotCancelOptions {
   HubSettings hub;
   std::string name;
 };
 
-Result<int> run(const Options& options) {
+Result<int> run_snapshot_cancel(const SnapshotCancelOptions& options) {
   TRY_ASSIGN(const std::string path, snapshot_path(options.name, "/cancel"));
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
   TRY_ASSIGN(const nlohmann::json answer, hub.post_nothing(path));
@@ -30,14 +30,14 @@ Result<int> run(const Options& options) {
 
 Command snapshot_cancel_command() {
   Command command("cancel", "end a snapshot that is being made");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotCancelOptions>();
   command.description =
       "The nodes forget the frozen window, and the hub removes what it has of the archive. A node that "
       "cannot be reached is named; it forgets the window as soon as the hub hears from it again.";
   command.argument("SNAPSHOT", options->name, "The snapshot's name");
   add_hub_options(command, options->hub);
   command.examples = {{"lookback snapshot cancel incident-1", "Ends it."}};
-  command.action = [options] { return run(*options); };
+  command.action = [options] { return run_snapshot_cancel(*options); };
   return command;
 }
 

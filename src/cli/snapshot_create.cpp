@@ -24,7 +24,7 @@ namespace {
 /// How long a hub may be away: one that restarts goes on with its snapshots.
 constexpr auto kHubPatience = std::chrono::seconds(60);
 
-struct Options {
+struct SnapshotCreateOptions {
   HubSettings hub;
   std::string name;
   std::optional<int64_t> last_ns;
@@ -35,7 +35,7 @@ struct Options {
   std::string output = "table";
 };
 
-Result<Json> request_of(const Options& options) {
+Result<Json> request_of(const SnapshotCreateOptions& options) {
   Json request = {{"name", options.name},
                   {"tags", Json::object()},
                   {"deadline_ns", options.deadline_ns}};
@@ -121,13 +121,13 @@ Result<Told> wait_for_end(HubClient& hub, Told told, const Interrupt& interrupt)
   return told;
 }
 
-Result<> print_for_programs(const Options& options, const Told& told) {
+Result<> print_for_programs(const SnapshotCreateOptions& options, const Told& told) {
   if (options.output == "json") return print(pretty(told.json));
   if (options.output == "name") return print_line(told.snapshot.name);
   return {};
 }
 
-Result<int> show_started(const Options& options, const Told& told) {
+Result<int> show_started(const SnapshotCreateOptions& options, const Told& told) {
   const archive::Snapshot& snapshot = told.snapshot;
   TRY(print_for_programs(options, told));
   if (options.output == "table") {
@@ -142,7 +142,7 @@ Result<int> show_started(const Options& options, const Told& told) {
   return kExitIncomplete;
 }
 
-Result<int> show_ended(const Options& options, const Told& told) {
+Result<int> show_ended(const SnapshotCreateOptions& options, const Told& told) {
   const archive::Snapshot& snapshot = told.snapshot;
   TRY(print_for_programs(options, told));
   if (snapshot.state != archive::SnapshotState::completed)
@@ -156,7 +156,7 @@ Result<int> show_ended(const Options& options, const Told& told) {
   return kExitIncomplete;
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_snapshot_create(const SnapshotCreateOptions& options) {
   TRY_ASSIGN(const Json request, request_of(options));
   // The answer comes when every node has frozen its window or is known not to answer.
   HubClient::Options client;
@@ -179,7 +179,7 @@ Result<int> run(const Options& options) {
 
 Command snapshot_create_command() {
   Command command("create", "freeze a window of the past on the nodes and copy it to the hub");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotCreateOptions>();
   command.description =
       "The window is frozen on all selected nodes at once, which takes milliseconds; then it is "
       "copied. Names are letters, digits, "
@@ -214,7 +214,7 @@ Command snapshot_create_command() {
        "A window of today, of some nodes, with the packets of one network."},
       {"lookback snapshot create audit-%Y%m%d-%H%M --last 1h --tag by=cron",
        "A name with the date in it, for cron."}};
-  command.action = [options] { return run(*options); };
+  command.action = [options] { return run_snapshot_create(*options); };
   return command;
 }
 

@@ -19,7 +19,7 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct SnapshotDeleteOptions {
   HubSettings hub;
   std::string name;
   bool yes = false;
@@ -34,7 +34,7 @@ Result<bool> confirmed(const archive::Snapshot& snapshot) {
   return answer == "y" || answer == "Y" || answer == "yes";
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_snapshot_delete(const SnapshotDeleteOptions& options) {
   TRY_ASSIGN(const std::string path, snapshot_path(options.name));
   if (!options.yes && !is_terminal(STDIN_FILENO)) {
     return fail(ErrorKind::invalid,
@@ -58,7 +58,7 @@ Result<int> run(const Options& options) {
 
 Command snapshot_delete_command() {
   Command command("delete", "delete a snapshot from the hub");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotDeleteOptions>();
   command.description =
       "Asks on a terminal; elsewhere it needs --yes. A snapshot that is being made has to be "
       "cancelled.";
@@ -67,7 +67,7 @@ Command snapshot_delete_command() {
   add_hub_options(command, options->hub);
   command.examples = {{"lookback snapshot delete incident-1", "Asks, then deletes."},
                       {"lookback snapshot delete incident-1 --yes", "Deletes, for scripts."}};
-  command.action = [options] { return run(*options); };
+  command.action = [options] { return run_snapshot_delete(*options); };
   return command;
 }
 

@@ -17,7 +17,7 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct SnapshotDownloadOptions {
   HubSettings hub;
   std::string name;
   std::optional<std::string> output;
@@ -36,7 +36,7 @@ Result<> check(const OutputFile& file, const std::string& id) {
   return {};
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_snapshot_download(const SnapshotDownloadOptions& options) {
   TRY_ASSIGN(const std::string path, snapshot_path(options.name));
   HubClient::Options streaming;
   streaming.total_timeout_ms = 0;
@@ -84,7 +84,7 @@ Result<int> run(const Options& options) {
 
 Command snapshot_download_command() {
   Command command("download", "copy a snapshot's archive from the hub");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotDownloadOptions>();
   command.description =
       "The file appears complete or not at all. Everything that a snapshot on the hub can do, the "
       "file can do without a hub; it is "
@@ -98,7 +98,7 @@ Command snapshot_download_command() {
   command.examples = {
       {"lookback snapshot download incident-1", "Writes incident-1.tar.zst."},
       {"lookback snapshot download incident-1 -o - | tar --zstd -tvf -", "Lists what is in it."}};
-  command.action = [options] { return run(*options); };
+  command.action = [options] { return run_snapshot_download(*options); };
   return command;
 }
 

@@ -22,7 +22,7 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct SnapshotFlowsOptions {
   HubSettings hub;
   std::string snapshot;
   PacketChoice choice;
@@ -114,7 +114,7 @@ std::string round_trip(const Json& flow) {
 /// Takes flows one by one and prints them in the form that was asked for.
 class Printer {
  public:
-  explicit Printer(const Options& options)
+  explicit Printer(const SnapshotFlowsOptions& options)
       : csv_(options.output == "csv"),
         table_({{"START"},
                 {"NODE", false, 8},
@@ -164,7 +164,7 @@ class Printer {
   Table table_;
 };
 
-Result<int> finish(const Options& options, const Json& summary) {
+Result<int> finish(const SnapshotFlowsOptions& options, const Json& summary) {
   for (const Json& warning : list_of(summary, "warnings")) {
     if (warning.is_string()) report_note(warning.get<std::string>());
   }
@@ -179,7 +179,7 @@ Result<> print_bytes(std::span<const std::byte> bytes) {
   return print({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
-Result<int> list_of_file(const Options& options) {
+Result<int> list_of_file(const SnapshotFlowsOptions& options) {
   TRY_ASSIGN(const exporter::ExportOptions wanted, options_of(options.choice));
   TRY_ASSIGN(const exporter::FlowOrder order, exporter::parse_flow_order(options.sort));
   TRY_ASSIGN(const auto reader, archive::ArchiveReader::open(options.snapshot));
@@ -202,7 +202,7 @@ Result<int> list_of_file(const Options& options) {
   return finish(options, {{"complete", report->complete}, {"warnings", report->warnings}});
 }
 
-Result<int> list_of_hub(const Options& options) {
+Result<int> list_of_hub(const SnapshotFlowsOptions& options) {
   TRY_ASSIGN(const std::string query, query_of(options.choice));
   TRY_ASSIGN(std::string path, snapshot_path(options.snapshot, "/flows"));
   path += "?sort=" + options.sort + query;
@@ -240,7 +240,7 @@ Result<int> list_of_hub(const Options& options) {
 
 Command snapshot_flows_command() {
   Command command("flows", "list the flows in a snapshot");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotFlowsOptions>();
   command.description =
       "Lists who talked to whom: for each flow its packets and bytes as they were on the wire, TCP "
       "segments that were sent again, the round trip time and the state at the end. A connection "

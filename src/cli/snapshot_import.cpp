@@ -31,7 +31,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct SnapshotImportOptions {
   HubSettings hub;
   std::vector<std::string> files;
   std::optional<std::string> name, output, node;
@@ -102,7 +102,7 @@ Result<archive::Snapshot> upload(HubClient& hub, const fs::path& archive, const 
   return archive::snapshot_from_json(*answer);
 }
 
-Result<exporter::ImportReport> convert(const Options& options, const fs::path& archive,
+Result<exporter::ImportReport> convert(const SnapshotImportOptions& options, const fs::path& archive,
                                        const Interrupt& interrupt) {
   Progress progress;
   exporter::ImportOptions import;
@@ -132,7 +132,7 @@ Result<int> finish(const std::string& name, const exporter::ImportReport& report
   return kExitIncomplete;
 }
 
-Result<HubClient> connect(const Options& options) {
+Result<HubClient> connect(const SnapshotImportOptions& options) {
   HubClient::Options client;
   client.total_timeout_ms = 0;
   // The hub reads every byte of an archive before it answers.
@@ -140,7 +140,7 @@ Result<HubClient> connect(const Options& options) {
   return HubClient::create(options.hub, client);
 }
 
-Result<int> import_archive(const Options& options) {
+Result<int> import_archive(const SnapshotImportOptions& options) {
   if (options.node) {
     return fail(ErrorKind::invalid, "{} is an archive, whose nodes have names: leave --node away",
                 options.files.front());
@@ -167,7 +167,7 @@ Result<int> import_archive(const Options& options) {
   return kExitDone;
 }
 
-Result<int> import_files(const Options& options) {
+Result<int> import_files(const SnapshotImportOptions& options) {
   if (!options.name)
     return fail(ErrorKind::invalid, "captures have no name of their own: give --name NAME");
   const std::string& name = *options.name;
@@ -191,7 +191,7 @@ Result<int> import_files(const Options& options) {
   return finish(name, *report, "");
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_snapshot_import(const SnapshotImportOptions& options) {
   if (options.files.size() == 1) {
     TRY_ASSIGN(const bool is_archive, exporter::is_archive_file(options.files.front()));
     if (is_archive) return import_archive(options);
@@ -203,7 +203,7 @@ Result<int> run(const Options& options) {
 
 Command snapshot_import_command() {
   Command command("import", "make a snapshot of captures or of an archive made elsewhere");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotImportOptions>();
   command.description =
       "Captures are pcap or pcapng files, plain or in gzip or zstd, or folders of them. Each becomes a "
       "node named after its file; files of one ring, whose names differ only in a time or in the number "
@@ -229,7 +229,7 @@ Command snapshot_import_command() {
       {"lookback snapshot import incident-1.tar.zst --name again", "An archive, back to a hub."},
       {"lookback snapshot import *.pcap --name old -o old.tar.zst",
        "An archive file, without a hub."}};
-  command.action = [options] { return run(*options); };
+  command.action = [options] { return run_snapshot_import(*options); };
   return command;
 }
 

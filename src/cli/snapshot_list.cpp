@@ -13,12 +13,12 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct SnapshotListOptions {
   HubSettings hub;
   std::string output = "table";
 };
 
-Result<int> run(const Options& options) {
+Result<int> run_snapshot_list(const SnapshotListOptions& options) {
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
   TRY_ASSIGN(const Json answer, hub.get_pages("/api/v1/snapshots", "snapshots"));
   const Json& snapshots = list_of(answer, "snapshots");
@@ -44,7 +44,7 @@ Result<int> run(const Options& options) {
 
 Command snapshot_list_command() {
   Command command("list", "list the snapshots on the hub");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotListOptions>();
   command.description =
       "Times are UTC. The status 'incomplete' means completed, but not wholly covered: show tells "
       "why.";
@@ -53,7 +53,7 @@ Command snapshot_list_command() {
   add_hub_options(command, options->hub);
   command.examples = {{"lookback snapshot list", "A table of the snapshots."},
                       {"lookback snapshot list -o name", "One name a line, for scripts."}};
-  command.action = [options] { return run(*options); };
+  command.action = [options] { return run_snapshot_list(*options); };
   return command;
 }
 

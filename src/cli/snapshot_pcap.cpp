@@ -25,7 +25,7 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct SnapshotPcapOptions {
   HubSettings hub;
   std::string snapshot;
   std::optional<std::string> output;
@@ -37,7 +37,7 @@ struct Options {
 };
 
 /// On a terminal a file beside the user, elsewhere standard output, so that a pipe needs no -o.
-std::string output_of(const Options& options) {
+std::string output_of(const SnapshotPcapOptions& options) {
   if (options.output) return *options.output;
   if (!is_terminal(STDOUT_FILENO) && !options.split_bytes) return "-";
   std::string name = std::filesystem::path(options.snapshot).filename().string();
@@ -53,7 +53,7 @@ std::string output_of(const Options& options) {
 /// One file, or several where --split-size asks for them.
 class Output {
  public:
-  [[nodiscard]] static Result<Output> open(const Options& options) {
+  [[nodiscard]] static Result<Output> open(const SnapshotPcapOptions& options) {
     Output out;
     const std::string path = output_of(options);
     if (options.split_bytes) {
@@ -115,7 +115,7 @@ Result<int> ended_early(const Error& error, const Output& file, const Interrupt&
   return tl::make_unexpected(error);
 }
 
-Result<int> finish(const Options& options, bool complete) {
+Result<int> finish(const SnapshotPcapOptions& options, bool complete) {
   if (complete) return kExitDone;
   report_note(fmt::format(
       "the window is not wholly covered: 'lookback snapshot show {}' tells what is missing",
@@ -123,7 +123,7 @@ Result<int> finish(const Options& options, bool complete) {
   return kExitIncomplete;
 }
 
-Result<int> export_file(const Options& options) {
+Result<int> export_file(const SnapshotPcapOptions& options) {
   TRY_ASSIGN(exporter::ExportOptions wanted, options_of(options.choice));
   wanted.format = options.format == "pcapng" ? exporter::Format::pcapng : exporter::Format::pcap;
   wanted.microseconds = options.format == "pcap-us";
@@ -150,7 +150,7 @@ Result<int> export_file(const Options& options) {
   return finish(options, stats->complete);
 }
 
-Result<std::string> request_path(const Options& options, const std::string& summary_id) {
+Result<std::string> request_path(const SnapshotPcapOptions& options, const std::string& summary_id) {
   TRY_ASSIGN(const std::string query, query_of(options.choice));
   TRY_ASSIGN(std::string path, snapshot_path(options.snapshot, "/pcap"));
   path += "?format=" + options.format + "&summary_id=" + summary_id + query;
@@ -176,7 +176,7 @@ exporter::ExportStats stats_of(const Json& document) {
   return stats;
 }
 
-Result<int> export_from_hub(const Options& options) {
+Result<int> export_from_hub(const SnapshotPcapOptions& options) {
   const std::string summary_id = random_hex(16);
   TRY_ASSIGN(const std::string path, request_path(options, summary_id));
   HubClient::Options streaming;
@@ -219,7 +219,7 @@ Result<int> export_from_hub(const Options& options) {
 
 Command snapshot_pcap_command() {
   Command command("pcap", "export packets as a capture file for Wireshark and tcpdump");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotPcapOptions>();
   command.description =
       "Writes the packets of all nodes in the order of time. A snapshot's name is exported by the "
       "hub and streamed; an archive "

@@ -13,14 +13,14 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct SnapshotShowOptions {
   HubSettings hub;
   std::string snapshot;
   std::string output = "table";
 };
 
 /// The snapshot as JSON: a hub may be newer, and tell programs more than is read here.
-Result<Json> find(const Options& options) {
+Result<Json> find(const SnapshotShowOptions& options) {
   if (means_file(options.snapshot)) {
     TRY_ASSIGN(const auto reader, archive::ArchiveReader::open(options.snapshot));
     return archive::snapshot_to_json(snapshot_of_file(reader->manifest(), reader->file_bytes()), archive::NodeDetail::full);
@@ -30,7 +30,7 @@ Result<Json> find(const Options& options) {
   return hub.get(path);
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_snapshot_show(const SnapshotShowOptions& options) {
   TRY_ASSIGN(const Json json, find(options));
   if (options.output == "json") {
     TRY(print(pretty(json)));
@@ -45,7 +45,7 @@ Result<int> run(const Options& options) {
 
 Command snapshot_show_command() {
   Command command("show", "tell everything about a snapshot");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotShowOptions>();
   command.description =
       "Shows the window, and for each node its coverage, packets, gaps with the packets known to "
       "be lost, and the offset of its "
@@ -58,7 +58,7 @@ Command snapshot_show_command() {
   command.examples = {{"lookback snapshot show incident-1", "A page about a snapshot of the hub."},
                       {"lookback snapshot show ./incident-1.tar.zst -o json | jq .nodes",
                        "The nodes in an archive file."}};
-  command.action = [options] { return run(*options); };
+  command.action = [options] { return run_snapshot_show(*options); };
   return command;
 }
 

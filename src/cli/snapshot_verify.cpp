@@ -18,13 +18,13 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct SnapshotVerifyOptions {
   HubSettings hub;
   std::string snapshot;
   std::string output = "table";
 };
 
-Result<int> show(const Options& options, const Json& report) {
+Result<int> show(const SnapshotVerifyOptions& options, const Json& report) {
   if (options.output == "json") {
     TRY(print(pretty(report)));
     return kExitDone;
@@ -37,7 +37,7 @@ Result<int> show(const Options& options, const Json& report) {
   return kExitDone;
 }
 
-Result<int> verify_file(const Options& options) {
+Result<int> verify_file(const SnapshotVerifyOptions& options) {
   const Interrupt interrupt;
   Progress progress;
   const auto report = archive::verify_archive(
@@ -53,7 +53,7 @@ Result<int> verify_file(const Options& options) {
                         {"file_bytes", report->file_bytes}});
 }
 
-Result<int> outcome(const Options& options, const hub::Job& job) {
+Result<int> outcome(const SnapshotVerifyOptions& options, const hub::Job& job) {
   if (job.state == hub::JobState::cancelled)
     return fail(ErrorKind::cancelled, "job {}, which verified snapshot {}, was cancelled", job.id, options.snapshot);
   if (job.error)
@@ -62,7 +62,7 @@ Result<int> outcome(const Options& options, const hub::Job& job) {
   return show(options, result);
 }
 
-Result<int> verify_on_hub(const Options& options) {
+Result<int> verify_on_hub(const SnapshotVerifyOptions& options) {
   TRY_ASSIGN(const std::string path, snapshot_path(options.snapshot, "/verify"));
   TRY_ASSIGN(HubClient hub, HubClient::create(options.hub));
   TRY_ASSIGN(const Json started, hub.post(path, Json::object()));
@@ -91,7 +91,7 @@ Result<int> verify_on_hub(const Options& options) {
 
 Command snapshot_verify_command() {
   Command command("verify", "hold every byte of a snapshot against its manifest");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotVerifyOptions>();
   command.description =
       "Reads the whole archive: frames, headers, padding, and every member against its SHA-256. "
       "Where something is wrong the first "

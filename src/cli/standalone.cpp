@@ -28,7 +28,7 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMostByDefault = 10ULL << 30;
 constexpr const char* kDefaultHub = "http://127.0.0.1:7400";
 
-struct Options {
+struct StandaloneOptions {
   DaemonSettings daemon;
   node::CaptureOptions capture;
   bool no_promiscuous = false;
@@ -36,7 +36,7 @@ struct Options {
 };
 
 /// Root's daemons keep their data where daemons do, a user's with the user.
-Result<fs::path> data_dir_of(const Options& options) {
+Result<fs::path> data_dir_of(const StandaloneOptions& options) {
   if (!options.daemon.data_dir.empty()) return options.daemon.data_dir;
   if (::geteuid() == 0) return "/var/lib/lookback";
   if (const char* data = std::getenv("XDG_DATA_HOME"); data != nullptr && *data == '/')
@@ -76,7 +76,7 @@ Result<uint64_t> default_storage(const fs::path& capture_dir) {
 }
 
 /// What a client needs to say of the token; mostly it finds it.
-std::string token_option(const Options& options, const DaemonToken& token) {
+std::string token_option(const StandaloneOptions& options, const DaemonToken& token) {
   if (token.found_by_clients) return "";
   const std::string file = token.file.empty() ? options.daemon.token_file : token.file.string();
   return file.empty() ? "" : " --token-file " + file;
@@ -96,7 +96,7 @@ void print_next_steps(const std::string& hub_url, const std::string& token) {
   if (!printed) log_warning("{}", printed.error().message);
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_standalone(const StandaloneOptions& options) {
   TRY(apply_log_level(options.daemon));
   TRY(check_may_capture("standalone"));
   keep_memory_low();
@@ -151,7 +151,7 @@ Result<int> run(const Options& options) {
 
 Command standalone_command() {
   Command command("standalone", "hub and capture in one process, for one machine (daemon)");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<StandaloneOptions>();
   options->daemon.listen = "127.0.0.1:7400";
   command.description =
       "Records this machine's packets and keeps its snapshots, without any set-up. It needs root "
@@ -207,7 +207,7 @@ Command standalone_command() {
       {"sudo lookback standalone", "A first try."},
       {"sudo lookback standalone --data-dir /srv/lookback --storage-size 100GiB --interface 'eth*'",
        "A single server."}};
-  command.action = [options] { return run(*options); };
+  command.action = [options] { return run_standalone(*options); };
   return command;
 }
 

@@ -13,12 +13,12 @@ namespace lookback::cli {
 
 namespace {
 
-struct Options {
+struct TokenCreateOptions {
   std::string role, node, token_file, output = "-";
   Origin token_file_origin = Origin::nowhere;
 };
 
-Result<std::string> token_of_hub(const Options& options) {
+Result<std::string> token_of_hub(const TokenCreateOptions& options) {
   TRY_ASSIGN(TokenFile file, given_token(options.token_file, options.token_file_origin));
   if (file.token.empty()) {
     auto machine = read_token_file(machine_token_file());
@@ -31,7 +31,7 @@ Result<std::string> token_of_hub(const Options& options) {
   return std::move(file.token);
 }
 
-Result<int> run(const Options& options) {
+Result<int> run_token_create(const TokenCreateOptions& options) {
   const bool of_node = options.role == "node";
   if (of_node && options.node.empty())
     return fail(ErrorKind::invalid, "the token of a node needs the node's name: --node NAME");
@@ -48,7 +48,7 @@ Result<int> run(const Options& options) {
 
 Command create_command() {
   Command command("create", "make a token from the hub's");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TokenCreateOptions>();
   command.description =
       "A token with the role 'node' can report as the node of that name and as no other. The hub shows this node no other token. "
       "The token reads no snapshots. The role 'client' is for people and scripts: it can make, read and delete snapshots, but it "
@@ -68,7 +68,7 @@ Command create_command() {
       {"lookback token create --role node --node web-1 -o web-1.token", "For a node; copy the file to it."},
       {"sudo lookback capture --node web-1 --hub https://hub.example:7400 --token-file web-1.token", "Use it there."},
       {"lookback token create --role client -o ops.token", "For people and scripts on other machines."}};
-  command.action = [options] { return run(*options); };
+  command.action = [options] { return run_token_create(*options); };
   return command;
 }
 

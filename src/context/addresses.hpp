@@ -5,11 +5,11 @@
 #include <array>
 #include <cstdint>
 
+#include "lookback/base/ip_protocol.hpp"
 #include "lookback/context/record.hpp"
 
 namespace lookback::context {
 
-inline constexpr uint8_t kTcp = 6, kUdp = 17;
 /// What packets and events of the same moment may differ in their stamps.
 inline constexpr int64_t kSameMomentNs = 200'000;
 

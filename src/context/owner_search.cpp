@@ -51,7 +51,7 @@ OwnerTable::Choice OwnerTable::nearest(const std::vector<SocketPtr>& sockets, co
     }
     const int64_t away =
         t < socket.from_ns_ ? saturating_sub(socket.from_ns_, t) : saturating_sub(t, socket.to_ns_);
-    const bool has_ports = query.protocol == kTcp || query.protocol == kUdp;
+    const bool has_ports = query.protocol == ip_protocol::kTcp || query.protocol == ip_protocol::kUdp;
     return away <= (has_ports ? kNearNs : kNearEchoNs) ? std::optional(away) : std::nullopt;
   };
   const auto is_attempt = [](const Socket& socket) {
@@ -65,7 +65,7 @@ OwnerTable::Choice OwnerTable::nearest(const std::vector<SocketPtr>& sockets, co
     if (saturating_sub(std::min(a.to_ns_, b.to_ns_), std::max(a.from_ns_, b.from_ns_)) <
         kSameMomentNs)
       return false;
-    const int64_t early = query.protocol == kUdp ? kFirstUseNs : kSameMomentNs;
+    const int64_t early = query.protocol == ip_protocol::kUdp ? kFirstUseNs : kSameMomentNs;
     for (const Socket* one : {&a, &b}) {
       if (query.time_ns < saturating_sub(one->from_ns_, early) || query.time_ns > one->to_ns_)
         return false;
@@ -148,12 +148,12 @@ std::shared_ptr<const Socket> OwnerTable::find(const Query& query) {
     }
     return choose(able, query);
   };
-  const bool has_ports = query.protocol == kTcp || query.protocol == kUdp;
+  const bool has_ports = query.protocol == ip_protocol::kTcp || query.protocol == ip_protocol::kUdp;
   if (port == 0 && has_ports) return nullptr;
   const uint64_t before = ambiguous_;
   auto found = look(query.local, true);
   // Who listens may have a connection that is refused, or waits; one under way is somebody's own.
-  if (query.protocol == kTcp && !query.opens) return found;
+  if (query.protocol == ip_protocol::kTcp && !query.opens) return found;
   const auto look_around = [&] {
     if (!found && before == ambiguous_) found = look(query.local, false);
     // One for IPv4 alone comes first; one of IPv6 may take both (RFC 3493 5.3).
@@ -169,7 +169,7 @@ std::shared_ptr<const Socket> OwnerTable::find(const Query& query) {
 }
 
 bool OwnerTable::serves(const Query& query, const Socket* socket) const {
-  if (query.protocol != kTcp) return false;
+  if (query.protocol != ip_protocol::kTcp) return false;
   if (socket != nullptr) {
     if (socket->server_ || socket->listening_) return true;
     if (socket->client_) return false;

@@ -6,13 +6,12 @@
 #include <cstring>
 #include <limits>
 
+#include "lookback/base/ip_protocol.hpp"
 #include "lookback/base/json.hpp"
 
 namespace lookback::context {
 
 namespace {
-
-constexpr uint8_t kTcp = 6, kUdp = 17;
 
 struct KindName {
   std::string_view name;
@@ -69,7 +68,7 @@ class Fields {
     const auto found = object_.find("protocol");
     if (found == object_.end() || !found->is_string()) return number("protocol", target);
     const auto& name = found->get_ref<const std::string&>();
-    target = name == "tcp" ? kTcp : name == "udp" ? kUdp : 0;
+    target = name == "tcp" ? ip_protocol::kTcp : name == "udp" ? ip_protocol::kUdp : 0;
   }
   void flag(const char* key, bool& target) {
     const auto value = json_get_or<bool>(object_, key, false);

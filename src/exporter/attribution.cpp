@@ -6,6 +6,7 @@
 
 #include "exporter/tcp_tracker.hpp"
 #include "lookback/archive/member_kind.hpp"
+#include "lookback/base/ip_protocol.hpp"
 
 namespace lookback::exporter {
 
@@ -17,7 +18,6 @@ constexpr int64_t kAheadNs = 10'000'000'000;
 constexpr int64_t kLookAgainNs = 20'000'000;
 constexpr size_t kMostFlowStates = 200'000;
 constexpr size_t kShortId = 12;
-constexpr uint8_t kTcp = 6;
 /// Protocols that kernels speak by themselves: a raw socket of one says nothing about whose a packet is. Echoes are an exception: no
 /// kernel asks for one.
 constexpr uint8_t kSpokenByKernels[] = {1, 2, 4, 6, 17, 33, 41, 47, 50, 51, 58, 103, 108, 115, 132, 136, 137, 255};
@@ -217,7 +217,7 @@ Result<PacketOwners> Attribution::of(uint32_t node, uint32_t interface, const Pa
     if (is_echo && end != asked) continue;
     const auto& socket = flow.sockets[end];
     // Without connections, who uses a port next says so by no packet.
-    const bool over = socket && packet.protocol != kTcp && socket->to_ns() < time_ns;
+    const bool over = socket && packet.protocol != ip_protocol::kTcp && socket->to_ns() < time_ns;
     if (flow.version != 0 && !over && (socket || !again)) continue;
     look(events, flow, key, end, time_ns);
     looked = true;

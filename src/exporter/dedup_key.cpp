@@ -5,6 +5,7 @@
 
 #include "exporter/bytes.hpp"
 #include "lookback/base/hash.hpp"
+#include "lookback/base/ip_protocol.hpp"
 #include "lookback/packet/decode.hpp"
 
 namespace lookback::exporter {
@@ -14,7 +15,6 @@ namespace {
 using Bytes = std::span<const std::byte>;
 __extension__ typedef unsigned __int128 Sum;
 
-constexpr uint8_t kTcp = 6, kUdp = 17, kDccp = 33, kSctp = 132, kUdpLite = 136;
 constexpr uint8_t kFin = 0x01, kSyn = 0x02, kPush = 0x08, kCwr = 0x80;
 constexpr size_t kSmallestEthernet = 60;  // IEEE 802.3, without the frame check sequence
 
@@ -65,13 +65,13 @@ class HeaderCopy {
 
 size_t transport_header_bytes(uint8_t protocol) {
   switch (protocol) {
-    case kTcp:
+    case ip_protocol::kTcp:
       return 20;
-    case kUdp:
-    case kUdpLite:
+    case ip_protocol::kUdp:
+    case ip_protocol::kUdpLite:
       return 8;
-    case kDccp:
-    case kSctp:
+    case ip_protocol::kDccp:
+    case ip_protocol::kSctp:
       return 12;
     default:
       return 0;
@@ -90,15 +90,15 @@ void blank_what_changes(HeaderCopy& copy, const packet::Headers& headers) {
     }
     if (ip.transport_offset == 0 || ip.fragment) continue;
     switch (ip.protocol) {
-      case kTcp:
+      case ip_protocol::kTcp:
         copy.blank(ip.transport_offset + 16, 2);
         break;
-      case kUdp:
-      case kUdpLite:
-      case kDccp:
+      case ip_protocol::kUdp:
+      case ip_protocol::kUdpLite:
+      case ip_protocol::kDccp:
         copy.blank(ip.transport_offset + 6, 2);
         break;
-      case kSctp:
+      case ip_protocol::kSctp:
         copy.blank(ip.transport_offset + 8, 4);
         break;
       default:
@@ -117,7 +117,7 @@ void blank_what_segmentation_changes(HeaderCopy& copy, const packet::Headers& he
     } else {
       copy.blank(ip.ip_offset + 2, 4);
     }
-    if (ip.protocol == kUdp && ip.transport_offset != 0) copy.blank(ip.transport_offset + 4, 2);
+    if (ip.protocol == ip_protocol::kUdp && ip.transport_offset != 0) copy.blank(ip.transport_offset + 4, 2);
   }
   const uint32_t tcp = headers.ip[headers.ip_count - 1].transport_offset;
   copy.blank(tcp + 4, 4);
@@ -195,7 +195,7 @@ DedupKey make_dedup_key(const KeyedHash& hash, uint16_t link_type, Bytes data) {
       outer.payload_end > start ? std::min<size_t>(outer.payload_end, data.size()) : data.size();
 
   HeaderCopy copy;
-  const auto tcp = inner.protocol == kTcp && !any_fragment(headers)
+  const auto tcp = inner.protocol == ip_protocol::kTcp && !any_fragment(headers)
                        ? packet::decode_tcp(inner, data)
                        : std::nullopt;
   const bool stream = tcp && tcp->payload_length > 0 && (tcp->flags & kSyn) == 0 &&

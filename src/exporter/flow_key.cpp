@@ -3,6 +3,7 @@
 #include <cstring>
 #include <tuple>
 
+#include "exporter/mix.hpp"
 #include "lookback/base/hash.hpp"
 
 namespace lookback::exporter {
@@ -10,12 +11,6 @@ namespace lookback::exporter {
 namespace {
 
 constexpr size_t kFirstSlots = 1024;
-
-uint64_t mix(uint64_t a, uint64_t b) {
-  __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
 
 }  // namespace
 

@@ -6,16 +6,15 @@
 
 #include "exporter/attribution.hpp"
 #include "exporter/service_ports.hpp"
+#include "lookback/base/ip_protocol.hpp"
 
 namespace lookback::exporter {
 
 namespace {
 
-constexpr uint8_t kTcp = 6, kDccp = 33, kSctp = 132;
-
 /// Its conversations are connections, which somebody opens and somebody waits for.
 bool has_connections(uint8_t protocol) {
-  return protocol == kTcp || protocol == kDccp || protocol == kSctp;
+  return protocol == ip_protocol::kTcp || protocol == ip_protocol::kDccp || protocol == ip_protocol::kSctp;
 }
 
 }  // namespace
@@ -165,7 +164,7 @@ Flow FlowTable::flow_of(const Entry& entry) const {
   flow.vlans.assign(network.vlans, network.vlans + std::min<size_t>(network.vlan_count, 2));
   if (network.has_tunnel) flow.tunnel_id = network.tunnel;
   flow.protocol = entry.key.protocol;
-  if (flow.protocol == kTcp) {
+  if (flow.protocol == ip_protocol::kTcp) {
     flow.state = entry.tcp.state();
     flow.rtt_ns = entry.tcp.rtt_ns();
   }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "exporter/clock_map.hpp"
+#include "exporter/mix.hpp"
 #include "lookback/base/hash.hpp"
 
 namespace lookback::exporter {
@@ -12,12 +13,6 @@ namespace {
 
 /// Datagrams of one identification that are kept apart.
 constexpr size_t kMostReuses = 4;
-
-uint64_t mix(uint64_t a, uint64_t b) {
-  __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
 
 int64_t apart(int64_t a, int64_t b) {
   return a < b ? saturating_sub(b, a) : saturating_sub(a, b);

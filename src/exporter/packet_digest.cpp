@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "lookback/base/ip_protocol.hpp"
 #include "lookback/packet/decode.hpp"
 
 namespace lookback::exporter {
@@ -11,8 +12,6 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-constexpr uint8_t kHopByHop = 0, kIcmp = 1, kIcmp6 = 58, kUdp = 17, kRouting = 43, kFragment = 44, kGre = 47,
-                  kDestinationOptions = 60, kMobility = 135;
 constexpr int kMaxExtensionHeaders = 16;
 constexpr size_t kEthernetHeader = 14, kVlanTag = 4;
 
@@ -35,14 +34,14 @@ void enter_tunnel(const packet::IpLayer& outer, const packet::IpLayer& inner, By
                   NetworkId& network) {
   if (outer.transport_offset == 0) return;
   size_t inside = 0;  // where the frame inside begins, if it is one
-  if (outer.protocol == kUdp) {
+  if (outer.protocol == ip_protocol::kUdp) {
     // VXLAN (RFC 7348 5) and Geneve (RFC 8926 3.4) have the VNI at the same place.
     constexpr size_t kUdpHeader = 8, kVni = 4, kHeader = 8;
     const size_t header = outer.transport_offset + kUdpHeader;
     network.tunnel = number_at(data, header + kVni, 3);
     network.has_tunnel = true;
     inside = header + kHeader;
-  } else if (outer.protocol == kGre) {
+  } else if (outer.protocol == ip_protocol::kGre) {
     constexpr uint32_t kChecksum = 0x8000, kKey = 0x2000;  // RFC 2890 2
     const uint32_t flags = number_at(data, outer.transport_offset, 2);
     if ((flags & kKey) == 0) return;
@@ -63,10 +62,10 @@ void enter_tunnel(const packet::IpLayer& outer, const packet::IpLayer& inner, By
 }
 
 void read_echo(const packet::IpLayer& ip, Bytes data, PacketDigest& digest) {
-  if ((ip.protocol != kIcmp && ip.protocol != kIcmp6) || ip.fragment || ip.transport_offset == 0) return;
+  if ((ip.protocol != ip_protocol::kIcmp && ip.protocol != ip_protocol::kIcmp6) || ip.fragment || ip.transport_offset == 0) return;
   if (data.size() < size_t{ip.transport_offset} + 8) return;
   const uint32_t type = number_at(data, ip.transport_offset, 1);
-  const uint32_t request = ip.protocol == kIcmp ? 8 : 128, reply = ip.protocol == kIcmp ? 0 : 129;
+  const uint32_t request = ip.protocol == ip_protocol::kIcmp ? 8 : 128, reply = ip.protocol == ip_protocol::kIcmp ? 0 : 129;
   if (type != request && type != reply) return;
   digest.echo = type == request ? Echo::request : Echo::reply;
   digest.echo_id = static_cast<uint16_t>(number_at(data, ip.transport_offset + 4, 2));
@@ -77,8 +76,8 @@ std::optional<uint32_t> fragment_id_v6(const packet::IpLayer& ip, Bytes data) {
   size_t offset = ip.ip_offset + 40;
   uint32_t next = number_at(data, ip.ip_offset + 6, 1);
   for (int count = 0; count < kMaxExtensionHeaders; ++count) {
-    if (next == kFragment) return number_at(data, offset + 4, 4);
-    if (next != kHopByHop && next != kRouting && next != kDestinationOptions && next != kMobility)
+    if (next == ip_protocol::kFragment) return number_at(data, offset + 4, 4);
+    if (next != ip_protocol::kHopByHop && next != ip_protocol::kRouting && next != ip_protocol::kDestinationOptions && next != ip_protocol::kMobility)
       return std::nullopt;
     next = number_at(data, offset, 1);
     offset += (number_at(data, offset + 1, 1) + 1) * 8;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lookback/base/ip_protocol.hpp"
 #include "lookback/base/names.hpp"
 
 namespace lookback::exporter {
@@ -10,7 +11,6 @@ namespace {
 
 /// An id may be given by its beginning, as docker and crictl show it; less is a name.
 constexpr size_t kShortestId = 6;
-constexpr uint8_t kIcmp = 1, kTcp = 6, kUdp = 17, kIcmp6 = 58;
 
 bool is_named(const std::vector<std::string>& patterns, std::string_view name) {
   return !name.empty() &&
@@ -57,9 +57,9 @@ Result<> ProcessFilter::write(const FrameBatch& batch, uint32_t node, size_t fir
     if (matches(owners.sender) || matches(owners.receiver)) {
       TRY(next_.write(batch, node, i, i + 1));
     } else if (const PacketDigest& packet = batch.digests[i]; packet.is_ip) {
-      if (packet.protocol == kIcmp || packet.protocol == kIcmp6) {
+      if (packet.protocol == ip_protocol::kIcmp || packet.protocol == ip_protocol::kIcmp6) {
         ++icmp_;
-      } else if (packet.protocol != kTcp && packet.protocol != kUdp) {
+      } else if (packet.protocol != ip_protocol::kTcp && packet.protocol != ip_protocol::kUdp) {
         ++other_protocols_;
       }
     }

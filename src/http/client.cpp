@@ -7,6 +7,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "http/header_text.hpp"
 #include "http/system_ca.hpp"
 #include "lookback/base/clock.hpp"
 #include "lookback/base/fd.hpp"
@@ -63,14 +64,6 @@ class SigpipeGuard {
   sigset_t pipe_{}, before_{};
   bool was_pending_ = false;
 };
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() &&
-         (text.back() == '\r' || text.back() == '\n' || text.back() == ' ' || text.back() == '\t'))
-    text.remove_suffix(1);
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  return text;
-}
 
 /// Anything else in a header could begin another.
 Result<> check_token(const std::string& token) {

@@ -3,15 +3,11 @@
 #include <algorithm>
 #include <charconv>
 
+#include "http/header_text.hpp"
+
 namespace lookback::http {
 
 namespace {
-
-std::string_view trim(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
 
 /// Digits only, all of them; a number too large for 64 bits counts as the largest one.
 std::optional<uint64_t> parse_number(std::string_view text) {

@@ -159,7 +159,7 @@ http::Response take_archive(http::Request& request, ApiContext& context) {
 
 using http::Role, http::RunsOn;
 
-const ApiRoute kRoutes[] = {
+const ApiRoute kArchiveRoutes[] = {
     {"GET", "/api/v1/snapshots/{name}/archive", Role::client, RunsOn::worker, "Downloads a snapshot's archive.", download},
     {"POST", "/api/v1/snapshots/{name}/import", Role::client, RunsOn::transfer, "Takes an archive as a snapshot.", take_archive,
      {.body_types = {"application/octet-stream", "application/zstd"}}},
@@ -168,7 +168,7 @@ const ApiRoute kRoutes[] = {
 }  // namespace
 
 ApiTable archive_routes() {
-  return kRoutes;
+  return kArchiveRoutes;
 }
 
 }  // namespace lookback::hub

@@ -65,14 +65,14 @@ http::Response follow(http::Request& request, ApiContext& context) {
 
 using http::Role, http::RunsOn;
 
-const ApiRoute kRoutes[] = {
+const ApiRoute kEventRoutes[] = {
     {"GET", "/api/v1/events", Role::client, RunsOn::worker, "Tells what happens to snapshots and jobs, as it happens.", follow},
 };
 
 }  // namespace
 
 ApiTable event_routes() {
-  return kRoutes;
+  return kEventRoutes;
 }
 
 }  // namespace lookback::hub

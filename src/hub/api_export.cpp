@@ -254,7 +254,7 @@ http::Response show_export(http::Request& request, ApiContext& context) {
 
 using http::Role, http::RunsOn;
 
-const ApiRoute kRoutes[] = {
+const ApiRoute kExportRoutes[] = {
     {"GET", "/api/v1/snapshots/{name}/pcap", Role::client, RunsOn::worker, "Exports a capture file.", export_pcap},
     {"GET", "/api/v1/snapshots/{name}/flows", Role::client, RunsOn::worker, "Lists the flows of a snapshot.", list_flows},
     {"GET", "/api/v1/exports/{id}", Role::client, RunsOn::worker, "Tells what an export wrote, or how it ended.", show_export},
@@ -263,7 +263,7 @@ const ApiRoute kRoutes[] = {
 }  // namespace
 
 ApiTable export_routes() {
-  return kRoutes;
+  return kExportRoutes;
 }
 
 }  // namespace lookback::hub

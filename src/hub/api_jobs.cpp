@@ -20,7 +20,7 @@ http::Response verify(http::Request& request, ApiContext& context) {
 }
 
 /// Those of a kind, a subject or a state; all without them.
-http::Response list(http::Request& request, ApiContext& context) {
+http::Response list_jobs(http::Request& request, ApiContext& context) {
   const auto kind = request.query_value("kind"), subject = request.query_value("subject"), state = request.query_value("state");
   if (state && job_state(*state) == JobState::other)
     return http::Response::problem({ErrorKind::invalid, fmt::format("'{}' is not a state of a job", *state)});
@@ -32,30 +32,30 @@ http::Response list(http::Request& request, ApiContext& context) {
   return http::Response::json(to_text({{"jobs", std::move(jobs)}}));
 }
 
-http::Response show(http::Request& request, ApiContext& context) {
+http::Response show_job(http::Request& request, ApiContext& context) {
   const auto job = context.jobs.find(request.parameters.at("id"));
   if (!job) return http::Response::problem(job.error());
   return http::Response::json(to_text(job_to_json(*job)));
 }
 
-http::Response cancel(http::Request& request, ApiContext& context) {
+http::Response cancel_job(http::Request& request, ApiContext& context) {
   return answer(context.jobs.cancel(request.parameters.at("id")));
 }
 
 using http::Role, http::RunsOn;
 
-const ApiRoute kRoutes[] = {
+const ApiRoute kJobRoutes[] = {
     {"POST", "/api/v1/snapshots/{name}/verify", Role::client, RunsOn::worker, "Starts a job that holds an archive against its manifest.",
      verify},
-    {"GET", "/api/v1/jobs", Role::client, RunsOn::worker, "Lists the jobs, the newest first.", list},
-    {"GET", "/api/v1/jobs/{id}", Role::client, RunsOn::worker, "Shows a job.", show},
-    {"POST", "/api/v1/jobs/{id}/cancel", Role::client, RunsOn::worker, "Cancels a job.", cancel},
+    {"GET", "/api/v1/jobs", Role::client, RunsOn::worker, "Lists the jobs, the newest first.", list_jobs},
+    {"GET", "/api/v1/jobs/{id}", Role::client, RunsOn::worker, "Shows a job.", show_job},
+    {"POST", "/api/v1/jobs/{id}/cancel", Role::client, RunsOn::worker, "Cancels a job.", cancel_job},
 };
 
 }  // namespace
 
 ApiTable job_routes() {
-  return kRoutes;
+  return kJobRoutes;
 }
 
 }  // namespace lookback::hub

@@ -56,7 +56,7 @@ http::Response forget_node(http::Request& request, ApiContext& context) {
 
 using http::Role, http::RunsOn;
 
-const ApiRoute kRoutes[] = {
+const ApiRoute kNodeRoutes[] = {
     {"GET", "/api/v1/nodes", Role::client, RunsOn::worker, "Lists the nodes.", list_nodes},
     {"GET", "/api/v1/boundaries", Role::client, RunsOn::worker, "Tells since when each node has packets.", boundaries},
     {"POST", "/api/v1/nodes/{name}/heartbeat", Role::node, RunsOn::worker, "Takes a node's report of itself.", take_heartbeat,
@@ -67,7 +67,7 @@ const ApiRoute kRoutes[] = {
 }  // namespace
 
 ApiTable node_routes() {
-  return kRoutes;
+  return kNodeRoutes;
 }
 
 }  // namespace lookback::hub

@@ -14,7 +14,7 @@ constexpr uint64_t kMaxOrderBytes = 2 << 20;
 constexpr uint64_t kMaxEmptyBytes = 4 << 10;
 constexpr uint64_t kPage = 500, kMostPage = 5'000;  // snapshots of a list at a time
 
-http::Response create(http::Request& request, ApiContext& context) {
+http::Response create_snapshot(http::Request& request, ApiContext& context) {
   const int64_t now_ns = arrival_ns(request, context.clock);
   const auto body = read_document(request);
   if (!body) return http::Response::problem(body.error());
@@ -34,7 +34,7 @@ http::Response ended(const Result<std::vector<Unreleased>>& left) {
   return http::Response::json(to_text({{"unreleased", std::move(list)}}));
 }
 
-http::Response list(http::Request& request, ApiContext& context) {
+http::Response list_snapshots(http::Request& request, ApiContext& context) {
   uint64_t limit = kPage;
   if (const auto text = request.query_value("limit")) {
     const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), limit);
@@ -53,37 +53,37 @@ http::Response list(http::Request& request, ApiContext& context) {
   return http::Response::json(std::move(text));
 }
 
-http::Response show(http::Request& request, ApiContext& context) {
+http::Response show_snapshot(http::Request& request, ApiContext& context) {
   const auto snapshot = context.snapshots.show(request.parameters.at("name"));
   if (!snapshot) return http::Response::problem(snapshot.error());
   return http::Response::json(archive::snapshot_to_text(*snapshot, archive::NodeDetail::full));
 }
 
-http::Response cancel(http::Request& request, ApiContext& context) {
+http::Response cancel_snapshot(http::Request& request, ApiContext& context) {
   if (const auto body = read_document(request); !body) return http::Response::problem(body.error());
   return ended(context.snapshots.cancel(request.parameters.at("name")));
 }
 
-http::Response remove(http::Request& request, ApiContext& context) {
+http::Response delete_snapshot(http::Request& request, ApiContext& context) {
   return ended(context.snapshots.remove(request.parameters.at("name")));
 }
 
 using http::Role, http::RunsOn;
 
-const ApiRoute kRoutes[] = {
-    {"GET", "/api/v1/snapshots", Role::client, RunsOn::worker, "Lists the snapshots, by name.", list},
-    {"GET", "/api/v1/snapshots/{name}", Role::client, RunsOn::worker, "Shows a snapshot.", show},
+const ApiRoute kSnapshotRoutes[] = {
+    {"GET", "/api/v1/snapshots", Role::client, RunsOn::worker, "Lists the snapshots, by name.", list_snapshots},
+    {"GET", "/api/v1/snapshots/{name}", Role::client, RunsOn::worker, "Shows a snapshot.", show_snapshot},
     // An order waits for nodes; cancelling and deleting may wait for the snapshot's job.
-    {"POST", "/api/v1/snapshots", Role::client, RunsOn::order, "Orders a snapshot.", create, {.max_body_bytes = kMaxOrderBytes}},
-    {"POST", "/api/v1/snapshots/{name}/cancel", Role::client, RunsOn::order, "Cancels a snapshot that is being made.", cancel,
+    {"POST", "/api/v1/snapshots", Role::client, RunsOn::order, "Orders a snapshot.", create_snapshot, {.max_body_bytes = kMaxOrderBytes}},
+    {"POST", "/api/v1/snapshots/{name}/cancel", Role::client, RunsOn::order, "Cancels a snapshot that is being made.", cancel_snapshot,
      {.max_body_bytes = kMaxEmptyBytes}},
-    {"DELETE", "/api/v1/snapshots/{name}", Role::client, RunsOn::order, "Deletes a snapshot.", remove, {.max_body_bytes = kMaxEmptyBytes}},
+    {"DELETE", "/api/v1/snapshots/{name}", Role::client, RunsOn::order, "Deletes a snapshot.", delete_snapshot, {.max_body_bytes = kMaxEmptyBytes}},
 };
 
 }  // namespace
 
 ApiTable snapshot_routes() {
-  return kRoutes;
+  return kSnapshotRoutes;
 }
 
 }  // namespace lookback::hub

@@ -144,7 +144,7 @@ http::Response metrics(http::Request& /*request*/, ApiContext& context) {
 
 using http::Role, http::RunsOn;
 
-const ApiRoute kRoutes[] = {
+const ApiRoute kStatusRoutes[] = {
     {"GET", "/healthz", Role::anyone, RunsOn::worker, "Tells whether the process answers.", ok},
     // Nothing is served before everything is ready.
     {"GET", "/readyz", Role::anyone, RunsOn::worker, "Tells whether the hub is ready.", ok},
@@ -155,7 +155,7 @@ const ApiRoute kRoutes[] = {
 }  // namespace
 
 ApiTable status_routes() {
-  return kRoutes;
+  return kStatusRoutes;
 }
 
 }  // namespace lookback::hub

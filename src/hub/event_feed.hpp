@@ -10,7 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "lookback/base/time.hpp"
+
 namespace lookback::hub {
+
+/// The progress of one thing is published this often at most.
+inline constexpr int64_t kProgressInterval = kNsPerSecond;
 
 class EventFeed {
  public:

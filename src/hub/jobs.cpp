@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::string_view kRecordSuffix = ".json";
 constexpr uint64_t kMaxRecord = 1 << 20;
-constexpr int64_t kProgressInterval = kNsPerSecond;
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include "lookback/base/file.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/base/size.hpp"
+#include "node_calls.hpp"
 #include "parallel.hpp"
 #include "snapshot_job.hpp"
 
@@ -17,7 +18,6 @@ namespace {
 
 constexpr size_t kFreezeThreads = 256;
 constexpr int kTriesWhereRefused = 3;
-constexpr milliseconds kFirstPause{100}, kLongestPause{2'000};
 
 /// What a node's whole storage can hold as pcapng, with ample room: the smallest packets take half
 /// of that on its disk.

@@ -6,6 +6,7 @@
 #include "lookback/base/log.hpp"
 #include "lookback/base/saturating.hpp"
 #include "lookback/base/version.hpp"
+#include "node_calls.hpp"
 #include "parallel.hpp"
 
 namespace lookback::hub {
@@ -18,7 +19,6 @@ constexpr size_t kNodesAtATime = 8;
 constexpr size_t kMembersAtATime = 4;  ///< of one node
 constexpr milliseconds kSyncInterval{500};
 constexpr int64_t kRenewInterval = 3600 * kNsPerSecond;
-constexpr size_t kCallThreads = 64;
 constexpr int kReleaseTries = 3;
 constexpr int64_t kReleasePatience = 3 * kNsPerSecond;
 

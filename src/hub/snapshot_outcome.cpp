@@ -3,6 +3,7 @@
 
 #include "lookback/base/log.hpp"
 #include "losses.hpp"
+#include "node_calls.hpp"
 #include "parallel.hpp"
 #include "snapshot_job.hpp"
 
@@ -12,8 +13,6 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr size_t kCallThreads = 64;
-constexpr milliseconds kFirstPause{100}, kLongestPause{2'000};
 
 }  // namespace
 

@@ -15,7 +15,6 @@ namespace {
 /// Members in memory at a time, over all snapshots.
 constexpr unsigned kTransferSlots = 8, kKeptSlots = 3;
 constexpr size_t kMostJobs = 32;
-constexpr int64_t kProgressInterval = kNsPerSecond;
 /// A page of a list has a little more than this at most: one object more.
 constexpr size_t kMostPageNodes = 10'000;
 constexpr uint64_t kMaxJobFile = 1ULL << 30;

@@ -5,6 +5,7 @@
 #include "lookback/archive/member_kind.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/exporter/member_bounds.hpp"
+#include "node_calls.hpp"
 
 namespace lookback::hub {
 
@@ -13,7 +14,6 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr milliseconds kFirstPause{100}, kLongestPause{2'000};
 
 /// What a member's wire form may take, by what the node announced: that bounds what a node can make
 /// the hub hold. Content that does not compress, the header, and some leeway, for the announcement

@@ -11,6 +11,7 @@
 #include "lookback/base/json.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/base/names.hpp"
+#include "lookback/base/time.hpp"
 #include "lookback/base/version.hpp"
 #include "lookback/exporter/member_builder.hpp"
 #include "lookback/packet/pcapng.hpp"
@@ -19,13 +20,12 @@
 namespace lookback::node {
 namespace {
 
-constexpr int64_t kMs = 1'000'000;
 /// Between the moment that a packet is stamped and the one that it reaches the ring (a backlog queue lies in between).
-constexpr int64_t kStampDelayNs = 5 * kMs;
+constexpr int64_t kStampDelayNs = 5 * kNsPerMs;
 /// How far ahead a window may end whatever is known of the clock: by that much the error may have been larger when it was
 /// told to whoever asks.
-constexpr int64_t kAheadNs = 250 * kMs;
-constexpr int64_t kMaxWaitNs = 2000 * kMs;
+constexpr int64_t kAheadNs = 250 * kNsPerMs;
+constexpr int64_t kMaxWaitNs = 2000 * kNsPerMs;
 constexpr size_t kMaxNetworks = 1024;
 constexpr size_t kMostHubId = 64;
 

@@ -15,14 +15,13 @@
 namespace lookback::node {
 namespace {
 
-constexpr int64_t kMs = 1'000'000;
-constexpr int64_t kMinIntervalNs = 50 * kMs, kMaxIntervalNs = 60'000 * kMs,
-                  kDefaultIntervalNs = 5'000 * kMs, kFirstIntervalNs = 250 * kMs;
+constexpr int64_t kMinIntervalNs = 50 * kNsPerMs, kMaxIntervalNs = 60'000 * kNsPerMs,
+                  kDefaultIntervalNs = 5'000 * kNsPerMs, kFirstIntervalNs = 250 * kNsPerMs;
 constexpr int kFirstExchanges = 4;
-constexpr int64_t kFirstRetryNs = 500 * kMs, kLastRetryNs = 5'000 * kMs;
-constexpr int64_t kResolveEveryNs = 60'000 * kMs;
+constexpr int64_t kFirstRetryNs = 500 * kNsPerMs, kLastRetryNs = 5'000 * kNsPerMs;
+constexpr int64_t kResolveEveryNs = 60'000 * kNsPerMs;
 // A measurement is written down when it says something new, and now and then.
-constexpr int64_t kPublishEveryNs = 60'000 * kMs;
+constexpr int64_t kPublishEveryNs = 60'000 * kNsPerMs;
 
 /// The freezes that the hub needs. Nothing where it does not say, or not in a way that can be understood: then nothing may be
 /// released.

@@ -3,28 +3,27 @@
 #include <algorithm>
 
 #include "lookback/base/log.hpp"
+#include "lookback/base/time.hpp"
 #include "lookback/packet/kernel_block.hpp"
 #include "node/recorder.hpp"
 
 namespace lookback::node {
 namespace {
 
-constexpr int64_t kMs = 1'000'000;
 constexpr int kIdleMs = 250;
-constexpr int64_t kTickNs = 200 * kMs;
+constexpr int64_t kTickNs = 200 * kNsPerMs;
 // A killed daemon loses what is in a buffer: not more than this, and less where there is something worth a write.
-constexpr int64_t kFlushAfterNs = 1000 * kMs, kFlushSmallAfterNs = 5000 * kMs;
+constexpr int64_t kFlushAfterNs = 1000 * kNsPerMs, kFlushSmallAfterNs = 5000 * kNsPerMs;
 constexpr size_t kWorthAWrite = 64 << 10;
 
 // A block goes to disk as the kernel left it where that costs at most 6 % more than a pcap file of the same packets
 // (16 bytes a packet): padding, kernel headers and the space in front counted.
 constexpr uint32_t kWholeMinMean = 1200;  // bytes of ring a packet; below it is not worth looking closer
 constexpr uint64_t kPcapRecordBytes = 16;
-constexpr uint32_t kPageBytes = store::kPageBytes;
 
 // Blocks that came after a drop may be on disk before its gap is: not for longer than the store allows for when the daemon is
 // killed (a second).
-constexpr int64_t kDropGapSilenceNs = 100 * kMs, kDropGapMaxNs = 500 * kMs;
+constexpr int64_t kDropGapSilenceNs = 100 * kNsPerMs, kDropGapMaxNs = 500 * kNsPerMs;
 
 constexpr size_t kPrefetchAhead = 2048, kCacheLine = 64;
 
@@ -129,7 +128,7 @@ bool Recorder::hand_over_whole(capture::Block& block) {
   // that in kernel blocks. When the kernel opened the block says nothing, on a quiet link that was long ago.
   info.first_ns = std::min(first->view.time_ns, block.last_ns);
   info.last_ns = std::max(first->view.time_ns, block.last_ns);
-  const uint64_t on_disk = (uint64_t{info.used_bytes} + kPageBytes - 1) / kPageBytes * kPageBytes;
+  const uint64_t on_disk = in_pages(info.used_bytes);
   if (on_disk * 100 > (captured + kPcapRecordBytes * block.packets) * 106) return false;
 
   name_all_interfaces();
@@ -290,7 +289,7 @@ void Recorder::every_second() {
 }
 
 int64_t Recorder::handed_over_at(int64_t now_ns) const {
-  return now_ns - ring_.retire_timeout_ms() * kMs - capture::kMaxStampDelayNs;
+  return now_ns - ring_.retire_timeout_ms() * kNsPerMs - capture::kMaxStampDelayNs;
 }
 
 std::optional<int64_t> Recorder::drain_what_is_ready() {

@@ -3,12 +3,12 @@
 #include <algorithm>
 
 #include "lookback/base/log.hpp"
+#include "lookback/base/page.hpp"
 #include "node/recorder.hpp"
 
 namespace lookback::node {
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
 
 template <class... Ts>
 struct Overloaded : Ts... {
@@ -52,7 +52,7 @@ void Recorder::write() {
 void Recorder::append(std::span<std::byte> block, const store::BlockInfo& info) {
   const auto appended = store_.append_block(block, info);
   if (appended) {
-    disk_bytes_.fetch_add((info.used_bytes + kPageBytes - 1) / kPageBytes * kPageBytes,
+    disk_bytes_.fetch_add(in_pages(info.used_bytes),
                           std::memory_order_relaxed);
     if (disk_gap_) {
       log_info("the disk takes packets again");

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "lookback/base/page.hpp"
+
 namespace lookback::observe {
 
 inline constexpr std::string_view kEventFileSuffix = ".events";
@@ -15,12 +17,6 @@ inline constexpr uint64_t kEventSegmentBytes = 4 << 20;
 
 [[nodiscard]] inline std::string event_file_name(uint64_t sequence) {
   return fmt::format("{:08}{}", sequence, kEventFileSuffix);
-}
-
-/// A file takes whole pages.
-[[nodiscard]] constexpr uint64_t event_file_cost(uint64_t bytes) {
-  constexpr uint64_t kPage = 4096;
-  return (bytes + kPage - 1) / kPage * kPage;
 }
 
 }  // namespace lookback::observe

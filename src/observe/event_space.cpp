@@ -59,7 +59,7 @@ uint64_t EventStore::bytes_in(const fs::path& directory) {
     struct stat info {};
     if (at->path().extension() == kEventFileSuffix && lstat(at->path().c_str(), &info) == 0 &&
         S_ISREG(info.st_mode) && seen.insert(info.st_ino).second)
-      bytes += event_file_cost(static_cast<uint64_t>(info.st_size));
+      bytes += in_pages(static_cast<uint64_t>(info.st_size));
   }
   return bytes;
 }
@@ -83,13 +83,13 @@ std::map<uint64_t, uint64_t> EventStore::frozen_alone() const {
   std::map<uint64_t, uint64_t> alone;
   for (const auto& [id, list] : freezes_)
     for (const auto& one : list)
-      if (!is_live(one.sequence)) alone[one.sequence] = event_file_cost(one.disk_bytes);
+      if (!is_live(one.sequence)) alone[one.sequence] = in_pages(one.disk_bytes);
   return alone;
 }
 
 uint64_t EventStore::used_bytes() const {
   uint64_t bytes = packing_bytes_;
-  for (const auto& segment : segments_) bytes += event_file_cost(segment.disk_bytes);
+  for (const auto& segment : segments_) bytes += in_pages(segment.disk_bytes);
   for (const auto& [sequence, cost] : frozen_alone()) bytes += cost;
   return bytes;
 }
@@ -134,7 +134,7 @@ bool EventStore::borrow(uint64_t bytes) {
 }
 
 bool EventStore::make_room(uint64_t bytes, Purpose purpose) {
-  const uint64_t cost = event_file_cost(bytes);
+  const uint64_t cost = in_pages(bytes);
   bool refused = false;
   for (;;) {
     uint64_t missing = 0;
@@ -239,7 +239,7 @@ bool EventStore::pack_one() {
   }
   {
     const std::lock_guard lock(mutex_);
-    const uint64_t cost = event_file_cost(packed->size());
+    const uint64_t cost = in_pages(packed->size());
     if (beyond(used_bytes() + cost, options_.quota_bytes) > borrowed_) return false;
     packing_bytes_ = cost;
   }
@@ -280,7 +280,7 @@ EventStoreStatus EventStore::status() const {
   status.shortened = shortened_;
   std::map<uint64_t, uint64_t> frozen;
   for (const auto& [id, list] : freezes_)
-    for (const auto& one : list) frozen[one.sequence] = event_file_cost(one.disk_bytes);
+    for (const auto& one : list) frozen[one.sequence] = in_pages(one.disk_bytes);
   for (const auto& [sequence, cost] : frozen) status.frozen_bytes += cost;
   if (!segments_.empty()) status.oldest_ns = segments_.front().first_ns;
   return status;

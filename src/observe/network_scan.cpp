@@ -19,6 +19,7 @@
 #include "lookback/base/text.hpp"
 #include "lookback/base/thread.hpp"
 #include "observe/proc_files.hpp"
+#include "observe/read_as.hpp"
 
 namespace lookback::observe {
 namespace {
@@ -33,13 +34,6 @@ struct Link {
   int32_t peer_nsid = -1;
   bool loopback = false;
 };
-
-template <class T>
-bool read_as(std::span<const std::byte> bytes, T& value) {
-  if (bytes.size() < sizeof value) return false;
-  std::memcpy(&value, bytes.data(), sizeof value);
-  return true;
-}
 
 void take_address(std::span<const std::byte> body, Addresses& found) {
   ifaddrmsg head;

@@ -4,18 +4,12 @@
 
 #include "observe/bpf/events.h"
 #include "observe/cgroup_files.hpp"
+#include "observe/read_as.hpp"
 
 namespace lookback::observe {
 namespace {
 
 constexpr size_t kMostCgroups = 100'000;
-
-template <class T>
-bool read_as(std::span<const std::byte> bytes, T& record) {
-  if (bytes.size() < sizeof record) return false;
-  std::memcpy(&record, bytes.data(), sizeof record);
-  return true;
-}
 
 /// A name of fixed length that may end before it.
 std::string name_of(const char* text, size_t room) {

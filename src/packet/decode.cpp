@@ -1,4 +1,5 @@
 #include "lookback/packet/decode.hpp"
+#include "lookback/base/ip_protocol.hpp"
 
 #include "packet/decoder.hpp"
 
@@ -6,17 +7,15 @@ namespace lookback::packet {
 
 namespace {
 
-constexpr uint8_t kHopByHop = 0, kTcp = 6, kUdp = 17, kDccp = 33, kRouting = 43, kFragment = 44, kAuthentication = 51,
-                  kDestinationOptions = 60, kSctp = 132, kMobility = 135, kUdpLite = 136, kHostIdentity = 139, kShim6 = 140;
 constexpr int kMaxExtensionHeaders = 16, kMaxSteps = 64;
 
 constexpr bool is_extension(uint8_t protocol) {
-  return protocol == kHopByHop || protocol == kRouting || protocol == kDestinationOptions || protocol == kMobility ||
-         protocol == kHostIdentity || protocol == kShim6;
+  return protocol == ip_protocol::kHopByHop || protocol == ip_protocol::kRouting || protocol == ip_protocol::kDestinationOptions || protocol == ip_protocol::kMobility ||
+         protocol == ip_protocol::kHostIdentity || protocol == ip_protocol::kShim6;
 }
 
 constexpr bool has_port_numbers(uint8_t protocol) {
-  return protocol == kTcp || protocol == kUdp || protocol == kSctp || protocol == kDccp || protocol == kUdpLite;
+  return protocol == ip_protocol::kTcp || protocol == ip_protocol::kUdp || protocol == ip_protocol::kSctp || protocol == ip_protocol::kDccp || protocol == ip_protocol::kUdpLite;
 }
 
 }  // namespace
@@ -180,14 +179,14 @@ Place Decoder::transport(IpLayer& layer, uint32_t offset) {
     if (layer.fragment) {  // what follows is the middle of something
       outer_done_ = true;
       const bool may_be_tunnel =
-          layer.protocol == kUdp || layer.protocol == kAuthentication || (layer.v6 && is_extension(layer.protocol)) ||
+          layer.protocol == ip_protocol::kUdp || layer.protocol == ip_protocol::kAuthentication || (layer.v6 && is_extension(layer.protocol)) ||
           (layer_of_ip_protocol(layer.protocol) != Layer::nothing && layer_of_ip_protocol(layer.protocol) != Layer::icmp &&
            layer_of_ip_protocol(layer.protocol) != Layer::icmp6);
       return may_be_tunnel && !quoted_ ? leave(Unread::fragment) : kDone;
     }
     const bool extension = layer.v6 && is_extension(layer.protocol);
-    const bool fragment_header = layer.v6 && layer.protocol == kFragment;
-    if (!extension && !fragment_header && layer.protocol != kAuthentication) break;
+    const bool fragment_header = layer.v6 && layer.protocol == ip_protocol::kFragment;
+    if (!extension && !fragment_header && layer.protocol != ip_protocol::kAuthentication) break;
     if (!has(offset, 8)) return cut();
     if (count == kMaxExtensionHeaders) return leave(Unread::nesting);
     const std::byte* header = base_ + offset;
@@ -196,7 +195,7 @@ Place Decoder::transport(IpLayer& layer, uint32_t offset) {
       layer.fragment = (fragment & 0xfff8) != 0;
       layer.more_fragments = (fragment & 1) != 0;
       offset += 8;
-    } else if (layer.protocol == kAuthentication) {
+    } else if (layer.protocol == ip_protocol::kAuthentication) {
       offset += (load8(header + 1) + 2u) * 4;
     } else {
       offset += (load8(header + 1) + 1u) * 8;
@@ -212,13 +211,13 @@ Place Decoder::transport(IpLayer& layer, uint32_t offset) {
 Place Decoder::ports(IpLayer& layer, uint32_t offset) {
   if (!has(offset, 4)) {
     out_.opaque = true;
-    return layer.protocol == kUdp ? cut() : kDone;  // only UDP has more addresses behind its ports
+    return layer.protocol == ip_protocol::kUdp ? cut() : kDone;  // only UDP has more addresses behind its ports
   }
   layer.has_ports = true;
   layer.source_port = u16(offset);
   layer.destination_port = u16(offset + 2);
   outer_done_ = true;
-  if (layer.protocol != kUdp) return kDone;
+  if (layer.protocol != ip_protocol::kUdp) return kDone;
   Layer carried = layer_of_udp_ports(layer.source_port, layer.destination_port);
   if (carried == Layer::nothing) carried = by_content(offset + 8);
   if (carried == Layer::nothing && layer.payload_end > size_ && content_is_cut(offset + 8)) return cut();
@@ -259,7 +258,7 @@ std::string_view describe(Unread reason) {
 
 std::optional<TcpHeader> decode_tcp(const IpLayer& ip, std::span<const std::byte> data) {
   constexpr uint32_t kFixed = 20;
-  if (ip.protocol != kTcp || ip.transport_offset == 0 || ip.transport_offset > data.size() ||
+  if (ip.protocol != ip_protocol::kTcp || ip.transport_offset == 0 || ip.transport_offset > data.size() ||
       data.size() - ip.transport_offset < kFixed)
     return std::nullopt;
   const std::byte* header = data.data() + ip.transport_offset;

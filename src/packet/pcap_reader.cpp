@@ -10,7 +10,7 @@ namespace lookback::packet {
 
 namespace {
 
-constexpr uint32_t kMicroseconds = 0xa1b2c3d4, kNanoseconds = 0xa1b23c4d, kLongRecords = 0xa1b2cd34;
+constexpr uint32_t kMicrosecondMagic = 0xa1b2c3d4, kNanosecondMagic = 0xa1b23c4d, kLongRecordMagic = 0xa1b2cd34;
 constexpr size_t kFileHeader = 24, kRecordHeader = 16, kLongRecordHeader = 24;
 // The upper bits of the link type's word tell of frame check sequences.
 constexpr uint32_t kLinkTypeMask = 0x03ffffff;
@@ -23,16 +23,16 @@ class PcapReader final : public FormatReader {
     TRY_ASSIGN(const bool has_header, stream_.fill(kFileHeader));
     const std::byte* header = stream_.data();
     const auto magic = load<uint32_t>(header);
-    order_.swapped = magic == __builtin_bswap32(kMicroseconds) ||
-                     magic == __builtin_bswap32(kNanoseconds) ||
-                     magic == __builtin_bswap32(kLongRecords);
+    order_.swapped = magic == __builtin_bswap32(kMicrosecondMagic) ||
+                     magic == __builtin_bswap32(kNanosecondMagic) ||
+                     magic == __builtin_bswap32(kLongRecordMagic);
     switch (order_.u32(header)) {
-      case kMicroseconds:
+      case kMicrosecondMagic:
         break;
-      case kNanoseconds:
+      case kNanosecondMagic:
         tick_ns_ = 1;
         break;
-      case kLongRecords:
+      case kLongRecordMagic:
         record_header_ = kLongRecordHeader;
         break;
       default:

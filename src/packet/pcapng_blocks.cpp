@@ -7,16 +7,12 @@
 
 #include "lookback/base/time.hpp"
 #include "packet/option_rules.hpp"
+#include "packet/pcapng_format.hpp"
 
 namespace lookback::packet {
 
 namespace {
-constexpr uint16_t kIfName = 2, kIfDescription = 3, kIfTsresol = 9, kIfFilter = 11, kIfOs = 12,
-                   kIfTsoffset = 14;
 
-constexpr uint16_t kIsbStart = 2, kIsbEnd = 3, kIsbReceived = 4, kIsbDroppedByInterface = 5,
-                   kIsbAccepted = 6, kIsbDroppedBySystem = 7, kIsbDelivered = 8;
-constexpr uint16_t kShbHardware = 2, kShbOs = 3, kShbApplication = 4;
 constexpr std::string_view kSameNameStart = "interface ", kSameNameEnd = " of this name";
 
 __extension__ using Wide = __int128;
@@ -233,7 +229,7 @@ Result<StatisticsBlock> parse_statistics_block(
       case kIsbReceived:
         block.counts.received = count;
         break;
-      case kIsbDroppedByInterface:
+      case kIsbDropped:
         block.counts.dropped_by_interface = count;
         break;
       case kIsbAccepted:

@@ -9,6 +9,7 @@
 #include "packet/byte_stream.hpp"
 #include "packet/option_rules.hpp"
 #include "packet/pcapng_blocks.hpp"
+#include "packet/pcapng_format.hpp"
 #include "packet/pseudo_header.hpp"
 
 namespace lookback::packet {
@@ -21,7 +22,6 @@ constexpr uint16_t kOldPacketFlags = 2, kOldPacketDropsUnknown = 0xffff;
 /// Of a packet; what is beyond is left out, so that a packet fits into a frame.
 constexpr size_t kMaxKeptOptions = 256 << 10;
 constexpr size_t kMaxProcesses = 1 << 20;
-constexpr size_t kFlagsOption = 8;
 
 class PcapngReader final : public FormatReader {
  public:

@@ -4,14 +4,12 @@
 #include "lookback/base/result.hpp"
 #include "lookback/packet/pcapng.hpp"
 #include "packet/pcapng_blocks.hpp"
+#include "packet/pcapng_format.hpp"
 
 namespace lookback::packet {
 
 namespace {
 
-constexpr uint16_t kShbUserApplication = 4;
-constexpr uint16_t kIfName = 2, kIfDescription = 3, kIfTsresol = 9, kIfFilter = 11, kIfOs = 12;
-constexpr uint16_t kIsbStart = 2, kIsbEnd = 3, kIsbReceived = 4, kIsbDropped = 5;
 constexpr size_t kMaxOption = 0xffff;
 
 constexpr size_t padded(size_t bytes) {
@@ -92,7 +90,7 @@ uint32_t flags_word(const PacketView& packet) {
 }
 
 constexpr size_t kPacketHeader = 28;  // up to the data
-constexpr size_t kFlagsOption = 8, kEndOfOptions = 4, kTrailer = 4;
+constexpr size_t kEndOfOptions = 4, kTrailer = 4;
 
 /// What stands in front of a packet's data in its block, and behind it: padding, flags, (comments go here,) the end of the options,
 /// the length once more.
@@ -136,7 +134,7 @@ void append_section_header(Buffer& out, std::string_view application, std::strin
   put(out, uint16_t{0});
   put(out, ~uint64_t{0});  // section length not known: readers walk the blocks
   put_text_option(out, kOptComment, comment);
-  put_text_option(out, kShbUserApplication, application);
+  put_text_option(out, kShbApplication, application);
   put_end_of_options(out);
   end_block(out, start);
 }

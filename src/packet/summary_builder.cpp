@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "lookback/packet/summary.hpp"
+#include "lookback/base/ip_protocol.hpp"
 #include "packet/decoder.hpp"
 #include "packet/load.hpp"
 #include "packet/summary_format.hpp"
@@ -169,7 +170,6 @@ void SummaryBuilder::add(const Headers& headers) {
 void SummaryBuilder::add(uint16_t link_type, std::span<const std::byte> data) {
   // TCP or UDP, outside of any tunnel, on IPv4 without options on Ethernet.
   constexpr size_t kIp = 14, kTransport = kIp + 20, kPorts = kTransport + 4, kUdpPayload = kTransport + 8;
-  constexpr uint8_t kTcp = 6, kUdp = 17;
   Impl& impl = *impl_;
   if (impl.opaque) return;
   const std::byte* at = data.data();
@@ -179,7 +179,7 @@ void SummaryBuilder::add(uint16_t link_type, std::span<const std::byte> data) {
   const uint8_t protocol = load8(at + kIp + 9);
   const uint16_t from = load_be16(at + kTransport), to = load_be16(at + kTransport + 2);
   const bool plain =
-      protocol == kTcp || (protocol == kUdp && !is_tunnel_port(to) && !is_tunnel_port(from) &&
+      protocol == ip_protocol::kTcp || (protocol == ip_protocol::kUdp && !is_tunnel_port(to) && !is_tunnel_port(from) &&
                            data.size() >= kUdpPayload + 8 && !may_be_tunnel(at + kUdpPayload));
   if (!plain) return add(decode(link_type, data));
   impl.addresses.add(IpAddress::v4(at + kIp + 12));

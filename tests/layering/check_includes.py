@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds every #include of the modules against the table of allowed dependencies in ARCHITECTURE.md."""
+"""Holds every #include of the modules, and what they are linked with, against the table of allowed dependencies in ARCHITECTURE.md."""
 import pathlib
 import re
 import sys
@@ -19,6 +19,13 @@ if len(allowed) < 5:
     sys.exit("the module table of ARCHITECTURE.md was not found")
 
 bad, seen = [], 0
+linked = {}
+for name, rest in re.findall(r"^lookback_module\((\w+)([^)]*)\)", (root / "src/CMakeLists.txt").read_text(), re.M):
+    uses = re.search(r"\bUSES((?: [a-z]+)*)", rest)
+    linked[name] = set(uses[1].split()) if uses else set()
+for name in sorted(allowed.keys() | linked.keys()):
+    if allowed.get(name) != linked.get(name):
+        bad.append(f"module {name}: ARCHITECTURE.md says {allowed.get(name)}, src/CMakeLists.txt {linked.get(name)}")
 for base in (root / "src", root / "include" / "lookback"):
     for path in sorted(base.rglob("*.[ch]pp")):
         parts = path.relative_to(base).parts

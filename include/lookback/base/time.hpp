@@ -12,6 +12,7 @@
 namespace lookback {
 
 inline constexpr int64_t kNsPerSecond = 1'000'000'000;
+inline constexpr int64_t kNsPerMs = 1'000'000;
 
 /// A half-open window [from_ns, to_ns).
 struct TimeWindow {

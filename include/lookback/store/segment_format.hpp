@@ -35,11 +35,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lookback/base/page.hpp"
+
 namespace lookback::store {
 
 static_assert(std::endian::native == std::endian::little, "segments are written in host order");
 
-inline constexpr uint32_t kPageBytes = 4096;
 inline constexpr uint32_t kSectorBytes = 512;
 inline constexpr uint32_t kTagBytes = 2;
 inline constexpr uint16_t kFormatVersion = 1;
