@@ -46,7 +46,7 @@ bool parse_link(std::span<const std::byte> body, LinkEntry& link) {
         if (type == IFLA_IFNAME) {
           link.interface.name = name_to_text({text, strnlen(text, value.size())});
         } else if (type == IFLA_ADDRESS) {
-          // Tunnels have their end point here; that is no hardware address.
+          // Tunnels have their end point here; that is not a hardware address.
           if (info.ifi_type == ARPHRD_ETHER || info.ifi_type == ARPHRD_LOOPBACK)
             link.interface.mac = mac_text(value);
         } else if (type == IFLA_MTU && value.size() >= sizeof link.interface.mtu) {

@@ -76,7 +76,7 @@ class Command {
   // Each returns the new option, for further settings. The target must live as long as the action.
   // An option that was given is never taken for one that was not: an empty text and a size, a
   // duration or a number of 0 are refused (kind invalid), but where 0 has a meaning of its own. A
-  // target whose default is no value of its kind is an optional.
+  // target whose default is not a value of its kind is an optional.
   Option& flag(const std::string& names, bool& target, std::string help);
   Option& text(const std::string& names, std::string value, std::string& target, std::string help);
   Option& text(const std::string& names, std::string value, std::optional<std::string>& target,

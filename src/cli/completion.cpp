@@ -328,7 +328,7 @@ complete -c lookback -f
     if (!command.positionals.empty()) {
       const std::string& value = command.positionals.front().value;
       const std::string action = fish_action(value);
-      // A positional is no option's value: only its candidates are offered.
+      // A positional is not an option's value: only its candidates are offered.
       switch (kind_of(value)) {
         case Values::none:
           break;
@@ -372,7 +372,7 @@ Command completion_command() {
       TRY(print(fish_script(root)));
     } else {
       return fail(ErrorKind::invalid,
-                  "'{}' is no shell that completion knows: there are bash, zsh and fish",
+                  "'{}' is not a shell that completion knows: use bash, zsh or fish",
                   options->shell);
     }
     return kExitDone;

@@ -64,7 +64,7 @@ Result<> apply_log_level(const DaemonSettings& settings) {
       return {};
     }
   }
-  return fail(ErrorKind::invalid, "'{}' is no log level", settings.log_level);
+  return fail(ErrorKind::invalid, "'{}' is not a log level", settings.log_level);
 }
 
 Result<std::optional<http::TlsFiles>> tls_of(const DaemonSettings& settings) {

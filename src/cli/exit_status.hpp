@@ -13,7 +13,7 @@ inline constexpr int kExitDone = 0, kExitFailed = 1, kExitUsage = 2, kExitIncomp
 [[nodiscard]] int exit_status(const Error& error);
 /// "lookback: MESSAGE" on standard error, always one line.
 void report_error(const Error& error);
-/// The same for something worth knowing that is no failure.
+/// The same for something worth knowing that is not a failure.
 void report_note(std::string_view message);
 /// A text of the command on standard output. Whoever closed the pipe has read enough: that is no
 /// error.

@@ -195,7 +195,7 @@ class Parse {
       if (!table.empty() && table != own) continue;
       const Option* option = command.find_option("--" + item.name);
       if (option == nullptr || !option->setting || option->name == "--config")
-        return fail(ErrorKind::invalid, "{}: '{}' is no setting of lookback {}", path.string(),
+        return fail(ErrorKind::invalid, "{}: '{}' is not a setting of lookback {}", path.string(),
                     item.name, command.name);
       if (item.inputs.size() != 1 && !option->repeated)
         return fail(ErrorKind::invalid, "{}: '{}' takes one value", path.string(), item.name);

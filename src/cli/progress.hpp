@@ -1,5 +1,5 @@
 #pragma once
-// A progress bar on standard error. Quiet where standard error is no terminal. One thread.
+// A progress bar on standard error. Quiet where standard error is not a terminal. One thread.
 
 #include <chrono>
 #include <cstdint>

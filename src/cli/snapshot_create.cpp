@@ -62,7 +62,7 @@ Result<Json> request_of(const SnapshotCreateOptions& options) {
   for (const std::string& tag : options.tags) {
     const size_t equals = tag.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return fail(ErrorKind::invalid, "--tag: '{}' is no KEY=VALUE", tag);
+      return fail(ErrorKind::invalid, "--tag: '{}' is not KEY=VALUE", tag);
     }
     request["tags"][tag.substr(0, equals)] = tag.substr(equals + 1);
   }

@@ -171,7 +171,7 @@ void OwnerTable::checkpoint(const Record& record) {
   if (state_sockets_left_ == 0) close_unseen(record.time_ns);
 }
 
-/// After a checkpoint's last socket: what it does not name is no more, and its close was lost.
+/// After a checkpoint's last socket: what it does not name has gone, and its close was lost.
 void OwnerTable::close_unseen(int64_t time_ns) {
   while (!open_.empty() && open_.front()->generation_ != generation_)
     close(*open_.front(), time_ns, time_ns);

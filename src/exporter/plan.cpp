@@ -52,7 +52,7 @@ Result<TimeWindow> choose_window(const archive::Manifest& manifest, const Export
   return window;
 }
 
-/// Every pattern must find something, so that a misspelt name is no silent nothing.
+/// Every pattern must find something, so that a misspelt name does not silently find nothing.
 Result<> check_patterns(const std::vector<std::string>& patterns,
                         const std::vector<std::string>& names, std::string_view what) {
   for (const std::string& pattern : patterns) {

@@ -10,14 +10,14 @@ Result<ip::tcp::endpoint> parse_listen_address(std::string_view text) {
   const auto colon = text.rfind(':');
   if (colon == std::string_view::npos)
     return fail(ErrorKind::invalid,
-                "'{}' is no listen address: give ADDRESS:PORT, such as 127.0.0.1:7400", text);
+                "'{}' is not a listen address: give ADDRESS:PORT, such as 127.0.0.1:7400", text);
   std::string_view host = text.substr(0, colon);
   const std::string_view port_text = text.substr(colon + 1);
   uint16_t port = 0;
   const auto [end, error] =
       std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
   if (error != std::errc() || end != port_text.data() + port_text.size())
-    return fail(ErrorKind::invalid, "'{}' is no port (in the listen address '{}')", port_text,
+    return fail(ErrorKind::invalid, "'{}' is not a port (in the listen address '{}')", port_text,
                 text);
   if (host == "localhost") host = "127.0.0.1";
   if (host.empty()) return ip::tcp::endpoint(ip::tcp::v6(), port);
@@ -31,7 +31,7 @@ Result<ip::tcp::endpoint> parse_listen_address(std::string_view text) {
   const auto address = ip::make_address(std::string(host), ec);
   if (ec) {
     return fail(ErrorKind::invalid,
-                "'{}' is no IP address (in the listen address '{}'); names other than localhost "
+                "'{}' is not an IP address (in the listen address '{}'); names other than localhost "
                 "are not resolved",
                 host, text);
   }

@@ -139,7 +139,7 @@ Result<archive::Snapshot> import_archive(http::Request& request, ApiContext& con
   if (!verified) {
     if (verified.error().kind == ErrorKind::cancelled) return tl::make_unexpected(verified.error());
     const std::string file = request.query_value("file").value_or("the file");
-    return fail(ErrorKind::corrupt, "{} is no intact snapshot archive: {}", file,
+    return fail(ErrorKind::corrupt, "{} is not an intact snapshot archive: {}", file,
                 verified.error().message);
   }
   TRY(rename_exclusively(folder.file(), context.paths.archive(name)));

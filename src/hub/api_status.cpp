@@ -84,7 +84,7 @@ std::string metrics_text(const ApiContext& context) {
            disk ? disk->available_bytes : 0);
   m.single("lookback_hub_snapshot_bytes", "gauge",
            "Bytes that snapshots hold, unfinished ones included.", context.budget.used_bytes());
-  m.single("lookback_hub_snapshot_quota_bytes", "gauge", "What they may hold; 0 is no limit.",
+  m.single("lookback_hub_snapshot_quota_bytes", "gauge", "What they may hold; 0 stands for no limit.",
            context.budget.quota_bytes());
   const http::ServerStats http = context.server.stats();
   m.single("lookback_http_connections_total", "counter", "Connections accepted.", http.connections);

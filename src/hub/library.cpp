@@ -24,7 +24,7 @@ struct FileMark {
 Result<FileMark> mark_of(const std::filesystem::path& path) {
   struct stat st {};
   if (::lstat(path.c_str(), &st) != 0) return fail_errno(errno, path.string());
-  if (!S_ISREG(st.st_mode)) return fail(ErrorKind::corrupt, "{} is no regular file", path.string());
+  if (!S_ISREG(st.st_mode)) return fail(ErrorKind::corrupt, "{} is not a regular file", path.string());
   return FileMark{static_cast<uint64_t>(st.st_size), st.st_ino,
                   st.st_mtim.tv_sec * kNsPerSecond + st.st_mtim.tv_nsec};
 }
@@ -136,7 +136,7 @@ void Library::scan() {
     if (!file.ends_with(kArchiveSuffix)) continue;
     const std::string name = file.substr(0, file.size() - kArchiveSuffix.size());
     if (!check_snapshot_name(name)) {
-      log_warning("{} is not listed: '{}' is no snapshot name", it->path().string(), name);
+      log_warning("{} is not listed: '{}' is not the name of a snapshot", it->path().string(), name);
       continue;
     }
     found.insert(name);

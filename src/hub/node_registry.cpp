@@ -25,7 +25,7 @@ Result<std::string> short_text(const Json& object, std::string_view key) {
 
 Result<double> rate(const Json& object, std::string_view key) {
   TRY_ASSIGN(const double value, json_get_or<double>(object, key, 0));
-  if (!std::isfinite(value) || value < 0) return fail(ErrorKind::invalid, "'{}' is no rate", key);
+  if (!std::isfinite(value) || value < 0) return fail(ErrorKind::invalid, "'{}' is not a rate", key);
   return value;
 }
 
@@ -162,7 +162,7 @@ Result<Heartbeat> Heartbeat::parse(const std::string& name, std::string_view bod
                                    const std::string& peer_address, const PlacePolicy& policy) {
   auto json = parse_json(body, "the heartbeat");
   if (!json) return fail(ErrorKind::invalid, "{}", json.error().message);
-  if (!json->is_object()) return fail(ErrorKind::invalid, "the heartbeat is no JSON object");
+  if (!json->is_object()) return fail(ErrorKind::invalid, "the heartbeat is not a JSON object");
   auto beat = parse_heartbeat(name, *json);
   if (!beat) return fail(ErrorKind::invalid, "{}", beat.error().message);
   auto place = told_place(*json, peer_address, policy);

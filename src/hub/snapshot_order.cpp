@@ -61,7 +61,7 @@ Result<SnapshotOrder> order_from(const Json& json) {
     for (const auto& [key, value] : tags->items()) {
       if (!value.is_string() || key.empty() || key.size() > kMaxTagKey ||
           value.get_ref<const std::string&>().size() > kMaxTagValue)
-        return fail(ErrorKind::invalid, "the tag '{}' is no text, or too long", key.substr(0, 32));
+        return fail(ErrorKind::invalid, "the tag '{}' is not a text, or is too long", key.substr(0, 32));
       order.tags[key] = value.get<std::string>();
     }
   }
@@ -83,7 +83,7 @@ Result<SnapshotOrder> order_from(const Json& json) {
 
 Result<SnapshotOrder> SnapshotOrder::parse(std::string_view body) {
   auto json = parse_json(body, "the order");
-  if (!json || !json->is_object()) return fail(ErrorKind::invalid, "the body is no JSON object");
+  if (!json || !json->is_object()) return fail(ErrorKind::invalid, "the body is not a JSON object");
   auto order = order_from(*json);
   if (!order) return fail(ErrorKind::invalid, "{}", order.error().message);
   return order;

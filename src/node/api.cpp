@@ -78,7 +78,7 @@ Response send_member(Request& request, const ApiParts& parts) {
   size_t index = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
   if (error != std::errc() || end != text.data() + text.size())
-    return Response::problem({ErrorKind::invalid, fmt::format("'{}' is no member's index", text)});
+    return Response::problem({ErrorKind::invalid, fmt::format("'{}' is not the index of a member", text)});
 
   parts.on_caller(request.peer_address, request.peer_port);
   const auto needed = parts.freezes->member_memory(id, index);

@@ -9,7 +9,7 @@
 namespace lookback::observe {
 namespace {
 
-/// What is no UTF-8 becomes U+FFFD: names of processes and files are any bytes.
+/// What is not UTF-8 becomes U+FFFD: names of processes and files are any bytes.
 void append_text(std::string& out, std::string_view text) {
   out += '"';
   for (size_t i = 0; i < text.size();) {

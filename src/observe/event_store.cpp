@@ -37,7 +37,7 @@ struct FoundSegment {
   bool packed = false;
 };
 
-/// What a file's front and times tell of it; nothing where it is no segment.
+/// What a file's front and times tell of it; nothing where it is not a segment.
 std::optional<FoundSegment> look_at(const fs::path& path) {
   const auto sequence = sequence_of(path);
   struct stat info {};

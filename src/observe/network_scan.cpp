@@ -82,7 +82,7 @@ void take_link(std::span<const std::byte> body, std::vector<Link>& found) {
           if (inner == IFLA_INFO_KIND) link.kind = text_of(kind);
         });
       });
-  // Of others this names where the interface below them is, which is no end of theirs.
+  // Of others this names where the interface below them is, which is not an end of theirs.
   if (link.kind != "veth" && link.kind != "netkit") link.peer_nsid = -1;
   found.push_back(std::move(link));
 }

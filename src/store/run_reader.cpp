@@ -12,7 +12,7 @@ namespace lookback::store {
 
 namespace {
 
-/// A kernel packet this far from its block's time is no packet but misread bytes. Generous: the
+/// A kernel packet this far from its block's time is not a packet but misread bytes. Generous: the
 /// clock may have been set meanwhile.
 constexpr int64_t kKernelPlausibleNs = 24 * 3600 * kNsPerSecond;
 

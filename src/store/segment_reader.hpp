@@ -56,7 +56,7 @@ struct LoadedBlock {
 [[nodiscard]] Result<uint64_t> find_block(BlockWindow& file, uint64_t epoch, uint64_t offset,
                                           uint64_t end);
 
-/// What a note block says; corrupt where it is damaged or is no note.
+/// What a note block says; corrupt where it is damaged or is not a note.
 [[nodiscard]] Result<Note> note_of(const LoadedBlock& block);
 /// The note block at `offset`.
 [[nodiscard]] Result<Note> load_note(BlockWindow& file, uint64_t epoch, uint64_t offset);

@@ -26,7 +26,7 @@ class ArchiveWriter {
   [[nodiscard]] static Result<ArchiveWriter> resume(const std::filesystem::path& working_path, int64_t mtime_ns,
                                                     std::vector<MemberEntry> members);
   /// Appends header frame, content frames and padding frame; returns the manifest's entry for it. The caller has checked the
-  /// member (MemberChecker). Kind invalid: a name that is no member name, stands there already, or is not inside
+  /// member (MemberChecker). Kind invalid: a name that is not a member name, stands there already, or is not inside
   /// nodes/NODE/ of its node. After an error (no_space) the archive is as before.
   [[nodiscard]] Result<MemberEntry> append(const std::string& path, const std::string& node, const MemberContent& member);
   /// The same for content that is not compressed yet.

@@ -28,7 +28,7 @@ struct FieldHandlers {
   size_t max_values = kMaxJsonValues;  ///< of one field or element
 };
 
-/// Kind corrupt for syntax, a text that is no object, keys that stand twice inside a value, nesting, and a field or
+/// Kind corrupt for syntax, a text that is not an object, keys that stand twice inside a value, nesting, and a field or
 /// element of more values than allowed; otherwise the first error of a handler.
 [[nodiscard]] Result<> read_json_fields(std::string_view text, const FieldHandlers& handlers);
 

@@ -40,7 +40,7 @@ struct ImportReport {
 /// [packet::kEarliestStampNs, packet::kLatestStampNs] becomes the packet's place: a nanosecond behind the packet before, and a comment
 /// on the packet tells its own. What is left out is counted in the warnings. Memory: a member and a frame for each node, of many
 /// nodes for those of one file. One file is open at a time.
-/// Kinds: invalid for a file that is no capture file where no other has packets, for a Lookback archive (is_archive_file: verify it
+/// Kinds: invalid for a file that is not a capture file where no other has packets, for a Lookback archive (is_archive_file: verify it
 /// and take it as it is), for a wrong name and for captures without any packet; not_found for what is not there; conflict where
 /// `out_path` exists; cancelled. Nothing is left behind by an error.
 [[nodiscard]] Result<ImportReport> import_captures(std::span<const std::filesystem::path> files, const std::string& name,

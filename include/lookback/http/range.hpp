@@ -16,7 +16,7 @@ struct ByteRange {
 };
 
 /// The part of a body of `total_bytes` that `header` asks for. Nothing: send the whole body (no
-/// header, another unit, several ranges, or a text that is no range: RFC 9110 14.2 has those
+/// header, another unit, several ranges, or a text that is not a range: RFC 9110 14.2 has those
 /// ignored). An error of kind invalid: the range lies outside the body; answer 416.
 [[nodiscard]] Result<std::optional<ByteRange>> parse_range(std::string_view header,
                                                            uint64_t total_bytes);

@@ -150,7 +150,7 @@ struct ServerStats {
 class Server {
  public:
   /// Binds at once. invalid: a non-loopback address without a token, or without TLS and `insecure`;
-  /// an allowed host that is no name; the message says the ways out.
+  /// an allowed host that is not a name; the message says the ways out.
   [[nodiscard]] static Result<std::unique_ptr<Server>> create(ServerOptions options);
   virtual ~Server() = default;
   /// Before start() only. OPTIONS, 404 and 405 are answered by the server. A path that several patterns fit

@@ -31,7 +31,7 @@ struct EventSegment {
   uint64_t damaged_bytes = 0;        ///< passed over, a cut end included
   [[nodiscard]] Event event(const EventPlace& place) const;
 };
-/// corrupt: it is no plain segment. Damage behind the header is counted.
+/// corrupt: it is not a plain segment. Damage behind the header is counted.
 [[nodiscard]] Result<EventSegment> parse_event_segment(std::span<const std::byte> bytes);
 
 /// A record as it stands in a segment, appended.

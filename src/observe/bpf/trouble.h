@@ -50,7 +50,7 @@ static __always_inline bool is_ip(struct sk_buff* skb) {
   return protocol == bpf_htons(0x0800) || protocol == bpf_htons(0x86dd);
 }
 
-/* Addresses and ports as the packet has them; false where it is no IP packet. */
+/* Addresses and ports as the packet has them; false where it is not an IP packet. */
 static __always_inline bool fill_packet(struct lb_endpoints* ends, struct sk_buff* skb) {
   unsigned char* head = BPF_CORE_READ(skb, head);
   __u16 at = BPF_CORE_READ(skb, network_header);

@@ -18,7 +18,7 @@ TEST_CASE("RFC 3339 round trip") {
   REQUIRE(parse_rfc3339("2026-03-01T12:00:00+02:00").value() == parse_rfc3339("2026-03-01T10:00:00Z").value());
 }
 
-TEST_CASE("what is no time is refused") {
+TEST_CASE("what is not a time is refused") {
   for (const char* text : {"", "yesterday", "2026-02-30T00:00:00Z", "2026-03-01T12:00:00", "2026-03-01T25:00:00Z",
                            "2026-03-01T12:00:00.Z", "2026-03-01T12:00:00.1234567890Z", "9999-01-01T00:00:00Z"}) {
     CAPTURE(text);

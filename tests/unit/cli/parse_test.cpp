@@ -167,7 +167,7 @@ TEST_CASE("the command line outranks the environment, and that the settings file
   REQUIRE(parse({"snapshot", "create", "n", "--hub", "http://flag"},
                 {{"LOOKBACK_HUB", "http://variable"}}, both)
               .values.hub == "http://flag");
-  // What is no setting is not taken from the environment, and a file that is not there is none.
+  // What is not a setting is not taken from the environment, and a file that is not there is none.
   REQUIRE(parse(words, {{"LOOKBACK_WAIT", "1"}, {"LOOKBACK_HUB", ""}}, {"/nonexistent/config.toml"})
               .values.wait == false);
 }
@@ -203,8 +203,8 @@ TEST_CASE("daemons take every option from a file or the environment") {
     CAPTURE(content, failed.error);
     REQUIRE(failed.error.find(part) != std::string::npos);
   };
-  refused("storage = 1\n", "'storage' is no setting");
-  refused("config = 'x'\n", "'config' is no setting");
+  refused("storage = 1\n", "'storage' is not a setting");
+  refused("config = 'x'\n", "'config' is not a setting");
   refused("[captain]\n x = 1\n", "no table [captain]");
   refused("hub = ['a', 'b']\n", "one value");
   refused("storage-size = 'much'\n", "storage-size in ");

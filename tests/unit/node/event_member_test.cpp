@@ -64,7 +64,7 @@ TEST_CASE("a member of events holds what it declares, in frames that end with a 
   CHECK(event_member(bytes, {0, INT64_MAX})->content->sha256 == member->sha256);
 }
 
-TEST_CASE("a window before the segment has no member of it; what is no segment is an error") {
+TEST_CASE("a window before the segment has no member of it; what is not a segment is an error") {
   const auto none = event_member(segment(1), {0, kStart});
   REQUIRE(none);
   CHECK(none->whole);

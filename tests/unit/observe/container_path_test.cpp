@@ -62,7 +62,7 @@ TEST_CASE("paths of every runtime give their container") {
            kUidSlice + ".slice/cri-containerd-" + kA + ".scope",
        kA, "containerd", kUid},
       {"/docker/" + kB + "/kubelet/kubepods/burstable/pod" + kUid + "/" + kA, kA, "", kUid},
-      // a container inside of a pod's container is no container of that pod's
+      // a container inside of a pod's container is not a container of that pod's
       {"/kubepods/pod" + kUid + "/" + kA + "/docker/" + kB, kB, "docker", ""},
       // podman
       {"/machine.slice/libpod-" + kA + ".scope", kA, "podman", ""},

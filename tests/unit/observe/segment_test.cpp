@@ -255,7 +255,7 @@ TEST_CASE("a segment that was cut anywhere gives everything before") {
   CHECK(most == events.size());
 }
 
-TEST_CASE("what is no segment is refused") {
+TEST_CASE("what is not a segment is refused") {
   std::string bytes = segment_of(some_events());
   bytes[20] = static_cast<char>(bytes[20] ^ 1);
   CHECK_FALSE(parse_event_segment(as_bytes(bytes)));

@@ -189,7 +189,7 @@ TEST_CASE("very old pcap files have their lengths the other way round") {
   }
 }
 
-TEST_CASE("what is no capture is refused with a reason") {
+TEST_CASE("what is not a capture is refused with a reason") {
   const auto open_error = [](std::string_view bytes) {
     const auto reader =
         CaptureReader::open(source_of(std::as_bytes(std::span(bytes.data(), bytes.size()))));

@@ -124,7 +124,7 @@ TEST_CASE("bad requests are refused and leave nothing") {
   CHECK(store->release_freeze("a"));
   CHECK(store->renew_freeze("a", 5).error().kind == ErrorKind::not_found);
   CHECK(fs::is_empty(dir.path() / file_names::kFreezes));
-  // Nothing recorded at all is no error.
+  // Nothing recorded at all is not an error.
   const auto empty = store->freeze(everything("a"));
   REQUIRE(empty);
   CHECK(empty->runs.empty());

@@ -336,7 +336,7 @@ TEST_CASE("packet bytes that look like a block are not taken for one") {
   CHECK(*found == sample.bytes.size());  // of another epoch there is none
 }
 
-TEST_CASE("what is no segment is refused") {
+TEST_CASE("what is not a segment is refused") {
   Scratch file;
   file.set("");
   CHECK_FALSE(file.read());
