@@ -5,9 +5,10 @@
 #include "lookback/base/file.hpp"
 #include "lookback/base/log.hpp"
 #include "lookback/base/saturating.hpp"
-#include "lookback/base/version.hpp"
 #include "node_calls.hpp"
 #include "parallel.hpp"
+#include "snapshot_outcome.hpp"
+#include "snapshot_view.hpp"
 
 namespace lookback::hub {
 
@@ -19,13 +20,11 @@ constexpr size_t kNodesAtATime = 8;
 constexpr size_t kMembersAtATime = 4;  ///< of one node
 constexpr milliseconds kSyncInterval{500};
 constexpr int64_t kRenewInterval = 3600 * kNsPerSecond;
-constexpr int kReleaseTries = 3;
-constexpr int64_t kReleasePatience = 3 * kNsPerSecond;
 
 }  // namespace
 
 SnapshotJob::SnapshotJob(JobEnvironment& environment, SnapshotRecord record)
-    : env_(environment), name_(record.name), id_(record.id), record_(std::move(record)) {
+    : env_(environment), name_(record.name), id_(record.id), freezes_(environment, name_, id_, *this), record_(std::move(record)) {
   state_ = record_.state;
   if (state_ == State::failed) {
     error_ = Error{ErrorKind::failed, record_.reason};
@@ -146,13 +145,6 @@ std::vector<Unreleased> SnapshotJob::unreleased() const {
   return unreleased_;
 }
 
-std::string unreleased_text(const std::vector<Unreleased>& nodes) {
-  std::string names;
-  for (const Unreleased& one : nodes) names += (names.empty() ? "" : ", ") + one.node;
-  return fmt::format(
-      "{} could not be reached, and may keep the frozen window until the hub hears from it, or for a day at most", names);
-}
-
 Result<> SnapshotJob::store(const NodeRecord& node, uint32_t index,
                             const archive::MemberContent& member) {
   auto stored = store_->append(node, index, member);
@@ -170,6 +162,51 @@ void SnapshotJob::note(const NodeRecord& node, uint32_t index, MemberOutcome out
   if (outcome == MemberOutcome::dropped) ++env_.counters.members_dropped;
   const auto noted = store_->note({node.entry.name, index, outcome, reason, std::nullopt});
   if (!noted) end_with(noted.error());
+}
+
+Result<> SnapshotJob::prepare() {
+  record_.state = State::pending;
+  TRY(make_directories(env_.paths.job(name_), 0700));
+  // Known before the first freeze is made, so that a hub killed in between releases what it made.
+  if (auto saved = save(); !saved) {
+    remove_files();
+    return saved;
+  }
+  freezes_.freeze(record_, [this](size_t i, NodeRecord frozen) {
+    {
+      const std::lock_guard lock(mutex_);
+      record_.nodes[i] = std::move(frozen);
+    }
+    env_.changed(*this);
+  });
+  const bool any = std::any_of(record_.nodes.begin(), record_.nodes.end(), [](const NodeRecord& node) { return node.frozen; });
+  Result<> ready;
+  if (ended_) {
+    ready = fail(ErrorKind::cancelled, "snapshot {} was cancelled", name_);
+  } else if (!any) {
+    const NodeRecord& first = record_.nodes.front();
+    ready = fail(ErrorKind::unavailable, "no node could freeze the window; {}: {}", first.entry.name, first.entry.reason);
+  } else {
+    ready = env_.budget.reserve(id_, bytes_reserved());
+  }
+  if (ready) {
+    const std::lock_guard lock(mutex_);
+    record_.state = State::in_progress;
+    ready = save();
+  }
+  if (!ready) {
+    release_freezes();
+    remove_files();
+    if (const auto left = unreleased(); !left.empty()) ready.error().message += "; " + unreleased_text(left);
+    set_state(State::cancelled);
+    return ready;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    for (const NodeRecord& node : record_.nodes) transfers_.push_back(std::make_unique<NodeTransfer>(node, id_, record_.deadline_ns));
+  }
+  set_state(State::in_progress);
+  return {};
 }
 
 void SnapshotJob::run() {
@@ -272,43 +309,59 @@ void SnapshotJob::sync_until_done(const std::atomic<size_t>& working) {
 }
 
 void SnapshotJob::renew_freezes() {
-  for_each_parallel(transfers_.size(), kCallThreads, [&](size_t i) {
-    const NodeRecord& node = transfers_[i]->record();
-    if (!node.frozen || transfers_[i]->totals().ended || ended_) return;
-    auto client = NodeClient::create(env_.access, node.entry.name, place_of(node), kReleasePatience);
-    const auto renewed =
-        client ? client->renew(id_) : Result<>(tl::make_unexpected(client.error()));
-    // An hour later it is tried again; a freeze lives for a day.
-    if (!renewed)
-      log_warning("cannot renew the freeze of snapshot {} on node {}: {}", name_, node.entry.name,
-                  renewed.error().message);
+  std::vector<const NodeRecord*> nodes;
+  for (const auto& transfer : transfers_) {
+    if (transfer->record().frozen && !transfer->totals().ended) nodes.push_back(&transfer->record());
+  }
+  freezes_.renew(nodes);
+}
+
+void SnapshotJob::release_freezes() {
+  auto left = freezes_.release(record_.nodes, suspended_);
+  const std::lock_guard lock(mutex_);
+  unreleased_ = std::move(left);
+}
+
+void SnapshotJob::forget_freezes() {
+  release_freezes();
+  remove_files();
+}
+
+void SnapshotJob::confirm_members() {
+  {
+    const std::lock_guard lock(mutex_);
+    confirmed_.assign(record_.nodes.size(), std::nullopt);
+  }
+  for_each_parallel(record_.nodes.size(), kCallThreads, [&](size_t i) {
+    const NodeRecord& node = record_.nodes[i];
+    const TransferTotals totals = transfers_[i]->totals();
+    // Where no member was read, nothing can have been found.
+    if (!node.frozen || totals.members_done == totals.given_up + totals.dropped) return;
+    auto answer = freezes_.ask_again(node, record_.deadline_ns, !totals.given_up_because);
+    if (!answer)
+      log_warning("node {} does not say what its members of snapshot {} lack: {}", node.entry.name, name_, answer.error().message);
+    const std::lock_guard lock(mutex_);
+    confirmed_[i] = std::move(answer);
   });
 }
 
-// What a node does not hear of here, it hears with its next heartbeat: the snapshot is not among the live ones any more.
-void SnapshotJob::release_freezes() {
-  std::vector<std::optional<Unreleased>> left(record_.nodes.size());
-  for_each_parallel(record_.nodes.size(), kCallThreads, [&](size_t i) {
-    const NodeRecord& node = record_.nodes[i];
-    if (node.place.url.empty() || node.unasked) return;
-    // A node that did not answer may have frozen all the same: it is asked once.
-    const int tries = node.frozen ? kReleaseTries : 1;
-    Result<> released;
-    for (int n = 0; n < tries; ++n) {
-      if (n > 0) std::this_thread::sleep_for(milliseconds(100 << n));
-      auto client = NodeClient::create(env_.access, node.entry.name, place_of(node), kReleasePatience);
-      released = client ? client->release(id_) : Result<>(tl::make_unexpected(client.error()));
-      if (released || suspended_ || (client && client->was_refused())) break;
-    }
-    if (released) return;
-    left[i] = Unreleased{node.entry.name, released.error().message};
-    log_warning("node {} may keep the freeze of snapshot {} until the hub hears from it, or for a day at most: {}",
-                node.entry.name, name_, released.error().message);
-  });
+archive::NodeEntry SnapshotJob::final_entry(size_t i) const {
+  const bool asked = i < confirmed_.size() && confirmed_[i].has_value();
+  return entry_of(record_, {record_.nodes[i], *transfers_[i], asked ? &*confirmed_[i] : nullptr});
+}
+
+archive::Snapshot SnapshotJob::snapshot() const {
   const std::lock_guard lock(mutex_);
-  unreleased_.clear();
-  for (auto& one : left)
-    if (one) unreleased_.push_back(std::move(*one));
+  SnapshotJobState job{record_, state_};
+  if ((state_ == State::failed || state_ == State::cancelled) && error_) job.reason = error_->message;
+  job.size_bytes = store_ ? store_->bytes_written() : size_bytes_;
+  if (transfer_started_ns_ != 0) job.seconds = static_cast<double>(env_.clock.monotonic_ns() - transfer_started_ns_) / 1e9;
+  for (size_t i = 0; i < transfers_.size(); ++i) {
+    SnapshotJobState::Node node{transfers_[i]->totals(), std::nullopt};
+    if (!record_.nodes[i].frozen || node.totals.ended || state_ == State::completed) node.outcome = final_entry(i);
+    job.nodes.push_back(std::move(node));
+  }
+  return view_of(job);
 }
 
 Result<> SnapshotJob::publish() {
@@ -317,18 +370,9 @@ Result<> SnapshotJob::publish() {
     if (cancelled_ || suspended_) return tl::make_unexpected(*error_);
     committing_ = true;
   }
-  archive::Manifest manifest;
-  manifest.name = name_;
-  manifest.id = id_;
-  manifest.created_by = fmt::format("lookback {}", version());
-  manifest.created_ns = record_.created_ns;
-  manifest.window = record_.window;
-  manifest.ip_filter = record_.networks;
-  manifest.tags = record_.tags;
-  for (size_t i = 0; i < record_.nodes.size(); ++i) {
-    manifest.nodes.push_back(final_entry(i));
-    manifest.complete = manifest.complete && manifest.nodes.back().status == "complete";
-  }
+  std::vector<archive::NodeEntry> entries;
+  for (size_t i = 0; i < record_.nodes.size(); ++i) entries.push_back(final_entry(i));
+  archive::Manifest manifest = manifest_of(record_, std::move(entries));
   const bool complete = manifest.complete;
   auto committed = store_->commit(std::move(manifest), env_.paths.archive(name_));
   if (!committed) {

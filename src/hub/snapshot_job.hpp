@@ -5,7 +5,8 @@
 //      │                          │   └──disk full, I/O error──► failed (job.json stays)
 //      └──nothing froze, no room──┴──cancel──► cancelled
 //
-// suspend() ends the threads and keeps everything for the next start of the hub.
+// suspend() ends the threads and keeps everything for the next start of the hub. This is the state machine; the frozen windows
+// on the nodes are NodeFreezes', what the archive says in the end is snapshot_outcome.hpp's, what lists show is snapshot_view.hpp's.
 
 #include <atomic>
 #include <condition_variable>
@@ -16,46 +17,14 @@
 #include <thread>
 #include <vector>
 
-#include "hub_paths.hpp"
+#include "job_environment.hpp"
 #include "lookback/archive/snapshot.hpp"
-#include "lookback/base/clock.hpp"
 #include "member_store.hpp"
-#include "node_registry.hpp"
+#include "node_freezes.hpp"
 #include "snapshot_record.hpp"
 #include "transfer.hpp"
 
 namespace lookback::hub {
-
-/// Counted over the hub's life, for the metrics.
-struct HubCounters {
-  std::atomic<uint64_t> snapshots_completed{0}, snapshots_failed{0};
-  std::atomic<uint64_t> members_stored{0}, members_dropped{0}, member_bytes{0};
-};
-
-class SnapshotJob;
-
-/// A node that may keep what it froze for a snapshot that has ended, until it hears from the hub: it was not reached.
-struct Unreleased {
-  std::string node, why;
-};
-/// As the end of a message.
-[[nodiscard]] std::string unreleased_text(const std::vector<Unreleased>& nodes);
-
-/// What jobs share; outlives them.
-struct JobEnvironment {
-  HubPaths paths;
-  std::string hub_id;
-  NodeAccess access;
-  const Clock& clock;
-  NodeRegistry& nodes;
-  DiskBudget& budget;
-  TransferSlots& slots;
-  HubCounters& counters;
-  /// Takes the archive NAME.tar.zst into the library.
-  std::function<void(const std::string& name, int64_t finished_ns)> publish;
-  /// Something that lists show has changed.
-  std::function<void(const SnapshotJob& job)> changed;
-};
 
 class SnapshotJob final : public MemberSink {
  public:
@@ -65,7 +34,7 @@ class SnapshotJob final : public MemberSink {
   ~SnapshotJob() override;
 
   /// Freezes on all nodes and checks the room; on failure nothing is left anywhere but on nodes that
-  /// could not be reached, which the message names. unreachable: no node froze anything.
+  /// could not be reached, which the message names. unavailable: no node froze anything.
   [[nodiscard]] Result<> prepare();
   /// Transfers and publishes, on threads of its own. After prepare(), or for a record in_progress
   /// from an earlier run.
@@ -96,15 +65,12 @@ class SnapshotJob final : public MemberSink {
   NodePlace place_of(const NodeRecord& node) const override;
 
  private:
-  void freeze_all();
-  void freeze_node(NodeRecord& node, bool lost, int64_t clock_error_ns, const FreezeOrder& order);
   [[nodiscard]] Result<> save();
   void run();
   [[nodiscard]] Result<> transfer();
   void sync_until_done(const std::atomic<size_t>& working);
   /// Asks the nodes what turned out to be missing from their freezes while members were read.
   void confirm_members();
-  [[nodiscard]] Result<NodeRecord> ask_again(const NodeRecord& node, bool patient);
   void renew_freezes();
   void release_freezes();
   [[nodiscard]] Result<> publish();
@@ -114,11 +80,11 @@ class SnapshotJob final : public MemberSink {
   void close_store();
   void set_state(State state);
   [[nodiscard]] archive::NodeEntry final_entry(size_t node) const;
-  [[nodiscard]] std::vector<Gap> final_gaps(size_t node) const;
   [[nodiscard]] bool cancelled() const { return cancelled_; }
 
   JobEnvironment& env_;
   const std::string name_, id_;
+  const NodeFreezes freezes_;
   SnapshotRecord record_;  // nodes: fixed once in_progress; the rest under mutex_
   std::vector<std::unique_ptr<NodeTransfer>> transfers_;
   /// By node, once it was asked after its last member: what it said, or that it did not.

@@ -14,6 +14,7 @@
 #include "journal.hpp"
 #include "losses.hpp"
 #include "lookback/archive/member.hpp"
+#include "node_calls.hpp"
 #include "node_client.hpp"
 #include "snapshot_record.hpp"
 #include "transfer_slots.hpp"
@@ -32,9 +33,8 @@ struct TransferTotals {
 };
 
 /// Where members go. Every function may be called by several threads.
-class MemberSink {
+class MemberSink : public CallContext {
  public:
-  virtual ~MemberSink() = default;
   /// Appends a checked member. corrupt or invalid: this member cannot be taken; anything else ends
   /// the snapshot.
   [[nodiscard]] virtual Result<> store(const NodeRecord& node, uint32_t index,
@@ -42,12 +42,6 @@ class MemberSink {
   /// Remembers that a member will not be there.
   virtual void note(const NodeRecord& node, uint32_t index, MemberOutcome outcome,
                     const std::string& reason) = 0;
-  /// Somebody asked the whole snapshot to stop, or it failed.
-  [[nodiscard]] virtual const std::atomic<bool>& ended() const = 0;
-  /// Waits, but not longer than until ended().
-  virtual void pause(std::chrono::milliseconds time) = 0;
-  /// Where the node is now: it may have been started again elsewhere.
-  [[nodiscard]] virtual NodePlace place_of(const NodeRecord& node) const = 0;
 };
 
 class NodeTransfer {
