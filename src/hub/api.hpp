@@ -52,6 +52,8 @@ using ApiTable = std::span<const ApiRoute>;
 
 /// Hub time when a request came in: what it waited for a worker does not count.
 [[nodiscard]] int64_t arrival_ns(const http::Request& request, const Clock& clock);
+/// The most bytes of a body where none is needed.
+inline constexpr uint64_t kMaxEmptyBytes = 4 << 10;
 /// The body of a route that runs as an order, which has limited it.
 [[nodiscard]] Result<std::string> read_document(http::Request& request);
 [[nodiscard]] http::Response no_content();

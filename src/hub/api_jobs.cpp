@@ -8,6 +8,7 @@ namespace lookback::hub {
 namespace {
 
 http::Response verify(http::Request& request, ApiContext& context) {
+  if (const auto body = read_document(request); !body) return http::Response::problem(body.error());
   const std::string& name = request.parameters.at("name");
   if (!context.library.contains(name)) {
     const auto known = context.snapshots.show(name);
@@ -39,17 +40,19 @@ http::Response show_job(http::Request& request, ApiContext& context) {
 }
 
 http::Response cancel_job(http::Request& request, ApiContext& context) {
+  if (const auto body = read_document(request); !body) return http::Response::problem(body.error());
   return answer(context.jobs.cancel(request.parameters.at("id")));
 }
 
 using http::Role, http::RunsOn;
 
 const ApiRoute kJobRoutes[] = {
-    {"POST", "/api/v1/snapshots/{name}/verify", Role::client, RunsOn::worker, "Starts a job that holds an archive against its manifest.",
-     verify},
+    // What is kept of a job is on the disk before the answer.
+    {"POST", "/api/v1/snapshots/{name}/verify", Role::client, RunsOn::order, "Starts a job that holds an archive against its manifest.",
+     verify, {.max_body_bytes = kMaxEmptyBytes}},
     {"GET", "/api/v1/jobs", Role::client, RunsOn::worker, "Lists the jobs, the newest first.", list_jobs},
     {"GET", "/api/v1/jobs/{id}", Role::client, RunsOn::worker, "Shows a job.", show_job},
-    {"POST", "/api/v1/jobs/{id}/cancel", Role::client, RunsOn::worker, "Cancels a job.", cancel_job},
+    {"POST", "/api/v1/jobs/{id}/cancel", Role::client, RunsOn::order, "Cancels a job.", cancel_job, {.max_body_bytes = kMaxEmptyBytes}},
 };
 
 }  // namespace

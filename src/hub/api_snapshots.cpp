@@ -10,8 +10,6 @@ namespace {
 
 /// Of an order's body: a name for each of the nodes that a hub may know, and tags.
 constexpr uint64_t kMaxOrderBytes = 2 << 20;
-/// Of a request that needs no body.
-constexpr uint64_t kMaxEmptyBytes = 4 << 10;
 constexpr uint64_t kPage = 500, kMostPage = 5'000;  // snapshots of a list at a time
 
 http::Response create_snapshot(http::Request& request, ApiContext& context) {

@@ -41,22 +41,32 @@ Result<> Jobs::open() {
   for (const auto& path : records) {
     if (const auto read = read_record(path); !read) log_warning("the record of a job is left aside: {}: {}", path.string(), read.error().message);
   }
-  const std::lock_guard lock(mutex_);
-  std::vector<std::shared_ptr<Entry>> entries;
-  for (const auto& [id, entry] : entries_) entries.push_back(entry);
-  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a->job.created_ns < b->job.created_ns; });
-  for (const auto& entry : entries) {
-    Job& job = entry->job;
-    if (is_over(job.state)) {
-      ended_.push_back(job.id);
-    } else if (job.starts >= kMostStarts) {
-      job.error = Error{ErrorKind::failed, fmt::format("the hub ended {} times while this ran", job.starts)};
-      end(*entry, JobState::failed);
-    } else if (const auto queued = enqueue(entry); !queued) {
-      job.error = queued.error();
-      end(*entry, JobState::failed);
+  std::vector<std::shared_ptr<Entry>> entries, settled;
+  Paths forgotten;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, entry] : entries_) entries.push_back(entry);
+    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a->job.created_ns < b->job.created_ns; });
+    const auto give_up = [&](const std::shared_ptr<Entry>& entry, Error error) {
+      entry->job.error = std::move(error);
+      const Paths more = settle(*entry, JobState::failed);
+      forgotten.insert(forgotten.end(), more.begin(), more.end());
+      settled.push_back(entry);
+    };
+    for (const auto& entry : entries) {
+      if (is_over(entry->job.state)) {
+        ended_.push_back(entry->job.id);
+      } else if (entry->job.starts >= kMostStarts) {
+        give_up(entry, {ErrorKind::failed, fmt::format("the hub ended {} times while this ran", entry->job.starts)});
+      } else if (const auto queued = enqueue(entry); !queued) {
+        give_up(entry, queued.error());
+      }
     }
+    const Paths more = forget_oldest();
+    forgotten.insert(forgotten.end(), more.begin(), more.end());
   }
+  for (const auto& entry : settled) keep_end(*entry, {});
+  for (const auto& path : forgotten) std::filesystem::remove(path, ec);
   return {};
 }
 
@@ -84,17 +94,33 @@ Result<Job> Jobs::start(const std::string& kind, const std::string& subject, con
   entry->job.subject = subject;
   entry->job.parameters = parameters;
   entry->job.created_ns = clock_.realtime_ns();
-  const std::lock_guard lock(mutex_);
-  if (stopping_) return fail(ErrorKind::cancelled, "the hub is stopping");
-  // Those that are about to be begun wait no longer.
-  const Queue& queue = queues_[entry->kind];
-  if (const size_t waiting = queue.waiting.size(); waiting + queue.running >= row->most_waiting + row->at_a_time)
-    return fail(ErrorKind::conflict, "{} jobs of the kind '{}' wait already: try again later", waiting, kind);
-  TRY(keep(*entry));
-  TRY(enqueue(entry));
-  entries_.emplace(entry->job.id, entry);
-  publish(*entry, "job");
-  return entry->job;
+  Queue& queue = queues_[entry->kind];
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return fail(ErrorKind::cancelled, "the hub is stopping");
+    // Those that are about to be begun wait no longer.
+    const size_t ahead = queue.starting + queue.waiting.size() + queue.running;
+    if (ahead >= row->most_waiting + row->at_a_time)
+      return fail(ErrorKind::conflict, "{} jobs of the kind '{}' run or wait already: try again later", ahead, kind);
+    ++queue.starting;
+  }
+  const auto kept = keep(*entry);
+  Result<> queued;
+  {
+    const std::lock_guard lock(mutex_);
+    --queue.starting;
+    TRY(kept);
+    queued = stopping_ ? Result<>(fail(ErrorKind::cancelled, "the hub is stopping")) : enqueue(entry);
+    if (queued) {
+      entries_.emplace(entry->job.id, entry);
+      publish(*entry, "job");
+      return entry->job;
+    }
+  }
+  // Whoever asked is told that it failed: it must not begin with the next hub.
+  std::error_code ec;
+  std::filesystem::remove(record_of(entry->job), ec);
+  return tl::make_unexpected(queued.error());
 }
 
 Result<> Jobs::enqueue(const std::shared_ptr<Entry>& entry) {
@@ -113,23 +139,42 @@ Result<> Jobs::enqueue(const std::shared_ptr<Entry>& entry) {
   return {};
 }
 
-Result<> Jobs::keep(const Entry& entry) const {
+Result<> Jobs::keep(const Entry& entry) {
   if (!kinds_[entry.kind].is_kept) return {};
-  return write_file_atomically(record_of(entry.job), dump_json(job_to_json(entry.job)) + "\n");
+  // Whoever writes last writes the newest state.
+  const std::lock_guard writing(records_mutex_);
+  Job job;
+  {
+    const std::lock_guard lock(mutex_);
+    job = entry.job;
+    // One that still runs does not begin again where the hub is killed now.
+    if (entry.is_cancelled_by_user && !is_over(job.state)) job.state = JobState::cancelled;
+  }
+  return write_file_atomically(record_of(job), dump_json(job_to_json(job)) + "\n");
 }
 
-void Jobs::end(Entry& entry, JobState state) {
+Jobs::Paths Jobs::settle(Entry& entry, JobState state) {
   entry.job.state = state;
   entry.job.ended_ns = clock_.realtime_ns();
-  if (const auto kept = keep(entry); !kept) log_warning("the end of job {} is not kept: {}", entry.job.id, kept.error().message);
   publish(entry, "job");
   ended_.push_back(entry.job.id);
-  if (ended_.size() <= kMostEnded) return;
-  const auto oldest = entries_.find(ended_.front());
-  ended_.pop_front();
+  return forget_oldest();
+}
+
+Jobs::Paths Jobs::forget_oldest() {
+  Paths records;
+  for (; ended_.size() > kMostEnded; ended_.pop_front()) {
+    const auto oldest = entries_.find(ended_.front());
+    records.push_back(record_of(oldest->second->job));
+    entries_.erase(oldest);
+  }
+  return records;
+}
+
+void Jobs::keep_end(const Entry& entry, const Paths& forgotten) {
+  if (const auto kept = keep(entry); !kept) log_warning("the end of job {} is not kept: {}", entry.job.id, kept.error().message);
   std::error_code ec;
-  std::filesystem::remove(record_of(oldest->second->job), ec);  // one that was not kept has none
-  entries_.erase(oldest);
+  for (const auto& path : forgotten) std::filesystem::remove(path, ec);  // one that was not kept has none
 }
 
 void Jobs::publish(const Entry& entry, const char* type) const {
@@ -156,17 +201,23 @@ std::vector<Job> Jobs::list() const {
 }
 
 Result<> Jobs::cancel(const std::string& id) {
-  const std::lock_guard lock(mutex_);
-  const auto it = entries_.find(id);
-  if (it == entries_.end()) return fail(ErrorKind::not_found, "there is no job {}", id);
-  Entry& entry = *it->second;
-  if (is_over(entry.job.state)) return fail(ErrorKind::conflict, "job {} is {} already", id, name_of(entry.job.state));
-  entry.is_cancelled_by_user = true;
-  entry.cancelled = true;
-  if (entry.job.state == JobState::running) return {};
-  auto& waiting = queues_[entry.kind].waiting;
-  waiting.erase(std::remove(waiting.begin(), waiting.end(), it->second), waiting.end());
-  end(entry, JobState::cancelled);
+  std::shared_ptr<Entry> entry;
+  Paths forgotten;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto it = entries_.find(id);
+    if (it == entries_.end()) return fail(ErrorKind::not_found, "there is no job {}", id);
+    entry = it->second;
+    if (is_over(entry->job.state)) return fail(ErrorKind::conflict, "job {} is {} already", id, name_of(entry->job.state));
+    entry->is_cancelled_by_user = true;
+    entry->cancelled = true;
+    if (entry->job.state == JobState::pending) {
+      auto& waiting = queues_[entry->kind].waiting;
+      waiting.erase(std::remove(waiting.begin(), waiting.end(), entry), waiting.end());
+      forgotten = settle(*entry, JobState::cancelled);
+    }
+  }
+  keep_end(*entry, forgotten);
   return {};
 }
 
@@ -183,10 +234,10 @@ void Jobs::loop(size_t kind) {
     entry->job.state = JobState::running;
     entry->job.started_ns = clock_.realtime_ns();
     ++entry->job.starts;
-    if (const auto kept = keep(*entry); !kept) log_warning("the start of job {} is not kept: {}", entry->job.id, kept.error().message);
     publish(*entry, "job");
     ++queue.running;
     lock.unlock();
+    if (const auto kept = keep(*entry); !kept) log_warning("the start of job {} is not kept: {}", entry->job.id, kept.error().message);
     run(entry);
     lock.lock();
     --queue.running;
@@ -201,22 +252,25 @@ void Jobs::run(const std::shared_ptr<Entry>& entry) {
   } catch (const std::exception& e) {
     result = fail(ErrorKind::failed, "it threw: {}", e.what());
   }
-  const std::lock_guard lock(mutex_);
-  Job& job = entry->job;
-  if (result) {
-    job.result = std::move(*result);
-    return end(*entry, JobState::completed);
+  Paths forgotten;
+  {
+    const std::lock_guard lock(mutex_);
+    Job& job = entry->job;
+    if (result) {
+      job.result = std::move(*result);
+      forgotten = settle(*entry, JobState::completed);
+    } else if (entry->is_cancelled_by_user) {
+      forgotten = settle(*entry, JobState::cancelled);
+    } else if (stopping_) {  // the next hub begins again what is kept
+      job.state = JobState::pending;
+      --job.starts;
+    } else {
+      job.error = result.error();
+      log_warning("job {} ({} {}) failed: {}", job.id, job.kind, job.subject, job.error->message);
+      forgotten = settle(*entry, JobState::failed);
+    }
   }
-  if (entry->is_cancelled_by_user) return end(*entry, JobState::cancelled);
-  if (stopping_) {  // the next hub begins again what is kept
-    job.state = JobState::pending;
-    --job.starts;
-    if (const auto kept = keep(*entry); !kept) log_warning("job {} may not begin again: {}", job.id, kept.error().message);
-    return;
-  }
-  job.error = result.error();
-  log_warning("job {} ({} {}) failed: {}", job.id, job.kind, job.subject, job.error->message);
-  end(*entry, JobState::failed);
+  keep_end(*entry, forgotten);
 }
 
 void Jobs::note_progress(Entry& entry, uint64_t done, uint64_t total) {

@@ -81,16 +81,21 @@ class Jobs {
   struct Queue {
     std::deque<std::shared_ptr<Entry>> waiting;
     std::vector<std::thread> threads;
-    unsigned idle = 0, running = 0;
+    unsigned starting = 0, idle = 0, running = 0;
   };
 
+  using Paths = std::vector<std::filesystem::path>;
   [[nodiscard]] std::filesystem::path record_of(const Job& job) const;
   [[nodiscard]] Result<> read_record(const std::filesystem::path& path);
   // Under mutex_:
   [[nodiscard]] Result<> enqueue(const std::shared_ptr<Entry>& entry);
-  [[nodiscard]] Result<> keep(const Entry& entry) const;
-  void end(Entry& entry, JobState state);
+  /// Returns the records of those that are forgotten for it.
+  [[nodiscard]] Paths settle(Entry& entry, JobState state);
+  [[nodiscard]] Paths forget_oldest();
   void publish(const Entry& entry, const char* type) const;
+  // Not under mutex_, since they wait for the disk:
+  [[nodiscard]] Result<> keep(const Entry& entry);
+  void keep_end(const Entry& entry, const Paths& forgotten);
 
   void loop(size_t kind);
   void run(const std::shared_ptr<Entry>& entry);
@@ -100,6 +105,7 @@ class Jobs {
   const std::vector<JobKind> kinds_;
   const Clock& clock_;
   EventFeed& events_;
+  std::mutex records_mutex_;  // taken before mutex_: the files
   mutable std::mutex mutex_;
   std::condition_variable work_;
   std::vector<Queue> queues_;  // one for each kind
