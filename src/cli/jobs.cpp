@@ -10,7 +10,6 @@
 #include "cli/json_text.hpp"
 #include "cli/table.hpp"
 #include "lookback/base/size.hpp"
-#include "lookback/base/text.hpp"
 #include "lookback/base/time.hpp"
 #include "lookback/hub/job.hpp"
 
@@ -64,13 +63,13 @@ std::string jobs_table(const std::vector<hub::Job>& jobs) {
 }
 
 std::string job_page(const hub::Job& job) {
-  std::string page = fmt::format(
-      "Job:       {}\nKind:      {}\nSubject:   {}\nState:     {}\nProgress:  {}\nCreated:   {}\nStarted:   {}\nEnded:     {}\n", printable(job.id),
-      printable(job.kind), printable(job.subject), name_of(job.state), progress_text(job), time_text(job.created_ns), time_text(job.started_ns),
-      time_text(job.ended_ns));
-  if (job.starts > 1) page += fmt::format("Starts:    {}: the hub was restarted\n", job.starts);
-  if (job.error) page += fmt::format("Error:     {}\n", printable(job.error->message));
-  if (job.state == hub::JobState::completed && job.result != "null") page += fmt::format("Result:    {}\n", printable(job.result));
+  const auto fact = [](std::string_view name, std::string_view value) { return fact_line(name, value, 9); };
+  std::string page = fact("Job", job.id) + fact("Kind", job.kind) + fact("Subject", job.subject) + fact("State", name_of(job.state)) +
+                     fact("Progress", progress_text(job)) + fact("Created", time_text(job.created_ns)) +
+                     fact("Started", time_text(job.started_ns)) + fact("Ended", time_text(job.ended_ns));
+  if (job.starts > 1) page += fact("Starts", fmt::format("{}: the hub was restarted", job.starts));
+  if (job.error) page += fact("Error", job.error->message);
+  if (job.state == hub::JobState::completed && job.result != "null") page += fact("Result", job.result);
   return page;
 }
 

@@ -15,9 +15,8 @@ namespace {
 
 constexpr size_t kGapsShown = 10;
 
-std::string fact(std::string_view name, std::string_view value) {
-  return fmt::format("{:<12} {}\n", name, printable(value));
-}
+/// Columns of the names of facts.
+constexpr size_t kStatusNames = 12;
 
 uint64_t count(const Json& object, std::string_view key) {
   return static_cast<uint64_t>(std::max<int64_t>(0, number_of(object, key)));
@@ -51,42 +50,42 @@ std::string recorded_line(const Json& status) {
 std::string node_status_page(const Json& status) {
   const int64_t now_ns = Clock::system().realtime_ns();
   std::string page =
-      fact("Node", fmt::format("{} (lookback {}), since {}", text_of(status, "node"),
-                               text_of(status, "version"), time_of(status, "started")));
-  page += fact("Hub", hub_line(member_of(status, "hub"), now_ns));
-  page += fact("Recorded", recorded_line(status));
-  page += fact("Packets", fmt::format("{} in {}", grouped(count(status, "packets")),
-                                      counted(count(status, "segments"), "segment")));
+      fact_line("Node", fmt::format("{} (lookback {}), since {}", text_of(status, "node"),
+                               text_of(status, "version"), time_of(status, "started")), kStatusNames);
+  page += fact_line("Hub", hub_line(member_of(status, "hub"), now_ns), kStatusNames);
+  page += fact_line("Recorded", recorded_line(status), kStatusNames);
+  page += fact_line("Packets", fmt::format("{} in {}", grouped(count(status, "packets")),
+                                      counted(count(status, "segments"), "segment")), kStatusNames);
   const Json& rate = member_of(status, "rate");
   page +=
-      fact("Rate",
+      fact_line("Rate",
            fmt::format(
                "{} packets/s, {}/s",
                grouped(static_cast<uint64_t>(std::max(0.0, real(rate, "packets_per_second")))),
-               format_size(static_cast<uint64_t>(std::max(0.0, real(rate, "bytes_per_second"))))));
+               format_size(static_cast<uint64_t>(std::max(0.0, real(rate, "bytes_per_second"))))), kStatusNames);
   page +=
-      fact("Storage", fmt::format("{} of {}, {} frozen", format_size(count(status, "used_bytes")),
+      fact_line("Storage", fmt::format("{} of {}, {} frozen", format_size(count(status, "used_bytes")),
                                   format_size(count(status, "quota_bytes")),
-                                  format_size(count(status, "frozen_bytes"))));
+                                  format_size(count(status, "frozen_bytes"))), kStatusNames);
   if (const std::string text = text_of(status, "retention_text"); !text.empty()) {
-    page += fact("Reaches back", fmt::format("at this rate: {}", text));
+    page += fact_line("Reaches back", fmt::format("at this rate: {}", text), kStatusNames);
   }
   const Json& drops = member_of(status, "drops");
-  page += fact(
+  page += fact_line(
       "Dropped",
       fmt::format("{} packets by the kernel, {} ring stalls, {} packets while the disk was full",
                   grouped(count(drops, "packets")), grouped(count(drops, "stalls")),
-                  grouped(count(drops, "disk_full_packets"))));
+                  grouped(count(drops, "disk_full_packets"))), kStatusNames);
   if (count(status, "damaged_segments") != 0) {
-    page += fact("Damaged", counted(count(status, "damaged_segments"), "segment"));
+    page += fact_line("Damaged", counted(count(status, "damaged_segments"), "segment"), kStatusNames);
   }
   const Json& clock = member_of(status, "clock");
-  page += fact("Clock", clock.is_object() && !text_of(clock, "measured").empty()
+  page += fact_line("Clock", clock.is_object() && !text_of(clock, "measured").empty()
                             ? fmt::format("{} against the hub, measured {}",
                                           clock_text(number_of(clock, "offset_ns"),
                                                      number_of(clock, "error_ns")),
                                           ago(text_of(clock, "measured"), now_ns))
-                            : "not measured yet");
+                            : "not measured yet", kStatusNames);
   std::string interfaces;
   for (const Json& one : list_of(status, "interfaces")) {
     interfaces += (interfaces.empty() ? "" : ", ") + text_of(one, "name");
@@ -103,18 +102,18 @@ std::string node_status_page(const Json& status) {
                           format_size(count(events, "quota_bytes")));
     if (const uint64_t borrowed = count(events, "borrowed_bytes"); borrowed != 0)
       line += fmt::format(" and {} borrowed from the packets", format_size(borrowed));
-    page += fact("OS events", line);
+    page += fact_line("OS events", line, kStatusNames);
   }
-  page += fact("Interfaces", interfaces.empty() ? "none" : interfaces);
+  page += fact_line("Interfaces", interfaces.empty() ? "none" : interfaces, kStatusNames);
   if (const std::string filter = text_of(status, "filter"); !filter.empty())
-    page += fact("Filter", filter);
+    page += fact_line("Filter", filter, kStatusNames);
   if (const int64_t snaplen = number_of(status, "snaplen"); snaplen != 0) {
-    page += fact("Snaplen", fmt::format("{} bytes", snaplen));
+    page += fact_line("Snaplen", fmt::format("{} bytes", snaplen), kStatusNames);
   }
   std::string excluded;
   for (const Json& one : list_of(status, "excluded"))
     if (one.is_string()) excluded += (excluded.empty() ? "" : ", ") + printable(one.get<std::string>());
-  if (!excluded.empty()) page += fact("Left out", excluded);
+  if (!excluded.empty()) page += fact_line("Left out", excluded, kStatusNames);
   const Json& gaps = list_of(status, "gaps");
   if (gaps.empty()) return page;
   page += gaps.size() > kGapsShown

@@ -15,7 +15,7 @@ namespace lookback::cli {
 
 namespace {
 
-using Values = std::map<const Option*, std::vector<std::string>>;
+using GivenValues = std::map<const Option*, std::vector<std::string>>;
 
 /// One command as CLI11 sees it: a mirror of ours that collects text and checks nothing but the
 /// form.
@@ -100,11 +100,11 @@ class Parse {
   }
 
   Result<> set_options(const Mirror& mirror) {
-    Values given;
+    GivenValues given;
     for (const auto& [option, ours] : mirror.options) {
       if (option->count() > 0) given[ours] = option->results();
     }
-    TRY_ASSIGN(const Values from_files, read_settings_files(*mirror.command, given));
+    TRY_ASSIGN(const GivenValues from_files, read_settings_files(*mirror.command, given));
     for (const Option& option : mirror.command->options) {
       Origin origin = Origin::nowhere;
       if (const auto it = given.find(&option); it != given.end()) {
@@ -141,8 +141,8 @@ class Parse {
     return {};
   }
 
-  Result<Values> read_settings_files(const Command& command, const Values& given) {
-    Values values;
+  Result<GivenValues> read_settings_files(const Command& command, const GivenValues& given) {
+    GivenValues values;
     switch (command.settings_file) {
       case SettingsFile::none:
         break;
@@ -169,7 +169,7 @@ class Parse {
   }
 
   Result<> read_settings_file(const Command& command, const std::filesystem::path& path,
-                              Values& values) {
+                              GivenValues& values) {
     std::ifstream in(path);
     if (!in) return fail_errno(errno, fmt::format("cannot read {}", path.string()));
     std::vector<CLI::ConfigItem> items;
@@ -180,7 +180,7 @@ class Parse {
     }
     static const std::set<std::string> kTables = {"capture", "hub", "standalone", "client"};
     const std::string own = command.settings_file == SettingsFile::client ? "client" : command.name;
-    Values here;
+    GivenValues here;
     std::set<const Option*> from_own_table;
     for (const CLI::ConfigItem& item : items) {
       if (item.name == "++" || item.name == "--")

@@ -40,9 +40,8 @@ std::string node_clock(const archive::NodeEntry& node) {
   return node.clock.empty() ? "-" : clock_text(node.clock.back().offset_ns, node.clock.back().error_ns);
 }
 
-std::string fact(std::string_view name, std::string_view value) {
-  return fmt::format("{:<10} {}\n", name, printable(value));
-}
+/// Columns of the names of facts.
+constexpr size_t kSnapshotNames = 10;
 
 std::string what_is_lost(const Gap& gap) {
   if (gap.packets != 0) return counted(gap.packets, "packet") + " lost";
@@ -56,16 +55,16 @@ std::string window_text(const TimeWindow& window) {
 
 std::string facts_page(const archive::Snapshot& snapshot, const TableStyle& style) {
   const std::string status = status_text(snapshot);
-  std::string page = fact("Name", snapshot.name) + fact("Id", snapshot.id);
+  std::string page = fact_line("Name", snapshot.name, kSnapshotNames) + fact_line("Id", snapshot.id, kSnapshotNames);
   page += fmt::format("{:<10} {}\n", "Status", style.colour ? paint(printable(status), status_colour(status)) : printable(status));
-  if (!snapshot.reason.empty()) page += fact("Reason", snapshot.reason);
-  page += fact("Window", window_text(snapshot.window));
-  page += fact("Created", snapshot.created_ns == 0 ? "-" : format_time(snapshot.created_ns));
-  page += fact("Packets", grouped(snapshot.packets));
-  page += fact("Size", fmt::format("{} of {} content", format_size(snapshot.size_bytes), format_size(snapshot.content_bytes)));
-  if (!snapshot.networks.empty()) page += fact("Addresses", fmt::format("{}, and what cannot be looked into", fmt::join(snapshot.networks, ", ")));
-  for (const auto& [key, value] : snapshot.tags) page += fact("Tag", key + "=" + value);
-  return page + fact("Location", name_of(snapshot.location));
+  if (!snapshot.reason.empty()) page += fact_line("Reason", snapshot.reason, kSnapshotNames);
+  page += fact_line("Window", window_text(snapshot.window), kSnapshotNames);
+  page += fact_line("Created", snapshot.created_ns == 0 ? "-" : format_time(snapshot.created_ns), kSnapshotNames);
+  page += fact_line("Packets", grouped(snapshot.packets), kSnapshotNames);
+  page += fact_line("Size", fmt::format("{} of {} content", format_size(snapshot.size_bytes), format_size(snapshot.content_bytes)), kSnapshotNames);
+  if (!snapshot.networks.empty()) page += fact_line("Addresses", fmt::format("{}, and what cannot be looked into", fmt::join(snapshot.networks, ", ")), kSnapshotNames);
+  for (const auto& [key, value] : snapshot.tags) page += fact_line("Tag", key + "=" + value, kSnapshotNames);
+  return page + fact_line("Location", name_of(snapshot.location), kSnapshotNames);
 }
 
 std::string nodes_table(const archive::Snapshot& snapshot, const TableStyle& style) {

@@ -67,4 +67,8 @@ std::string Table::render(const TableStyle& style) const {
   return out;
 }
 
+std::string fact_line(std::string_view name, std::string_view value, size_t columns) {
+  return fmt::format("{:<{}} {}\n", name, columns, printable(value));
+}
+
 }  // namespace lookback::cli

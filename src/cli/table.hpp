@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/terminal.hpp"
@@ -44,5 +45,8 @@ class Table {
   std::vector<Column> columns_;
   std::vector<std::vector<Cell>> rows_;
 };
+
+/// A line of a page for people: the name in so many columns, then the value, made printable.
+[[nodiscard]] std::string fact_line(std::string_view name, std::string_view value, size_t columns);
 
 }  // namespace lookback::cli

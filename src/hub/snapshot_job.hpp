@@ -80,7 +80,6 @@ class SnapshotJob final : public MemberSink {
   void close_store();
   void set_state(State state);
   [[nodiscard]] archive::NodeEntry final_entry(size_t node) const;
-  [[nodiscard]] bool cancelled() const { return cancelled_; }
 
   JobEnvironment& env_;
   const std::string name_, id_;
